@@ -1,0 +1,46 @@
+"""What a person may do in a team."""
+
+from __future__ import annotations
+
+from django.contrib.auth.models import AnonymousUser
+
+from apps.accounts.models import Membership, Role, Team, User
+from apps.accounts.problems import forbidden, unknown_choice
+
+_RANK = {Role.VIEWER: 0, Role.MEMBER: 1, Role.ADMIN: 2}
+
+
+def has_role(user: User | AnonymousUser, role: Role, team: Team | None = None) -> bool:
+    """True when the person holds at least `role` in `team`, or in any team when none is given."""
+    if not isinstance(user, User):
+        return False
+    if user.is_superuser:
+        return True
+    memberships = Membership.objects.filter(user=user)
+    if team is not None:
+        memberships = memberships.filter(team=team)
+    return any(_RANK[Role(held)] >= _RANK[role] for held in memberships.values_list("role", flat=True))
+
+
+def require_role(user: User, role: Role, team: Team) -> None:
+    """Raises Problem 403 unless the person holds at least `role` in `team`."""
+    if not has_role(user, role, team):
+        raise forbidden(f"This needs the role “{role.label}” in team {team}. Ask an admin of the team.")
+
+
+def teams_of(user: User) -> list[Team]:
+    teams = Team.objects.all() if user.is_superuser else Team.objects.filter(memberships__user=user)
+    return list(teams.order_by("pk"))
+
+
+def team_for(user: User, slug: str | None) -> Team:
+    """The named team, or the person's first one. Raises Problem 422 for a team they are not in."""
+    teams = teams_of(user)
+    if not slug:
+        if not teams:
+            raise forbidden("You are in no team yet. Ask an admin to add you to one.")
+        return teams[0]
+    for team in teams:
+        if team.slug == slug:
+            return team
+    raise unknown_choice("team", slug, [team.slug for team in teams], noun="team of yours")

@@ -1,0 +1,78 @@
+"""What every REST router shares: keyset pages and idempotent creates."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from typing import Any
+
+from django.db import IntegrityError, transaction
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from ninja import Schema
+
+from apps.accounts.models import IdempotentRequest, User
+from apps.accounts.problems import conflict, invalid
+
+MAX_PAGE = 200
+
+
+class Page(Schema):
+    """A list answer: `next` is the cursor of the following page, null on the last."""
+
+    items: list[Any]
+    next: str | None
+
+
+def page_of(
+    rows: QuerySet[Any], *, cursor: str | None, limit: int, show: Callable[[Any], Any]
+) -> dict[str, Any]:
+    """Newest first by primary key. Raises Problem 422 for a limit over 200 or a cursor that is not ours."""
+    if not 1 <= limit <= MAX_PAGE:
+        raise invalid("limit", f"limit must be between 1 and {MAX_PAGE}.", value=limit)
+    if cursor is not None and not (cursor.isascii() and cursor.isdigit() and len(cursor) <= 18):
+        raise invalid("cursor", "cursor must be the `next` of an earlier answer.", value=cursor)
+    ordered = rows.order_by("-pk")
+    if cursor is not None:
+        ordered = ordered.filter(pk__lt=int(cursor))
+    found = list(ordered[: limit + 1])
+    following = str(found[limit - 1].pk) if len(found) > limit else None
+    return {"items": [show(row) for row in found[:limit]], "next": following}
+
+
+def signed_in(request: HttpRequest) -> User:
+    """The person behind the request; the permission matrix has already let them in."""
+    assert isinstance(request.user, User)  # noqa: S101
+    return request.user
+
+
+def create_once(
+    request: HttpRequest, create: Callable[[], dict[str, Any]], *, status: int = 201
+) -> tuple[int, dict[str, Any]]:
+    """Runs `create`, or returns the earlier answer to the same `Idempotency-Key`.
+
+    Raises Problem 409 where the key was used for a different body, or is still being answered.
+    A create that fails leaves no trace, so that it can be sent again.
+    """
+    key = request.headers.get("Idempotency-Key", "")
+    if not key:
+        return status, create()
+    if len(key) > 120:
+        raise invalid("Idempotency-Key", "The key must be at most 120 characters.")
+    digest = hashlib.sha256(f"{request.path}\n".encode() + request.body).hexdigest()
+    user = signed_in(request)
+    try:
+        with transaction.atomic():
+            record = IdempotentRequest.objects.create(user=user, key=key, request_digest=digest)
+            answer = json.loads(json.dumps(create(), default=str))
+            record.status_code, record.answer = status, answer
+            record.save(update_fields=["status_code", "answer"])
+            return status, answer
+    except IntegrityError:
+        earlier = IdempotentRequest.objects.filter(user=user, key=key).first()
+        if earlier is None:
+            raise
+        if earlier.request_digest != digest:
+            raise conflict("This Idempotency-Key was used for a different request.") from None
+        return earlier.status_code or status, dict(earlier.answer or {})

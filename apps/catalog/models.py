@@ -1,0 +1,112 @@
+"""Models, their versions, the files that hold them, and where those files lie."""
+
+from __future__ import annotations
+
+from django.db import models
+from django.utils import timezone
+
+from apps.accounts.models import TeamOwned
+from apps.fleet.models import Host
+from apps.jobs.models import Job
+
+
+class Model(TeamOwned):
+    id_prefix = "model"
+
+    class Source(models.TextChoices):
+        HUB = "hub", "Hugging Face Hub"
+        PACKAGE = "package", "Python package"
+        PATH = "path", "Folder on a host"
+        FINE_TUNE = "fine_tune", "Fine-tuned here"
+
+    name = models.CharField(max_length=120)  # e.g. smollm2-135m-instruct
+    publisher = models.CharField(max_length=120, blank=True)
+    source = models.CharField(max_length=10, choices=Source)
+    source_ref = models.CharField(max_length=400, blank=True)  # repository, package==version, path
+    license = models.CharField(max_length=80, blank=True)
+    summary = models.CharField(max_length=300, blank=True)
+    card = models.TextField(blank=True)  # Markdown, sanitised when shown
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["team", "name"], name="one_model_per_name")]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class ModelVersion(TeamOwned):
+    """One pinned state of a model. A score, an endpoint or a fine-tune names a version, never a model."""
+
+    id_prefix = "mv"
+
+    model = models.ForeignKey(Model, on_delete=models.CASCADE, related_name="versions")
+    label = models.CharField(max_length=80)  # revision, or v1, v2 ...
+    note = models.CharField(max_length=200, blank=True)  # e.g. "from Q4_1 weights"
+    precision = models.CharField(max_length=20, blank=True)  # of the stored weights
+    parameter_count = models.BigIntegerField(null=True, blank=True)
+    context_length = models.PositiveIntegerField(null=True, blank=True)  # tokens
+    facts = models.JSONField(default=dict)  # architecture, layers, heads, vocab ... from config.json
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["model", "label"], name="one_version_per_label")]
+
+    def __str__(self) -> str:
+        return f"{self.model.name}@{self.label}"
+
+
+class LineageEdge(models.Model):
+    class Relation(models.TextChoices):
+        FINE_TUNE = "fine_tune", "Fine-tune"
+        ADAPTER = "adapter", "LoRA adapter"
+        MERGE = "merge", "Merge"
+        QUANTISATION = "quantisation", "Quantisation"
+
+    parent = models.ForeignKey(ModelVersion, on_delete=models.PROTECT, related_name="child_edges")
+    child = models.ForeignKey(ModelVersion, on_delete=models.CASCADE, related_name="parent_edges")
+    relation = models.CharField(max_length=12, choices=Relation)
+    job = models.ForeignKey(Job, on_delete=models.SET_NULL, null=True, blank=True, related_name="+")
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["parent", "child"], name="one_edge_per_pair")]
+
+
+class Artifact(models.Model):
+    """A set of files that holds a version: its weights, or a LoRA adapter on the parent's weights."""
+
+    class Role(models.TextChoices):
+        WEIGHTS = "weights", "Weights"
+        ADAPTER = "adapter", "LoRA adapter"
+
+    version = models.ForeignKey(ModelVersion, on_delete=models.CASCADE, related_name="artifacts")
+    role = models.CharField(max_length=8, choices=Role)
+    format = models.CharField(max_length=20)  # safetensors, gguf
+    size_bytes = models.BigIntegerField(default=0)
+    manifest_sha256 = models.CharField(max_length=64, blank=True)
+    files = models.JSONField(default=list)  # [{path, size_bytes, sha256}]
+    created_at = models.DateTimeField(default=timezone.now)
+
+
+class Location(models.Model):
+    """Where an artifact's bytes lie. Only complete locations are ever used."""
+
+    artifact = models.ForeignKey(Artifact, on_delete=models.CASCADE, related_name="locations")
+    host = models.ForeignKey(Host, on_delete=models.CASCADE, related_name="locations")
+    path = models.CharField(max_length=500)
+    is_adopted = models.BooleanField(default=False)  # read-only, not ours to delete
+    completed_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["artifact", "host"], name="one_location_per_host")]
+
+
+class ModelImport(TeamOwned):
+    """A request to bring a model in; its job downloads, and the version exists once the files are whole."""
+
+    id_prefix = "import"
+
+    source = models.CharField(max_length=10, choices=Model.Source)
+    source_ref = models.CharField(max_length=400)
+    revision = models.CharField(max_length=80, blank=True)
+    name = models.CharField(max_length=120)
+    job = models.OneToOneField(Job, on_delete=models.CASCADE, related_name="model_import")
+    version = models.ForeignKey(ModelVersion, on_delete=models.SET_NULL, null=True, blank=True, related_name="+")

@@ -1,0 +1,83 @@
+"""Suites of tasks, eval runs, their scores and every sample answered."""
+
+from __future__ import annotations
+
+from django.db import models
+
+from apps.accounts.models import TeamOwned
+from apps.catalog.models import ModelVersion
+from apps.jobs.models import Job
+
+
+class Suite(models.Model):
+    """A versioned list of tasks; shipped suites are synced from apps/evals/suites at migrate."""
+
+    name = models.SlugField(max_length=60)
+    version = models.CharField(max_length=20)
+    title = models.CharField(max_length=120)
+    description = models.CharField(max_length=400, blank=True)
+    tasks = models.JSONField()  # [{name, title, metric, filter, num_fewshot, files: [{name, sha256, size_bytes}]}]
+    is_current = models.BooleanField(default=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["name", "version"], name="one_suite_per_version")]
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.version}"
+
+
+class EvalRun(TeamOwned):
+    id_prefix = "ev"
+
+    version = models.ForeignKey(ModelVersion, on_delete=models.PROTECT, related_name="eval_runs")
+    suite = models.ForeignKey(Suite, on_delete=models.PROTECT, related_name="runs")
+    engine = models.CharField(max_length=40)
+    options = models.JSONField(default=dict)
+    job = models.OneToOneField(Job, on_delete=models.PROTECT, related_name="eval_run")
+
+
+class Score(models.Model):
+    """One metric of one task, with everything that makes it comparable to another."""
+
+    run = models.ForeignKey(EvalRun, on_delete=models.CASCADE, related_name="scores")
+    version = models.ForeignKey(ModelVersion, on_delete=models.PROTECT, related_name="scores")
+    task = models.CharField(max_length=120)
+    metric = models.CharField(max_length=60)
+    filter = models.CharField(max_length=60, default="none")
+    value = models.FloatField()  # 0 to 1 for rates
+    standard_error = models.FloatField(null=True)
+    item_count = models.PositiveIntegerField()
+    higher_is_better = models.BooleanField(default=True)
+    is_headline = models.BooleanField(default=False)  # the suite's chosen metric of the task
+    # The identity of a score: two scores may be compared only where all of these agree.
+    precision = models.CharField(max_length=20)
+    engine = models.CharField(max_length=40)
+    engine_version = models.CharField(max_length=40)
+    engine_options = models.JSONField(default=dict)
+    suite_version = models.CharField(max_length=80)
+    task_version = models.CharField(max_length=40)
+    num_fewshot = models.PositiveSmallIntegerField(default=0)
+    chat_template_sha256 = models.CharField(max_length=64, blank=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["run", "task", "metric", "filter"], name="one_score_per_metric")
+        ]
+
+
+class SampleResult(models.Model):
+    """One item of one task as the model answered it."""
+
+    run = models.ForeignKey(EvalRun, on_delete=models.CASCADE, related_name="samples")
+    task = models.CharField(max_length=120)
+    item = models.PositiveIntegerField()  # the engine's doc_id
+    item_sha256 = models.CharField(max_length=64)  # pairs the same item across runs
+    value = models.FloatField()  # of the headline metric
+    prompt = models.TextField()
+    answer = models.TextField()
+    target = models.TextField()
+    detail = models.JSONField(default=dict)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["run", "task", "item"], name="one_result_per_item")]
+        ordering = ["task", "item"]

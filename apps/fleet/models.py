@@ -1,0 +1,152 @@
+"""The machines: hosts, their devices, who holds a device, and what the devices measured."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from django.conf import settings
+from django.db import models
+from django.db.models import Q
+from django.utils import timezone
+
+
+class Host(models.Model):
+    """A machine with one worker. Hosts belong to the installation; every team may use them."""
+
+    name = models.SlugField(max_length=63, unique=True)
+    created_at = models.DateTimeField(default=timezone.now)
+    last_seen_at = models.DateTimeField(null=True, blank=True)
+    cordoned = models.BooleanField(default=False)
+    boot_id = models.CharField(max_length=64, blank=True)
+    agent_version = models.CharField(max_length=40, blank=True)
+    platform = models.CharField(max_length=120, blank=True)
+    cpu_model = models.CharField(max_length=120, blank=True)
+    cpu_count = models.PositiveIntegerField(default=1)
+    ram_bytes = models.BigIntegerField(default=0)
+    disk_total_bytes = models.BigIntegerField(default=0)
+    disk_free_bytes = models.BigIntegerField(default=0)
+    models_dir = models.CharField(max_length=500, blank=True)
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def is_silent(self) -> bool:
+        """Silent is not dead: its jobs may still run."""
+        limit = timedelta(seconds=settings.HOST_SILENT_SECONDS)
+        return self.last_seen_at is None or timezone.now() - self.last_seen_at > limit
+
+    @property
+    def queue(self) -> str:
+        return f"gpu.{self.name}"
+
+    @property
+    def broker_prefix(self) -> str:
+        """Keeps a host's broker keys apart, so that its broker user may touch no other host's."""
+        return f"host.{self.name}."
+
+
+class HostToken(models.Model):
+    host = models.ForeignKey(Host, on_delete=models.CASCADE, related_name="tokens")
+    digest = models.CharField(max_length=64, unique=True)
+    created_at = models.DateTimeField(default=timezone.now)
+    revoked_at = models.DateTimeField(null=True, blank=True)
+
+
+class JoinToken(models.Model):
+    """Lets one new host join; made by an admin, works once."""
+
+    digest = models.CharField(max_length=64, unique=True)
+    created_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, related_name="+")
+    created_at = models.DateTimeField(default=timezone.now)
+    expires_at = models.DateTimeField()
+    used_by = models.ForeignKey(Host, on_delete=models.SET_NULL, null=True, blank=True, related_name="+")
+    used_at = models.DateTimeField(null=True, blank=True)
+
+
+class Device(models.Model):
+    """A GPU, or the host's CPU, which is shared by reserved RAM."""
+
+    class Kind(models.TextChoices):
+        GPU = "gpu", "GPU"
+        CPU = "cpu", "CPU"
+
+    host = models.ForeignKey(Host, on_delete=models.CASCADE, related_name="devices")
+    kind = models.CharField(max_length=3, choices=Kind)
+    index = models.PositiveSmallIntegerField(default=0)
+    uuid = models.CharField(max_length=80)
+    name = models.CharField(max_length=120)
+    memory_bytes = models.BigIntegerField(default=0)
+    slots = models.PositiveSmallIntegerField(default=1)  # GPU only
+    driver = models.CharField(max_length=40, blank=True)
+    is_present = models.BooleanField(default=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["host", "uuid"], name="one_device_per_host_and_uuid")]
+        ordering = ["host__name", "kind", "index"]
+
+    def __str__(self) -> str:
+        return f"{self.host.name}:{'cpu' if self.kind == 'cpu' else self.index}"
+
+
+class Reservation(models.Model):
+    """Who holds a device. `holder` is an attempt's UUID; freed only after its confirmed death."""
+
+    device = models.ForeignKey(Device, on_delete=models.PROTECT, related_name="reservations")
+    slot = models.PositiveIntegerField(default=0)
+    holder = models.UUIDField(db_index=True)
+    ram_bytes = models.BigIntegerField(default=0)  # CPU device only
+    created_at = models.DateTimeField(default=timezone.now)
+    released_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["device", "slot"], condition=Q(released_at=None), name="one_live_reservation_per_slot"
+            )
+        ]
+
+
+class PortLease(models.Model):
+    """A loopback port on a host, leased so that two engines never race for it."""
+
+    host = models.ForeignKey(Host, on_delete=models.CASCADE, related_name="ports")
+    port = models.PositiveIntegerField()
+    holder = models.UUIDField(db_index=True)
+    released_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["host", "port"], condition=Q(released_at=None), name="one_live_lease_per_port"
+            )
+        ]
+
+
+class EngineEnvironment(models.Model):
+    """An installed engine environment, as the host's last inventory reported it."""
+
+    host = models.ForeignKey(Host, on_delete=models.CASCADE, related_name="environments")
+    engine = models.CharField(max_length=40)
+    variant = models.CharField(max_length=10)
+    lock_sha256 = models.CharField(max_length=64, blank=True)  # empty: a configured path
+    path = models.CharField(max_length=500)
+    size_bytes = models.BigIntegerField(default=0)
+    seen_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["host", "path"], name="one_environment_per_host_and_path")]
+
+
+class TelemetrySample(models.Model):
+    """Load and memory of a host at one moment; kept for a day."""
+
+    host = models.ForeignKey(Host, on_delete=models.CASCADE, related_name="telemetry")
+    at = models.DateTimeField()
+    cpu_percent = models.FloatField()
+    ram_used_bytes = models.BigIntegerField()
+    gpus = models.JSONField(default=list)  # [{uuid, util_percent, memory_used_bytes, temperature_c, power_w}]
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["host", "at"], name="one_sample_per_host_and_moment")]
+        indexes = [models.Index(fields=["host", "-at"])]

@@ -1,0 +1,192 @@
+"""What was asked (Job), every try at it (Attempt), and what happened (JobEvent, metrics, outputs)."""
+
+from __future__ import annotations
+
+import secrets
+import uuid
+
+from django.db import models
+from django.db.models import Q
+from django.utils import timezone
+
+from apps.accounts.models import TeamOwned, User
+from apps.fleet.models import Host
+from apps.jobs.querysets import AttemptQuerySet, JobQuerySet
+from apps.jobs.reasons import Reason
+from apps.jobs.states import JobStatus
+
+
+class JobKind(models.TextChoices):
+    SERVE = "serve", "Serve"
+    TRAIN = "train", "Fine-tune"
+    EVALUATE = "evaluate", "Evaluate"
+    BENCHMARK = "benchmark", "Load test"
+    CONVERT = "convert", "Convert"
+    DOWNLOAD = "download", "Download"
+    INSTALL = "install", "Install"
+    TOKENISE = "tokenise", "Tokenise"
+
+
+class Job(TeamOwned):
+    id_prefix = "job"
+
+    kind = models.CharField(max_length=10, choices=JobKind)
+    name = models.CharField(max_length=200)
+    engine = models.CharField(max_length=40)
+    spec = models.JSONField()  # apps.engines.base.RunSpec
+    preview = models.JSONField(default=dict)  # the Command with named placeholders, as shown before submit
+    priority = models.SmallIntegerField(default=0)
+
+    variant = models.CharField(max_length=4, default="cpu")  # cpu | cuda
+    gpus_needed = models.PositiveSmallIntegerField(default=0)
+    ram_bytes_needed = models.BigIntegerField(default=0)  # on the CPU device
+    pinned_host = models.ForeignKey(Host, on_delete=models.PROTECT, null=True, blank=True, related_name="+")
+    after: models.ManyToManyField[Job, models.Model] = models.ManyToManyField(
+        "self", symmetrical=False, related_name="followers", blank=True
+    )
+
+    status = models.CharField(max_length=10, choices=JobStatus, default=JobStatus.QUEUED)
+    phase = models.CharField(max_length=12, blank=True)  # installing downloading loading ready running
+    reason = models.CharField(max_length=20, choices=Reason, blank=True)
+    cause = models.TextField(blank=True)  # the engine's own line, or a sentence
+    wait_reason = models.CharField(max_length=300, blank=True)  # why a queued job waits
+    infrastructure_losses = models.PositiveSmallIntegerField(default=0)
+
+    progress_done = models.FloatField(null=True, blank=True)
+    progress_total = models.FloatField(null=True, blank=True)
+    progress_unit = models.CharField(max_length=20, blank=True)
+    progress_at = models.DateTimeField(null=True, blank=True)
+    result = models.JSONField(default=dict)  # apps.engines.base.Result
+
+    cancel_requested_at = models.DateTimeField(null=True, blank=True)
+    started_at = models.DateTimeField(null=True, blank=True)
+    ready_at = models.DateTimeField(null=True, blank=True)
+    finished_at = models.DateTimeField(null=True, blank=True)
+
+    objects = JobQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["-created_at", "-pk"]
+        indexes = [
+            models.Index(fields=["-created_at", "-id"]),
+            models.Index(
+                fields=["-priority", "id"], condition=Q(finished_at=None), name="jobs_open"
+            ),
+        ]
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(status__in=["succeeded", "failed", "cancelled"], finished_at__isnull=False)
+                | (~Q(status__in=["succeeded", "failed", "cancelled"]) & Q(finished_at__isnull=True)),
+                name="ended_jobs_have_an_end",
+            ),
+            models.CheckConstraint(condition=Q(priority__gte=0), name="priority_not_negative"),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def is_over(self) -> bool:
+        return self.finished_at is not None
+
+    @property
+    def progress_fraction(self) -> float | None:
+        """0 to 1, or None while unknown."""
+        if not self.progress_total:
+            return None
+        return min(1.0, (self.progress_done or 0.0) / self.progress_total)
+
+
+def new_lease_token() -> str:
+    return secrets.token_urlsafe(32)
+
+
+class Attempt(models.Model):
+    """One try on one host. Every write by the worker is conditional on uuid, epoch and lease token."""
+
+    uuid = models.UUIDField(primary_key=True, default=uuid.uuid4)
+    job = models.ForeignKey(Job, on_delete=models.CASCADE, related_name="attempts")
+    epoch = models.PositiveIntegerField()
+    host = models.ForeignKey(Host, on_delete=models.PROTECT, related_name="attempts")
+    lease_token = models.CharField(max_length=64, default=new_lease_token)
+    lease_expires_at = models.DateTimeField(null=True, blank=True)
+    device_indexes = models.JSONField(default=list)  # GPU indices on the host
+    port = models.PositiveIntegerField(null=True, blank=True)
+    phase = models.CharField(max_length=12, blank=True)
+    ran = models.JSONField(default=dict)  # argv, env (masked), files, env_prefix, pid: exactly what ran
+    measurements = models.JSONField(default=dict)  # quantity -> value, as the engine printed it
+    log_size_bytes = models.BigIntegerField(default=0)
+    exit_code = models.IntegerField(null=True, blank=True)
+    reason = models.CharField(max_length=20, choices=Reason, blank=True)
+    cause = models.TextField(blank=True)
+    created_at = models.DateTimeField(default=timezone.now)
+    claimed_at = models.DateTimeField(null=True, blank=True)
+    ready_at = models.DateTimeField(null=True, blank=True)
+    ended_at = models.DateTimeField(null=True, blank=True)
+
+    objects = AttemptQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["-epoch"]
+        constraints = [
+            models.UniqueConstraint(fields=["job", "epoch"], name="one_attempt_per_epoch"),
+            models.UniqueConstraint(
+                fields=["job"], condition=Q(ended_at=None), name="one_open_attempt_per_job"
+            ),
+        ]
+        indexes = [models.Index(fields=["host"], condition=Q(ended_at=None), name="attempts_open_by_host")]
+
+    @property
+    def is_unknown(self) -> bool:
+        """The lease ran out: the host is silent, the engine may still run."""
+        return (
+            self.ended_at is None
+            and self.lease_expires_at is not None
+            and self.lease_expires_at < timezone.now()
+        )
+
+
+class JobEvent(models.Model):
+    """One line of a job's timeline: what happened, by whom, why."""
+
+    job = models.ForeignKey(Job, on_delete=models.CASCADE, related_name="events")
+    at = models.DateTimeField(default=timezone.now)
+    what = models.CharField(max_length=200)
+    detail = models.TextField(blank=True)
+    tone = models.CharField(max_length=5, blank=True)  # "", now, warn, bad
+    actor = models.ForeignKey(User, on_delete=models.SET_NULL, null=True, blank=True, related_name="+")
+    actor_label = models.CharField(max_length=150, default="Stackweb")
+    attempt = models.ForeignKey(Attempt, on_delete=models.CASCADE, null=True, blank=True, related_name="+")
+
+    class Meta:
+        ordering = ["at", "pk"]
+        indexes = [models.Index(fields=["job", "at"])]
+
+
+class MetricPoint(models.Model):
+    """A value of a named series at a step; resent points change nothing."""
+
+    job = models.ForeignKey(Job, on_delete=models.CASCADE, related_name="metric_points")
+    name = models.CharField(max_length=60)
+    step = models.FloatField()
+    value = models.FloatField()
+    at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["job", "name", "step"], name="one_point_per_series_and_step")
+        ]
+
+
+class Output(models.Model):
+    """A result file the worker uploaded; its bytes lie in the blob store under the sha256."""
+
+    job = models.ForeignKey(Job, on_delete=models.CASCADE, related_name="outputs")
+    attempt = models.ForeignKey(Attempt, on_delete=models.CASCADE, related_name="outputs")
+    name = models.CharField(max_length=300)
+    sha256 = models.CharField(max_length=64)
+    size_bytes = models.BigIntegerField()
+    created_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["attempt", "name"], name="one_output_per_name")]

@@ -1,0 +1,45 @@
+"""Why a job or an attempt ended as it did: the enum, its plain sentence, and whether to try again."""
+
+from __future__ import annotations
+
+from django.db import models
+
+
+class Reason(models.TextChoices):
+    """The label is the sentence people read."""
+
+    NO_CAPACITY = "no_capacity", "No host has what this job needs"
+    WORKER_LOST = "worker_lost", "The worker was lost"
+    OUT_OF_MEMORY = "out_of_memory", "Out of memory"
+    DISK_FULL = "disk_full", "The disk is full"
+    ENGINE_EXITED = "engine_exited", "The engine stopped with an error"
+    BAD_CONFIG = "bad_config", "The engine refused its configuration"
+    MODEL_NOT_FOUND = "model_not_found", "The model's files were not found"
+    GATED_MODEL = "gated_model", "The model is gated; its owner must grant access"
+    TIMED_OUT = "timed_out", "It did not start in time"
+    STALLED = "stalled", "No progress for too long"
+    CANCELLED_BY_USER = "cancelled_by_user", "Cancelled by a person"
+    SERVER_ERROR = "server_error", "Stackweb failed while handling it"
+    PREEMPTED = "preempted", "Stopped to make room"
+    DEPENDENCY_FAILED = "dependency_failed", "A job it waits for failed"
+    ENVIRONMENT_FAILED = "environment_failed", "The engine's environment could not be installed"
+    POLICY_DENIED = "policy_denied", "A team rule forbids it"
+    QUOTA_EXCEEDED = "quota_exceeded", "The team's quota is used up"
+    NOT_A_NUMBER = "not_a_number", "The loss became NaN"
+    INTERRUPTED = "interrupted", "Stackweb was stopped"
+    PORT_TAKEN = "port_taken", "The port was taken"
+
+
+# Infrastructure losses rerun, at most MAX_LOSSES times, then the job is held for a person.
+# A user's own failure (memory, configuration, NaN) never reruns by itself.
+INFRASTRUCTURE = {Reason.WORKER_LOST, Reason.SERVER_ERROR, Reason.PORT_TAKEN}
+MAX_LOSSES = 3
+
+
+def is_retryable(reason: str) -> bool:
+    return reason in INFRASTRUCTURE or is_uncounted(reason)
+
+
+def is_uncounted(reason: str) -> bool:
+    """Reruns that do not count as losses: stopped by an operator, or to make room."""
+    return reason in {Reason.INTERRUPTED, Reason.PREEMPTED}

@@ -1,0 +1,101 @@
+"""The door: who is asking, and does the permission matrix let them in. Deny by default."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import urlencode
+
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
+from django.shortcuts import render
+from django.urls import reverse
+from django.utils import timezone
+
+from apps.accounts.access import has_role
+from apps.accounts.models import ApiToken, Role
+from apps.accounts.problems import Problem
+from apps.accounts.tokens import API_TOKEN, HOST_TOKEN, digest_token
+from apps.fleet.models import HostToken
+from stackweb.permissions import Access, access_of
+
+SAFE = {"GET", "HEAD", "OPTIONS"}
+
+
+class AccessMiddleware:
+    sync_capable = True
+    async_capable = False
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        if request.path.startswith("/api/"):
+            _identify_bearer(request)
+        return self.get_response(request)
+
+    def process_view(
+        self, request: HttpRequest, view: Callable[..., Any], args: list[Any], kwargs: dict[str, Any]
+    ) -> HttpResponse | None:
+        assert request.resolver_match is not None  # noqa: S101  Django resolved it just before
+        try:
+            _check(request, access_of(request.method or "GET", request.resolver_match.route))
+        except Problem as problem:
+            return _refuse(request, problem)
+        return None
+
+
+def _identify_bearer(request: HttpRequest) -> None:
+    scheme, _, plain = request.headers.get("Authorization", "").partition(" ")
+    if scheme.lower() != "bearer":
+        return
+    if plain.startswith(API_TOKEN):
+        token = ApiToken.objects.alive().select_related("user").filter(digest=digest_token(plain)).first()
+        if token and token.user.is_active:
+            request.user = token.user
+            request.api_token = token  # type: ignore[attr-defined]
+            ApiToken.objects.filter(pk=token.pk).update(last_used_at=timezone.now())
+    elif plain.startswith(HOST_TOKEN):
+        held = HostToken.objects.select_related("host").filter(digest=digest_token(plain), revoked_at=None)
+        request.host = found.host if (found := held.first()) else None  # type: ignore[attr-defined]
+
+
+def _check(request: HttpRequest, access: Access | None) -> None:
+    if access is None:
+        raise Problem(403, "Not allowed", "This address has no row in the permission matrix.")
+    if access is Access.PUBLIC:
+        return
+    if access is Access.HOST:
+        if getattr(request, "host", None) is None:
+            raise Problem(401, "Host token needed", "Send Authorization: Bearer swh_… of a host that joined.")
+        return
+    _check_person(request, access)
+
+
+def _check_person(request: HttpRequest, access: Access) -> None:
+    user = request.user
+    if not user.is_authenticated:
+        raise Problem(401, "Sign-in needed", "Send Authorization: Bearer swt_…; make a token in Settings.")
+    token: ApiToken | None = getattr(request, "api_token", None)
+    if request.path.startswith("/api/") and request.method not in SAFE:
+        if token is None:
+            raise Problem(403, "Token needed", "Changes through the API need an API token, not a session.")
+        if token.scope != ApiToken.Scope.WRITE:
+            raise Problem(403, "Read-only token", f"The token “{token.name}” may read only.")
+    if access is Access.ADMIN and not user.is_superuser:
+        raise Problem(403, "Not allowed", "Only an admin of this installation may do this.")
+    if access in _ROLE_NEEDED and not has_role(user, _ROLE_NEEDED[access]):
+        raise Problem(403, "Not allowed", f"This needs the role “{_ROLE_NEEDED[access].label}” in your team.")
+
+
+_ROLE_NEEDED = {Access.MEMBER: Role.MEMBER, Access.TEAM_ADMIN: Role.ADMIN}
+
+
+def _refuse(request: HttpRequest, problem: Problem) -> HttpResponse:
+    if request.path.startswith("/api/") and request.path != "/api/docs":
+        return JsonResponse(problem.as_json(), status=problem.status, content_type="application/problem+json")
+    if problem.status == 401:
+        target = f"{reverse('login')}?{urlencode({'next': request.get_full_path()})}"
+        if request.headers.get("HX-Request"):
+            return HttpResponse(status=204, headers={"HX-Redirect": target})
+        return HttpResponseRedirect(target)
+    return render(request, "403.html", {"problem": problem}, status=problem.status)

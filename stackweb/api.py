@@ -1,0 +1,75 @@
+"""The REST API `/api/v1`: one router per app, problem+json errors."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from django.core.exceptions import PermissionDenied
+from django.http import Http404, HttpRequest, HttpResponse
+from ninja import NinjaAPI
+from ninja.errors import ValidationError
+
+from apps.accounts.api import router as accounts
+from apps.accounts.problems import FieldError, Problem
+from apps.arena.api import router as arena
+from apps.catalog.api import router as catalog
+from apps.evals.api import router as evals
+from apps.finetunes.api import router as finetunes
+from apps.fleet.api import router as fleet
+from apps.fleet.worker_api import router as fleet_worker
+from apps.gateway.api import router as gateway
+from apps.jobs.api import router as jobs
+from apps.jobs.worker_api import router as jobs_worker
+from apps.leaderboard.api import router as leaderboard
+from apps.serving.api import router as serving
+from apps.tour.api import router as tour
+
+api = NinjaAPI(title="Stackweb", version="1", urls_namespace="api", docs_url=None)
+for router in (
+    catalog, serving, finetunes, evals, leaderboard, arena, jobs, fleet, gateway, accounts, tour,
+):
+    api.add_router("", router)
+
+worker_api = NinjaAPI(
+    title="Stackweb worker protocol", version="worker-1", urls_namespace="worker", docs_url=None, openapi_url=None
+)
+worker_api.add_router("", fleet_worker)
+worker_api.add_router("", jobs_worker)
+
+
+def _answer(problem: Problem) -> HttpResponse:
+    return HttpResponse(
+        json.dumps(problem.as_json(), default=str), status=problem.status, content_type="application/problem+json"
+    )
+
+
+def _on_problem(request: HttpRequest, problem: Problem) -> HttpResponse:
+    return _answer(problem)
+
+
+def _on_invalid(request: HttpRequest, error: ValidationError) -> HttpResponse:
+    """Pydantic's findings as our problem: the field without ninja's `body.payload` in front."""
+    return _answer(Problem(422, "Invalid input", "", [_field_error(item) for item in error.errors]))
+
+
+def _field_error(item: dict[str, Any]) -> FieldError:
+    path = [str(part) for part in item["loc"] if part not in ("body", "query", "path", "payload")]
+    value = item.get("input")
+    shown = value if isinstance(value, str | int | float | bool | None) else None
+    return FieldError(".".join(path) or "body", item["msg"], shown)
+
+
+def _on_missing(request: HttpRequest, error: Http404) -> HttpResponse:
+    return _answer(Problem(404, "Not found", str(error)))
+
+
+def _on_denied(request: HttpRequest, error: PermissionDenied) -> HttpResponse:
+    return _answer(Problem(403, "Not allowed", str(error)))
+
+
+for each in (api, worker_api):
+    each.add_exception_handler(Problem, _on_problem)
+    each.add_exception_handler(ValidationError, _on_invalid)
+    each.add_exception_handler(Http404, _on_missing)
+    each.add_exception_handler(PermissionDenied, _on_denied)

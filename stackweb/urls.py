@@ -1,0 +1,22 @@
+"""Every address of Stackweb; the pages of each room stand in its own urls.py."""
+
+from django.urls import include, path
+
+from stackweb.api import api, worker_api
+
+urlpatterns = [
+    path("", include("apps.accounts.urls")),
+    path("", include("apps.fleet.urls")),
+    path("", include("apps.jobs.urls")),
+    path("", include("apps.catalog.urls")),
+    path("", include("apps.serving.urls")),
+    path("", include("apps.finetunes.urls")),
+    path("", include("apps.evals.urls")),
+    path("", include("apps.gateway.urls")),
+    path("", include("apps.arena.urls")),
+    path("", include("apps.leaderboard.urls")),
+    path("", include("apps.dashboard.urls")),
+    path("", include("apps.tour.urls")),
+    path("api/v1/", api.urls),
+    path("api/worker/v1/", worker_api.urls),
+]

@@ -1,0 +1,118 @@
+"""Facts about processes from /proc: who is who across pid reuse, who belongs to an attempt, and its end."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import time
+from pathlib import Path
+
+PROC = Path("/proc")
+MARKER = "STACKWEB_ATTEMPT"  # every engine carries it, and its children inherit it
+
+
+def boot_id() -> str:
+    """The kernel's name for this boot; a pid means nothing across two of them."""
+    return (PROC / "sys/kernel/random/boot_id").read_text().strip()
+
+
+def boot_clock() -> float:
+    """Seconds since boot, sleep included; the same for every process and blind to clock changes."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+def _stat(pid: int) -> list[str]:
+    """The fields of /proc/PID/stat after the name, from `state` on; empty when there is no such process."""
+    try:
+        return (PROC / str(pid) / "stat").read_text(errors="replace").rpartition(")")[2].split()
+    except OSError:
+        return []
+
+
+def start_ticks(pid: int) -> int:
+    """When the process started, in clock ticks since boot; 0 when it is gone or a zombie."""
+    fields = _stat(pid)
+    return int(fields[19]) if fields and fields[0] not in "ZX" else 0
+
+
+def is_same(pid: int, ticks: int) -> bool:
+    """Whether `pid` still is the process that started at `ticks`."""
+    return pid > 0 and ticks > 0 and start_ticks(pid) == ticks
+
+
+def _all() -> dict[int, tuple[int, int]]:
+    """pid -> (parent, session) of every live process."""
+    found = {}
+    for entry in os.listdir(PROC):
+        if entry.isdigit() and (fields := _stat(int(entry))) and fields[0] not in "ZX":
+            found[int(entry)] = (int(fields[1]), int(fields[3]))
+    return found
+
+
+def descendants(root: int, table: dict[int, tuple[int, int]] | None = None) -> set[int]:
+    """Every live process below `root`, without `root`."""
+    table = table if table is not None else _all()
+    children: dict[int, list[int]] = {}
+    for pid, (parent, _) in table.items():
+        children.setdefault(parent, []).append(pid)
+    found: set[int] = set()
+    waiting = [root]
+    while waiting:
+        for pid in children.get(waiting.pop(), []):
+            if pid not in found:
+                found.add(pid)
+                waiting.append(pid)
+    return found
+
+
+def send(pid: int, number: int) -> None:
+    """Signals one process; one that is already gone is fine."""
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, number)
+
+
+def _is_marked(pid: int, marker: bytes) -> bool:
+    try:
+        return marker in (PROC / str(pid) / "environ").read_bytes().split(b"\0")
+    except OSError:
+        return False
+
+
+def of_attempt(uuid: str, engine_pid: int = 0, engine_ticks: int = 0) -> set[int]:
+    """Live processes of an attempt whose shim is gone.
+
+    Found by the inherited marker, by the engine's session, and by descent from either: a renamed
+    process hides its environment, a daemon leaves the session, but hardly one does both.
+    """
+    table = _all()
+    marker = f"{MARKER}={uuid}".encode()
+    found = {pid for pid in table if _is_marked(pid, marker)}
+    # A session id belongs to the engine as long as no other process has taken its pid.
+    leader_is_other = engine_pid in table and start_ticks(engine_pid) != engine_ticks
+    if engine_pid and not leader_is_other:
+        found |= {pid for pid, (_, session) in table.items() if session == engine_pid}
+    for pid in tuple(found):
+        found |= descendants(pid, table)
+    return found - {os.getpid()}
+
+
+def end_attempt(uuid: str, engine_pid: int, engine_ticks: int, timeout_seconds: float = 30.0) -> bool:
+    """Kills what an attempt left behind; True once nothing of it is alive."""
+    deadline = time.monotonic() + timeout_seconds
+    while left := of_attempt(uuid, engine_pid, engine_ticks):
+        for pid in left:
+            send(pid, signal.SIGKILL)
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.02)
+    return True
+
+
+def memory_kills() -> int:
+    """How often the kernel has killed a process for memory since boot; 0 where it does not say."""
+    with contextlib.suppress(OSError):
+        for line in (PROC / "vmstat").read_text().splitlines():
+            if line.startswith("oom_kill "):
+                return int(line.split()[1])
+    return 0

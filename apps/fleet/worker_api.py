@@ -1,3 +1,59 @@
-from ninja import Router
+"""The host's own calls: join, inventory, telemetry (docs/worker-protocol.md)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.conf import settings
+from django.http import HttpRequest
+from ninja import Router, Status
+
+from apps.accounts.problems import Problem
+from apps.fleet import services
+from apps.fleet.broker import broker_url_for
+from apps.fleet.models import Host
+from apps.fleet.schemas import InventoryIn, JoinIn, JoinOut, TelemetryIn
 
 router = Router()
+PROTOCOL = "1"
+
+
+def calling_host(request: HttpRequest) -> Host:
+    """The host behind the token. Raises Problem 400 for another protocol version."""
+    spoken = request.headers.get("Stackweb-Protocol", "")
+    if spoken != PROTOCOL:
+        raise Problem(
+            400, "Protocol version", f"This server speaks Stackweb-Protocol {PROTOCOL}, the worker “{spoken}”."
+        )
+    host: Host = request.host  # type: ignore[attr-defined]
+    return host
+
+
+@router.post("/join", response={201: JoinOut})
+def join(request: HttpRequest, payload: JoinIn) -> Status[dict[str, Any]]:
+    token = request.headers.get("Authorization", "").removeprefix("Bearer ")
+    host, host_token = services.join_host(join_token=token, name=payload.name, inventory=payload.inventory)
+    return Status(
+        201,
+        {
+            "host_token": host_token,
+            "host": {"id": host.name, "name": host.name},
+            "queue": host.queue,
+            "broker_url": broker_url_for(host),
+            "broker_prefix": host.broker_prefix,
+            "lease_seconds": settings.LEASE_SECONDS,
+            "heartbeat_seconds": settings.HEARTBEAT_SECONDS,
+        },
+    )
+
+
+@router.post("/inventory")
+def inventory(request: HttpRequest, payload: InventoryIn) -> dict[str, bool]:
+    services.record_inventory(host=calling_host(request), inventory=payload)
+    return {"ok": True}
+
+
+@router.post("/telemetry")
+def telemetry(request: HttpRequest, payload: TelemetryIn) -> dict[str, bool]:
+    services.record_telemetry(host=calling_host(request), sample=payload)
+    return {"ok": True}

@@ -1,0 +1,36 @@
+"""How a host reaches its own corner of the broker: a user of its own, limited to its own keys."""
+
+from __future__ import annotations
+
+from urllib.parse import quote, urlsplit, urlunsplit
+
+import redis
+from django.conf import settings
+
+from apps.accounts.tokens import digest_token
+from apps.fleet.models import Host
+
+
+def broker_url_for(host: Host) -> str:
+    """Makes (or renews) the host's broker user and returns the URL with its password.
+
+    The password is derived, so that every call returns the same. An access list on the queue's key
+    alone breaks Celery, whose bookkeeping keys need the prefix too.
+    """
+    password = digest_token(f"broker:{host.name}")
+    admin = redis.Redis.from_url(settings.REDIS_URL)
+    user = f"host-{host.name}"
+    with admin:
+        admin.acl_setuser(
+            user,
+            enabled=True,
+            reset=True,
+            passwords=[f"+{password}"],
+            keys=[f"{host.broker_prefix}*"],
+            channels=[f"{host.broker_prefix}*"],
+            categories=["+@all", "-@admin", "-@dangerous"],
+            commands=["+info", "+client|setinfo", "+client|setname", "+keys"],
+        )
+    parts = urlsplit(settings.WORKER_BROKER_URL)
+    address = parts.netloc.rpartition("@")[2]
+    return urlunsplit(parts._replace(netloc=f"{user}:{quote(password, safe='')}@{address}"))

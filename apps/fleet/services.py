@@ -1,0 +1,154 @@
+"""Hosts come, report what they have, and give up their devices only when nothing holds them."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from typing import Any
+
+from django.db import transaction
+from django.db.models import F
+from django.utils import timezone
+
+from apps.accounts.audit import audit
+from apps.accounts.models import User
+from apps.accounts.problems import Problem, conflict, invalid
+from apps.accounts.tokens import HOST_TOKEN, JOIN_TOKEN, digest_token, new_token
+from apps.fleet.models import Device, EngineEnvironment, Host, HostToken, JoinToken, TelemetrySample
+from apps.fleet.schemas import InventoryIn, TelemetryIn
+
+HOST_NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+JOIN_TOKEN_LIFE = timedelta(hours=24)
+
+
+@transaction.atomic
+def enrol_host(*, name: str) -> tuple[Host, str]:
+    """The host of that name (made if new) and a fresh token for it, shown only here."""
+    if not HOST_NAME.fullmatch(name):
+        raise invalid("name", "A host name has lower-case letters, digits and hyphens, at most 63.", value=name)
+    host, _ = Host.objects.get_or_create(name=name)
+    token = new_token(HOST_TOKEN)
+    HostToken.objects.filter(host=host, revoked_at=None).update(revoked_at=timezone.now())
+    HostToken.objects.create(host=host, digest=token.digest)
+    audit(None, "host.enrolled", object_id=host.name, object_name=host.name)
+    return host, token.plain
+
+
+@transaction.atomic
+def create_join_token(*, user: User) -> tuple[JoinToken, str]:
+    """A token with which one new host may join within 24 hours; the plain text is shown once."""
+    token = new_token(JOIN_TOKEN)
+    row = JoinToken.objects.create(
+        digest=token.digest, created_by=user, expires_at=timezone.now() + JOIN_TOKEN_LIFE
+    )
+    audit(user, "join_token.created", object_id=str(row.pk))
+    return row, token.plain
+
+
+@transaction.atomic
+def join_host(*, join_token: str, name: str, inventory: InventoryIn) -> tuple[Host, str]:
+    """Admits a new host. Says which is wrong: the token (unknown, used, expired) or the name (taken)."""
+    token = JoinToken.objects.select_for_update().filter(digest=digest_token(join_token)).first()
+    if token is None:
+        raise Problem(401, "Unknown join token", "Make a new one under Hardware, Add a host.")
+    if token.used_at is not None:
+        raise Problem(401, "Join token used", f"It was used on {token.used_at:%d %b %H:%M} UTC. Make a new one.")
+    if token.expires_at < timezone.now():
+        raise Problem(401, "Join token expired", f"It ended on {token.expires_at:%d %b %H:%M} UTC. Make a new one.")
+    if Host.objects.filter(name=name).exists():
+        raise conflict(f"A host named “{name}” has joined already. Choose another with --name.")
+    host, host_token = enrol_host(name=name)
+    token.used_at, token.used_by = timezone.now(), host
+    token.save(update_fields=["used_at", "used_by"])
+    record_inventory(host=host, inventory=inventory)
+    return host, host_token
+
+
+@transaction.atomic
+def record_inventory(*, host: Host, inventory: InventoryIn) -> None:
+    """What the host's agent found; devices that vanished stay as rows, marked absent."""
+    Host.objects.filter(pk=host.pk).update(
+        last_seen_at=timezone.now(),
+        boot_id=inventory.boot_id,
+        agent_version=inventory.agent_version,
+        platform=inventory.platform,
+        cpu_model=inventory.cpu.model,
+        cpu_count=inventory.cpu.cores,
+        ram_bytes=inventory.ram_bytes,
+        disk_total_bytes=inventory.disk.total_bytes,
+        disk_free_bytes=inventory.disk.free_bytes,
+        models_dir=inventory.models_dir,
+    )
+    seen = [_record_cpu(host, inventory)] + [_record_gpu(host, gpu.model_dump()) for gpu in inventory.gpus]
+    host.devices.exclude(pk__in=seen).update(is_present=False)
+    _record_environments(host, inventory)
+
+
+def _record_cpu(host: Host, inventory: InventoryIn) -> int:
+    device, _ = Device.objects.update_or_create(
+        host=host,
+        uuid="cpu",
+        defaults={
+            "kind": Device.Kind.CPU,
+            "name": inventory.cpu.model,
+            "memory_bytes": inventory.ram_bytes,
+            "is_present": True,
+        },
+    )
+    return device.pk
+
+
+def _record_gpu(host: Host, gpu: dict[str, Any]) -> int:
+    device, _ = Device.objects.update_or_create(
+        host=host,
+        uuid=gpu["uuid"],
+        defaults={
+            "kind": Device.Kind.GPU,
+            "index": gpu["index"],
+            "name": gpu["name"],
+            "memory_bytes": gpu["memory_bytes"],
+            "driver": gpu["driver"],
+            "is_present": True,
+        },
+    )
+    return device.pk
+
+
+def _record_environments(host: Host, inventory: InventoryIn) -> None:
+    ready = [item for item in inventory.environments if item.state in ("ready", "configured")]
+    host.environments.exclude(path__in=[item.path for item in ready]).delete()
+    for item in ready:
+        EngineEnvironment.objects.update_or_create(
+            host=host,
+            path=item.path,
+            defaults={
+                "engine": item.engine,
+                "variant": item.variant,
+                "lock_sha256": item.lock_sha256,
+                "size_bytes": item.size_bytes,
+                "seen_at": timezone.now(),
+            },
+        )
+
+
+def record_telemetry(*, host: Host, sample: TelemetryIn) -> None:
+    """One moment's load. A sample sent twice changes nothing."""
+    TelemetrySample.objects.bulk_create(
+        [
+            TelemetrySample(
+                host=host,
+                at=sample.at,
+                cpu_percent=sample.cpu_percent,
+                ram_used_bytes=sample.ram_used_bytes,
+                gpus=[gpu.model_dump() for gpu in sample.gpus],
+            )
+        ],
+        ignore_conflicts=True,
+    )
+    Host.objects.filter(pk=host.pk).update(
+        last_seen_at=timezone.now(), disk_free_bytes=sample.disk_free_bytes or F("disk_free_bytes")
+    )
+
+
+def note_host_seen(*, host: Host) -> None:
+    Host.objects.filter(pk=host.pk).update(last_seen_at=timezone.now())

@@ -34,6 +34,7 @@ class Postgres:
     """One cluster in `folder` (made 0700), listening on loopback only, with a password."""
 
     stop_signal = signal.SIGINT  # fast shutdown: ends sessions, writes a checkpoint
+    hard_stop_signal = signal.SIGQUIT  # at once; the next start replays the log
 
     def __init__(self, folder: Path, port: int, password: str, settings: tuple[str, ...] = ()) -> None:
         self.folder = folder
@@ -81,12 +82,12 @@ class Postgres:
             raise EmbeddedError(f"initdb failed: {(done.stderr or done.stdout).strip()}")
 
     def _check_version(self) -> None:
-        shipped = subprocess.run([str(binaries() / "postgres"), "--version"], capture_output=True, text=True)
+        shipped = subprocess.check_output([binaries() / "postgres", "--version"], text=True).strip()
         wanted = (self.data / "PG_VERSION").read_text().strip()
-        if f" {wanted}." not in shipped.stdout:
+        if f" {wanted}." not in shipped:
             raise EmbeddedError(
-                f"{self.data} was made by Postgres {wanted}, but this version of Stackweb ships "
-                f"{shipped.stdout.strip()}. Dump it with the old version first."
+                f"{self.data} was made by Postgres {wanted}, but this version of Stackweb ships {shipped}. "
+                "Dump it with the old version first."
             )
 
     @property
@@ -112,13 +113,11 @@ class Postgres:
 
     def is_ready(self) -> bool:
         """True once the server answers and our database exists (made here the first time)."""
-        try:
-            with psycopg.connect(self.url, connect_timeout=2):
-                return True
-        except psycopg.OperationalError as error:
-            if f'database "{NAME}" does not exist' not in str(error):
-                return False
         maintenance_url = self.url.rpartition("/")[0] + "/postgres"
-        with psycopg.connect(maintenance_url, autocommit=True, connect_timeout=2) as connection:
-            connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(NAME)))
+        try:
+            with psycopg.connect(maintenance_url, autocommit=True, connect_timeout=2) as connection:
+                if not connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [NAME]).fetchone():
+                    connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(NAME)))
+        except psycopg.OperationalError:
+            return False
         return True

@@ -29,6 +29,7 @@ class Valkey:
     """One server in `folder` (made 0700), with a password; append-only, so that kill -9 loses nothing."""
 
     stop_signal = signal.SIGTERM
+    hard_stop_signal = signal.SIGKILL  # the append-only file survives it
 
     def __init__(self, folder: Path, port: int, password: str, bind: str = "127.0.0.1") -> None:
         self.folder = folder

@@ -1,0 +1,73 @@
+"""The `stackweb` command."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from importlib.metadata import version
+
+from stackweb.supervisor.address import LOOPBACK, read_address
+from stackweb.supervisor.home import Home, UpError
+from stackweb.supervisor.journal import Journal
+from stackweb.supervisor.terminal import Terminal
+from stackweb.supervisor.up import Supervisor
+
+NOT_RUNNING = 3  # exit code of `status`, as init scripts use it
+
+
+def main(argv: list[str] | None = None) -> int:
+    arguments = _parser().parse_args(argv)
+    try:
+        code: int = arguments.run(arguments)
+    except UpError as error:
+        print(error, file=sys.stderr)
+        return 1
+    return code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="stackweb", description="A team's own LLM stack, on its own hosts.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    up = commands.add_parser("up", help="start everything on this machine and stay in the foreground")
+    up.add_argument(
+        "--bind",
+        default=LOOPBACK,
+        metavar="ADDRESS",
+        help="IPv4 address on which the web side and the broker listen (default %(default)s); "
+        "0.0.0.0 lets other hosts join",
+    )
+    up.set_defaults(run=_up)
+
+    status = commands.add_parser("status", help="say what runs on STACKWEB_HOME")
+    status.set_defaults(run=_status)
+
+    shown_version = commands.add_parser("version", help="print the version")
+    shown_version.set_defaults(run=_version)
+    return parser
+
+
+def _up(arguments: argparse.Namespace) -> int:
+    address = read_address(arguments.bind, os.environ.get("STACKWEB_PORT") or "8400")
+    return Supervisor(Home.from_environment(), address, Terminal()).run()
+
+
+def _status(_: argparse.Namespace) -> int:
+    home = Home.from_environment()
+    if not home.is_locked():
+        print(f"Stackweb does not run on {home.path}. Start it with: make up")
+        return NOT_RUNNING
+    print(f"Stackweb runs on {home.path} at {home.read_services().get('web_url', '(still starting)')}")
+    for entry in Journal(home.run).left_over():
+        print(f"  {entry.name:<10} process {entry.pid}")
+    return 0
+
+
+def _version(_: argparse.Namespace) -> int:
+    print(version("stackweb"))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -8,7 +8,8 @@
       └──scheduler──▶ failed        (third loss: starting | running ──scheduler──▶ held)
 
 The worker owns what a running process did, a person owns wishes, the scheduler owns placement.
-`succeeded`, `failed` and `cancelled` are final: to run again is a new job.
+`succeeded` is final. A person may run a `failed` or `cancelled` job again: it is queued once more and
+gets a new attempt.
 """
 
 from __future__ import annotations
@@ -42,8 +43,8 @@ TRANSITIONS: dict[JobStatus, set[JobStatus]] = {
     JobStatus.CANCELLING: {JobStatus.CANCELLED},
     JobStatus.HELD: {JobStatus.QUEUED, JobStatus.CANCELLED},
     JobStatus.SUCCEEDED: set(),
-    JobStatus.FAILED: set(),
-    JobStatus.CANCELLED: set(),
+    JobStatus.FAILED: {JobStatus.QUEUED},
+    JobStatus.CANCELLED: {JobStatus.QUEUED},
 }
 
 

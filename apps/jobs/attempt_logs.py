@@ -1,0 +1,68 @@
+"""The server's copy of an attempt's log: one append-only file; its size in the database is the truth."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from django.conf import settings
+from django.db import transaction
+
+from apps.accounts.problems import conflict
+from apps.jobs.models import Attempt
+
+MAX_LOG_BYTES = 256 * 1024 * 1024
+
+
+def log_path(attempt: Attempt) -> Path:
+    return Path(settings.LOG_DIR) / f"{attempt.uuid}.log"
+
+
+@transaction.atomic
+def append_log(*, attempt: Attempt, offset: int, data: bytes) -> int:
+    """Appends what is new of `data` and returns the size now.
+
+    Bytes already held change nothing, so a chunk may be sent twice. A gap raises Problem 409 with
+    `expected_offset`. Past MAX_LOG_BYTES the text is dropped but still counted as held.
+    """
+    row = Attempt.objects.select_for_update().get(pk=attempt.pk)
+    held: int = row.log_size_bytes
+    if offset > held:
+        raise conflict(f"The log has {held} bytes; the chunk starts at {offset}.", expected_offset=held)
+    fresh = data[held - offset :]
+    if fresh:
+        _write_at(log_path(row), held, fresh[: max(0, MAX_LOG_BYTES - held)])
+        row.log_size_bytes = held + len(fresh)
+        row.save(update_fields=["log_size_bytes"])
+    return row.log_size_bytes
+
+
+def _write_at(path: Path, offset: int, data: bytes) -> None:
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT, 0o600)
+    try:
+        os.pwrite(descriptor, data, offset)
+    finally:
+        os.close(descriptor)
+
+
+def read_log(attempt: Attempt, offset: int, limit: int = 256 * 1024) -> bytes:
+    """Up to `limit` bytes from `offset`, ending at a whole line where one ends in that window."""
+    path = log_path(attempt)
+    if not path.exists():
+        return b""
+    with path.open("rb") as file:
+        file.seek(offset)
+        chunk = file.read(min(limit, max(0, attempt.log_size_bytes - offset)))
+    cut = chunk.rfind(b"\n")
+    return chunk if cut < 0 else chunk[: cut + 1]
+
+
+def tail_start(attempt: Attempt, lines: int = 400) -> int:
+    """The offset of the last `lines` lines."""
+    window = 128 * 1024
+    start = max(0, attempt.log_size_bytes - window)
+    chunk = read_log(attempt, start, window)
+    parts = chunk.split(b"\n")
+    skipped = b"\n".join(parts[: -lines - 1])
+    return start + (len(skipped) + 1 if skipped else 0)

@@ -1,0 +1,44 @@
+"""Celery as a doorbell: it only says "look now". Losing every message costs one sweep, never a job."""
+
+from __future__ import annotations
+
+import logging
+from functools import cache
+
+from celery import Celery, current_app
+from django.conf import settings
+from django.db import transaction
+from kombu.exceptions import OperationalError
+
+from apps.fleet.models import Host
+
+logger = logging.getLogger(__name__)
+
+
+def schedule_soon() -> None:
+    """Lets the scheduler look as soon as this transaction is committed."""
+    transaction.on_commit(lambda: _ring(current_app, "jobs.place", "control"))
+
+
+def wake_host(host: Host) -> None:
+    """Lets the host's agent sweep as soon as this transaction is committed."""
+    transaction.on_commit(lambda: _ring(_app_for(host.broker_prefix), "workers.wake", host.queue))
+
+
+def _ring(app: Celery, task: str, queue: str) -> None:
+    try:
+        app.send_task(task, queue=queue, ignore_result=True, expires=60, retry=False)
+    except (OperationalError, OSError) as error:
+        logger.warning("The broker did not take %s; the next sweep finds the work: %s", task, error)
+
+
+@cache
+def _app_for(prefix: str) -> Celery:
+    """A publisher whose keys carry the host's own prefix."""
+    app = Celery("doorbell", broker=settings.REDIS_URL, set_as_current=False)
+    app.conf.update(
+        broker_transport_options={"global_keyprefix": prefix},
+        accept_content=["json"],
+        task_serializer="json",
+    )
+    return app

@@ -1,0 +1,43 @@
+"""Engine environments on hosts: is one there, and the job that installs it."""
+
+from __future__ import annotations
+
+from apps.accounts.models import Team
+from apps.engines.base import RunSpec
+from apps.engines.locks import lock_sha256
+from apps.engines.registry import get_engine
+from apps.fleet.models import EngineEnvironment, Host
+from apps.jobs.models import Job
+from apps.jobs.services import submit_job
+
+
+def has_environment(host: Host, environment: str, variant: str) -> bool:
+    """True when the host holds the environment of today's lock, or a path its operator configured."""
+    held = EngineEnvironment.objects.filter(host=host, engine=environment, variant=variant)
+    return held.filter(lock_sha256__in=["", lock_sha256(environment, variant)]).exists()
+
+
+def missing_environment(job: Job, host: Host) -> Job | None:
+    """The unfinished job that installs what `job` needs on `host`; None when it is there."""
+    environment = get_engine(job.engine).environment
+    if environment is None or has_environment(host, environment, job.variant):
+        return None
+    for open_job in Job.objects.open().filter(kind="install", pinned_host=host):
+        payload = open_job.spec["payload"]
+        if (payload.get("engine"), payload.get("variant")) == (environment, job.variant):
+            return open_job
+    return _submit_install(job.team, host, environment, job.variant)
+
+
+def _submit_install(team: Team, host: Host, environment: str, variant: str) -> Job:
+    return submit_job(
+        team=team,
+        user=None,
+        kind="install",
+        name=f"Install {environment} ({variant}) on {host.name}",
+        spec=RunSpec(
+            kind="install", engine="install", payload={"engine": environment, "variant": variant}
+        ),
+        pinned_host=host,
+        priority=10,
+    )

@@ -1,0 +1,129 @@
+"""Every change of a job's status goes through here: a conditional UPDATE and its event, together."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from django.db import transaction
+from django.utils import timezone
+
+from apps.accounts.models import User
+from apps.fleet import reservations
+from apps.jobs.kinds import handler_of
+from apps.jobs.models import Attempt, Job, JobEvent
+from apps.jobs.reasons import MAX_LOSSES, Reason, is_retryable, is_uncounted
+from apps.jobs.states import FINAL, JobStatus, check_transition
+
+logger = logging.getLogger(__name__)
+
+
+def note(
+    job: Job,
+    what: str,
+    *,
+    detail: str = "",
+    tone: str = "",
+    actor: User | None = None,
+    attempt: Attempt | None = None,
+) -> None:
+    """A line in the job's timeline."""
+    JobEvent.objects.create(
+        job=job,
+        what=what[:200],
+        detail=detail,
+        tone=tone,
+        actor=actor,
+        actor_label=str(actor) if actor else "Stackweb",
+        attempt=attempt,
+    )
+
+
+def switch_status(job: Job, to: str, *, what: str, event: dict[str, Any] | None = None, **fields: Any) -> bool:
+    """Moves the job to `to` and writes its event; False when somebody else moved it first.
+
+    `fields` are further columns to set. Raises IllegalTransition for an arrow that is not drawn.
+    """
+    check_transition(job.status, to)
+    fields["status"] = to
+    fields["finished_at"] = timezone.now() if to in FINAL else None
+    with transaction.atomic():
+        moved = Job.objects.filter(pk=job.pk, status=job.status).update(**fields)
+        if not moved:
+            return False
+        for name, value in fields.items():
+            setattr(job, name, value)
+        note(job, what, **(event or {}))
+        if to in FINAL:
+            _tell_owner_room(job)
+    return True
+
+
+def _tell_owner_room(job: Job) -> None:
+    """The room above registers what the job made. If that fails, the job failed, and nothing is half made."""
+    try:
+        with transaction.atomic():
+            handler_of(job).on_finished(job)
+    except Exception as error:
+        logger.exception("%s ended but could not be registered", job.public_id)
+        sentence = f"Could not register the result: {error}"
+        Job.objects.filter(pk=job.pk).update(
+            status=JobStatus.FAILED, reason=Reason.SERVER_ERROR, cause=sentence
+        )
+        job.status, job.reason, job.cause = JobStatus.FAILED, Reason.SERVER_ERROR, sentence
+        note(job, "Failed", detail=sentence, tone="bad")
+
+
+@transaction.atomic
+def end_attempt(
+    attempt: Attempt, *, exit_code: int | None, reason: str, cause: str, result: dict[str, Any]
+) -> None:
+    """Closes an attempt whose processes are all gone, frees what it held, and moves its job on.
+
+    Closing it again changes nothing.
+    """
+    attempt = Attempt.objects.select_for_update().get(pk=attempt.pk)
+    if attempt.ended_at is not None:
+        return
+    attempt.ended_at, attempt.exit_code = timezone.now(), exit_code
+    attempt.reason, attempt.cause = reason, cause
+    attempt.save(update_fields=["ended_at", "exit_code", "reason", "cause"])
+    reservations.release_all(holder=attempt.uuid)
+    job = Job.objects.select_for_update().get(pk=attempt.job_id)
+    _move_on(job, attempt, reason, cause, result)
+
+
+def _move_on(job: Job, attempt: Attempt, reason: str, cause: str, result: dict[str, Any]) -> None:
+    event: dict[str, Any] = {"attempt": attempt, "detail": cause}
+    if job.status == JobStatus.CANCELLING or reason == Reason.CANCELLED_BY_USER:
+        switch_status(
+            job, JobStatus.CANCELLED, what="Stopped" if job.kind == "serve" else "Cancelled",
+            event={"attempt": attempt}, reason=Reason.CANCELLED_BY_USER, cause="", result=result,
+        )
+    elif not reason:
+        switch_status(job, JobStatus.SUCCEEDED, what="Done", event={"attempt": attempt}, result=result)
+    elif is_retryable(reason):
+        _rerun_or_hold(job, attempt, reason, cause)
+    else:
+        label = Reason(reason).label
+        switch_status(
+            job, JobStatus.FAILED, what=f"Failed: {label[0].lower()}{label[1:]}",
+            event=event | {"tone": "bad"}, reason=reason, cause=cause, result=result,
+        )
+
+
+def _rerun_or_hold(job: Job, attempt: Attempt, reason: str, cause: str) -> None:
+    losses = job.infrastructure_losses + (0 if is_uncounted(reason) else 1)
+    label = Reason(reason).label
+    event = {"attempt": attempt, "detail": cause, "tone": "warn"}
+    if losses > MAX_LOSSES:
+        switch_status(
+            job, JobStatus.HELD, what=f"Held after {MAX_LOSSES} reruns", event=event,
+            infrastructure_losses=losses, reason=reason, cause=cause, phase="",
+        )
+    else:
+        switch_status(
+            job, JobStatus.QUEUED, what=f"{label}; queued again", event=event,
+            infrastructure_losses=losses, reason="", cause="", phase="",
+            progress_done=None, progress_total=None, wait_reason="",
+        )

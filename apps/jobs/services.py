@@ -1,0 +1,164 @@
+"""Submit, cancel and retry: what a person asks of a job."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from django.db import transaction
+from django.utils import timezone
+from pydantic import ValidationError
+
+from apps.accounts.access import require_role
+from apps.accounts.audit import audit
+from apps.accounts.models import Role, Team, User
+from apps.accounts.problems import FieldError, Problem, conflict, invalid, unknown_choice
+from apps.engines.base import Engine, Placement, RunSpec
+from apps.engines.registry import ENGINES, UnknownEngine, get_engine
+from apps.fleet.models import Device, Host
+from apps.jobs import doorbell
+from apps.jobs.lifecycle import end_attempt, note, switch_status
+from apps.jobs.models import Job
+from apps.jobs.reasons import Reason
+from apps.jobs.states import JobStatus
+
+
+def engine_named(name: str, *, kind: str) -> Engine:
+    """The engine, or Problem 422 naming the nearest one that does this kind of work."""
+    try:
+        engine = get_engine(name)
+    except UnknownEngine:
+        engine = None
+    if engine is None or engine.kind != kind:
+        known = [each for each in ENGINES if get_engine(each).kind == kind]
+        raise unknown_choice("engine", name, known, noun=f"engine for {kind}")
+    return engine
+
+
+def checked_options(engine: Engine, options: dict[str, object]) -> dict[str, object]:
+    """The options with defaults filled in, or Problem 422 with one error for each wrong field."""
+    try:
+        return engine.Options.model_validate(options).model_dump(mode="json")
+    except ValidationError as error:
+        raise Problem(422, "Invalid options", "", [_option_error(engine, item) for item in error.errors()]) from None
+
+
+def _option_error(engine: Engine, item: object) -> FieldError:
+    assert isinstance(item, dict)  # noqa: S101
+    field = ".".join(str(part) for part in item["loc"])
+    if item["type"] == "extra_forbidden":
+        problem = unknown_choice(f"options.{field}", field, engine.Options.model_fields, noun="option")
+        return problem.errors[0]
+    value = item.get("input")
+    return FieldError(f"options.{field}", item["msg"], value if isinstance(value, str | int | float) else None)
+
+
+def default_placement(kind: str) -> tuple[str, int]:
+    """(variant, GPUs): one GPU where the fleet has any, else the CPU device."""
+    needs_device = kind not in ("install", "download", "tokenise")
+    has_gpu = needs_device and Device.objects.filter(kind=Device.Kind.GPU, is_present=True).exists()
+    return ("cuda", 1) if has_gpu else ("cpu", 0)
+
+
+@transaction.atomic
+def submit_job(
+    *,
+    team: Team,
+    user: User | None,
+    kind: str,
+    name: str,
+    spec: RunSpec,
+    variant: str = "cpu",
+    gpus: int = 0,
+    ram_bytes: int = 0,
+    pinned_host: Host | None = None,
+    after: Iterable[Job] = (),
+    priority: int = 0,
+) -> Job:
+    """Accepts a job: validated, stored with its preview, and looked at by the scheduler on commit.
+
+    Raises Problem 403 for a role below member, 422 for an unknown engine or option.
+    """
+    if user is not None:
+        require_role(user, Role.MEMBER, team)
+    if priority < 0:
+        raise invalid("priority", "priority must be 0 or more.", value=priority)
+    engine = engine_named(spec.engine, kind=kind)
+    spec = spec.model_copy(update={"options": checked_options(engine, spec.options)})
+    preview = engine.command(spec, Placement(variant="cuda" if variant == "cuda" else "cpu"))
+    job = Job.objects.create(
+        team=team,
+        created_by=user,
+        kind=kind,
+        name=name[:200],
+        engine=spec.engine,
+        spec=spec.model_dump(mode="json"),
+        preview=preview.model_dump(mode="json"),
+        variant=variant,
+        gpus_needed=gpus,
+        ram_bytes_needed=ram_bytes,
+        pinned_host=pinned_host,
+        priority=priority,
+    )
+    job.after.set(after)
+    note(job, "Created", actor=user)
+    audit(user, "job.submitted", object_id=job.public_id, object_name=job.name, team=team)
+    doorbell.schedule_soon()
+    return job
+
+
+@transaction.atomic
+def cancel_job(*, job: Job, user: User | None) -> Job:
+    """Asks a job to stop. A waiting job ends at once, a running one when its processes are gone.
+
+    Asking twice is fine. Raises Problem 409 for a job that is over.
+    """
+    job = Job.objects.select_for_update().get(pk=job.pk)
+    if user is not None:
+        require_role(user, Role.MEMBER, job.team)
+    if job.is_over:
+        raise conflict(f"{job.public_id} is over ({JobStatus(job.status).label.lower()}); nothing to cancel.")
+    audit(user, "job.cancelled", object_id=job.public_id, object_name=job.name, team=job.team)
+    if job.status in (JobStatus.QUEUED, JobStatus.HELD):
+        switch_status(
+            job, JobStatus.CANCELLED, what="Cancelled", event={"actor": user},
+            reason=Reason.CANCELLED_BY_USER, cancel_requested_at=timezone.now(),
+        )
+    elif job.status != JobStatus.CANCELLING:
+        switch_status(
+            job, JobStatus.CANCELLING, what="Asked to stop", event={"actor": user},
+            cancel_requested_at=timezone.now(),
+        )
+        _stop_open_attempt(job)
+    return job
+
+
+def _stop_open_attempt(job: Job) -> None:
+    attempt = job.attempts.filter(ended_at=None).select_related("host").first()
+    if attempt is None:
+        return
+    if attempt.claimed_at is None:  # nothing runs yet, so nothing has to die first
+        end_attempt(attempt, exit_code=None, reason=Reason.CANCELLED_BY_USER, cause="", result={})
+        job.refresh_from_db()
+    else:
+        doorbell.wake_host(attempt.host)
+
+
+@transaction.atomic
+def retry_job(*, job: Job, user: User) -> Job:
+    """Queues a failed, cancelled or held job again. Raises Problem 409 for any other."""
+    job = Job.objects.select_for_update().get(pk=job.pk)
+    require_role(user, Role.MEMBER, job.team)
+    if job.status not in (JobStatus.FAILED, JobStatus.CANCELLED, JobStatus.HELD):
+        label = JobStatus(job.status).label.lower()
+        raise conflict(f"{job.public_id} is {label}; only a failed, cancelled or held job can run again.")
+    # The scheduler asks for fresh installs and downloads; those that failed would fail it again.
+    stale = job.after.filter(status__in=[JobStatus.FAILED, JobStatus.CANCELLED], kind__in=["install", "download"])
+    job.after.remove(*stale)
+    switch_status(
+        job, JobStatus.QUEUED, what="Queued again", event={"actor": user}, reason="", cause="", phase="",
+        infrastructure_losses=0, cancel_requested_at=None, progress_done=None, progress_total=None,
+        started_at=None, ready_at=None, wait_reason="", result={},
+    )
+    audit(user, "job.retried", object_id=job.public_id, object_name=job.name, team=job.team)
+    doorbell.schedule_soon()
+    return job

@@ -1,0 +1,18 @@
+"""Chores of the control worker."""
+
+from __future__ import annotations
+
+from celery import shared_task
+
+from apps.jobs.reaping import withdraw_unclaimed
+from apps.jobs.scheduling import place_waiting_jobs
+
+
+@shared_task(name="jobs.place")
+def place() -> None:
+    place_waiting_jobs()
+
+
+@shared_task(name="jobs.reap")
+def reap() -> None:
+    withdraw_unclaimed()

@@ -82,7 +82,7 @@ class Lines:
 
 
 class CappedLog:
-    """The log files of one attempt. A full disk loses output, never the engine: see `disk_full`."""
+    """The log files of one attempt. A disk in trouble loses output, never the engine."""
 
     def __init__(self, folder: Path, head_bytes: int, tail_bytes: int) -> None:
         self.folder = folder
@@ -100,9 +100,7 @@ class CappedLog:
         try:
             self._spread(data)
         except OSError as error:
-            if error.errno not in FULL:
-                raise
-            self.disk_full = True
+            self.disk_full = self.disk_full or error.errno in FULL
 
     def _spread(self, data: bytes) -> None:
         room = max(self.head_bytes - self.head_size, 0)
@@ -139,9 +137,7 @@ class CappedLog:
             self._append_tail()
             os.fsync(self.head)
         except OSError as error:
-            if error.errno not in FULL:
-                raise
-            self.disk_full = True
+            self.disk_full = self.disk_full or error.errno in FULL
         finally:
             os.close(self.head)
 

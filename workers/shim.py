@@ -178,7 +178,7 @@ class Shim:
         self.note("exited")
 
     def note(self, state: journal.State | None = None) -> None:
-        """Writes the journal. A disk without room delays only the news, as long as the folder is there."""
+        """Writes the journal. Only the end is worth waiting for a disk that has no room."""
         self.journal.state = state or self.journal.state
         self.journal.disk_full = self.log.disk_full
         while True:
@@ -187,11 +187,19 @@ class Shim:
             except FileNotFoundError:
                 return
             except OSError as error:
-                if error.errno not in journal.FULL:
+                if error.errno not in journal.FULL or self.journal.state == "starting":
                     raise
-                time.sleep(1.0)
-            else:
-                return
+                if self.journal.state == "exited":
+                    time.sleep(1.0)
+                    continue
+            return
+
+    def end_everything(self) -> None:
+        """The last resort when the shim itself breaks: it never leaves an engine without a keeper."""
+        while not self.reap():
+            for pid in processes.descendants(os.getpid()):
+                processes.send(pid, signal.SIGKILL)
+            time.sleep(0.02)
 
 
 def main() -> None:
@@ -204,7 +212,11 @@ def main() -> None:
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
         raise SystemExit(f"This kernel refuses a subreaper: {os.strerror(ctypes.get_errno())}.")
-    Shim(folder).run()
+    shim = Shim(folder)
+    try:
+        shim.run()
+    finally:
+        shim.end_everything()
 
 
 if __name__ == "__main__":

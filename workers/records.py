@@ -1,0 +1,68 @@
+"""What the agent remembers of an attempt across its own death: one folder each, private to the worker.
+
+    attempts/<uuid>/record.json   the lease, what was asked, what was decided since
+    attempts/<uuid>/journal.json  the shim's side (workers/journal.py)
+    attempts/<uuid>/log, tail.N   the output (workers/logfile.py)
+    attempts/<uuid>/work/         the engine's working folder
+"""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ValidationError
+
+from workers.client import Claim, Lease
+from workers.journal import read_json, write_json
+
+NAME = "record.json"
+# Why the agent ends an attempt that would run on; "gone" means that the server has given it up.
+Order = Literal["", "cancelled_by_user", "interrupted", "timed_out", "stalled", "gone"]
+
+
+class Record(BaseModel):
+    uuid: str
+    epoch: int
+    claim: Claim
+    port: int = 0
+    temporary: str = ""  # the engine's TMPDIR
+    order: Order = ""
+    order_cause: str = ""
+    is_up: bool = False  # became ready or began to work: the start time limit is over
+    started: dict[str, Any] | None = None  # what to tell the server about the start; None once told
+    memory_kills: int = 0  # the kernel's count at launch
+    log_head_bytes: int = 0
+
+    @property
+    def lease(self) -> Lease:
+        return Lease(self.uuid, self.epoch, self.claim.lease_token)
+
+    def save(self, folder: Path) -> None:
+        write_json(folder / NAME, self.model_dump(mode="json"))
+
+    @classmethod
+    def load(cls, folder: Path) -> Self | None:
+        """None when the folder holds no whole record: then nothing was launched from it."""
+        found = read_json(folder / NAME)
+        try:
+            return None if found is None else cls.model_validate(found)
+        except ValidationError:
+            return None
+
+
+def work_folder(folder: Path) -> Path:
+    return folder / "work"
+
+
+def forget(folder: Path, temporary: str, keep_work: bool) -> None:
+    """Removes an ended attempt; its work folder stays where it holds what the run produced."""
+    if temporary:
+        shutil.rmtree(temporary, ignore_errors=True)
+    if not keep_work:
+        shutil.rmtree(folder, ignore_errors=True)
+        return
+    for path in folder.iterdir():
+        if path != work_folder(folder):
+            path.unlink(missing_ok=True)

@@ -8,7 +8,7 @@ from django.contrib.auth.models import AbstractUser
 from django.db import models
 from django.utils import timezone
 
-from apps.accounts.querysets import OwnedQuerySet, TokenQuerySet
+from apps.accounts.querysets import OwnedQuerySet, PersonManager, TokenQuerySet
 
 
 class Role(models.TextChoices):
@@ -29,13 +29,21 @@ class Team(models.Model):
 class User(AbstractUser):
     """A person. `is_superuser` is the admin of this installation."""
 
+    AUTOMATION: ClassVar[str] = "automation"  # holds the token of $STACKWEB_HOME/admin-token; never signs in
+
     display_name = models.CharField(max_length=120, blank=True)
     teams: models.ManyToManyField[Team, Membership] = models.ManyToManyField(
         Team, through="Membership", related_name="users"
     )
 
+    objects = PersonManager()
+
     def __str__(self) -> str:
         return self.display_name or self.username
+
+    @property
+    def is_automation(self) -> bool:
+        return self.username == self.AUTOMATION
 
 
 class Membership(models.Model):
@@ -48,7 +56,7 @@ class Membership(models.Model):
 
 
 class TeamOwned(models.Model):
-    """Every object belongs to a team and remembers who made it. `public_id` is what people and the API see."""
+    """Belongs to a team and remembers who made it. `public_id` is what people and the API see."""
 
     id_prefix: ClassVar[str]
 
@@ -87,8 +95,9 @@ class ApiToken(models.Model):
 
 
 class ClaimToken(models.Model):
-    """The one-time link with which the first admin takes over a new installation."""
+    """A one-time link: without a person it makes the first admin, with one it lets them set a password."""
 
+    user = models.ForeignKey(User, on_delete=models.CASCADE, null=True, blank=True, related_name="claims")
     digest = models.CharField(max_length=64, unique=True)
     created_at = models.DateTimeField(default=timezone.now)
     expires_at = models.DateTimeField()

@@ -1,0 +1,71 @@
+"""The machine on which Stackweb itself runs: enrolled without a join token, configured by a file."""
+
+from __future__ import annotations
+
+import json
+import re
+import socket
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+
+from apps.accounts.private_files import write_private
+from apps.accounts.tokens import digest_token
+from apps.fleet.broker import broker_url_for
+from apps.fleet.models import Host, HostToken
+from apps.fleet.services import enrol_host
+
+SWEEP_SECONDS = 3.0
+
+
+def prepare_local_host(*, home: Path) -> Host:
+    """Writes $STACKWEB_HOME/host/worker.json: addresses of this start, the token and folders of before."""
+    folder = home / "host"
+    path = folder / "worker.json"
+    before = _read(path)
+    host, token = _known_host(before) or enrol_host(name=host_name(socket.gethostname()))
+    kept = {
+        "state_dir": str(folder / "state"),
+        "models_dir": str(folder / "models"),
+        "env_root": str(folder / "environments"),
+        "sweep_seconds": SWEEP_SECONDS,
+    } | before
+    now = {
+        "url": settings.STACKWEB_URL,
+        "host_token": token,
+        "host_name": host.name,
+        "queue": host.queue,
+        "broker_url": broker_url_for(host),
+        "broker_prefix": host.broker_prefix,
+    }
+    write_private(path, json.dumps(kept | now, indent=1) + "\n")
+    return host
+
+
+def renew_broker_users() -> None:
+    """The broker forgets its users when it restarts; every joined host must find its own again."""
+    for host in Host.objects.filter(tokens__revoked_at=None, tokens__isnull=False).distinct():
+        broker_url_for(host)
+
+
+def host_name(hostname: str) -> str:
+    """A valid host name from a machine's: `GPU_box.lab` becomes `gpu-box`."""
+    plain = re.sub(r"[^a-z0-9]+", "-", hostname.partition(".")[0].lower())
+    return plain[:63].strip("-") or "local"
+
+
+def _known_host(config: dict[str, Any]) -> tuple[Host, str] | None:
+    """Host and token of the configuration, where that token still works."""
+    plain = str(config.get("host_token", ""))
+    alive = HostToken.objects.select_related("host").filter(revoked_at=None)
+    held = alive.filter(digest=digest_token(plain)).first()
+    return (held.host, plain) if held else None
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        config = json.loads(path.read_text())
+    except (FileNotFoundError, ValueError):
+        return {}
+    return config if isinstance(config, dict) else {}

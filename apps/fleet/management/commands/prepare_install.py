@@ -1,0 +1,18 @@
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand
+
+from apps.accounts.automation import prepare_automation
+from apps.accounts.services import default_team
+from apps.fleet.local_host import prepare_local_host, renew_broker_users
+
+
+class Command(BaseCommand):
+    help = "Makes what a new installation needs: a team, the automation user, this host. Safe to repeat."
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        default_team()
+        prepare_automation(home=settings.HOME)
+        prepare_local_host(home=settings.HOME)
+        renew_broker_users()

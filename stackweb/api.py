@@ -27,12 +27,26 @@ from apps.tour.api import router as tour
 
 api = NinjaAPI(title="Stackweb", version="1", urls_namespace="api", docs_url=None)
 for router in (
-    catalog, serving, finetunes, evals, leaderboard, arena, jobs, fleet, gateway, accounts, tour,
+    catalog,
+    serving,
+    finetunes,
+    evals,
+    leaderboard,
+    arena,
+    jobs,
+    fleet,
+    gateway,
+    accounts,
+    tour,
 ):
     api.add_router("", router)
 
 worker_api = NinjaAPI(
-    title="Stackweb worker protocol", version="worker-1", urls_namespace="worker", docs_url=None, openapi_url=None
+    title="Stackweb worker protocol",
+    version="worker-1",
+    urls_namespace="worker",
+    docs_url=None,
+    openapi_url=None,
 )
 worker_api.add_router("", fleet_worker)
 worker_api.add_router("", jobs_worker)
@@ -40,7 +54,9 @@ worker_api.add_router("", jobs_worker)
 
 def _answer(problem: Problem) -> HttpResponse:
     return HttpResponse(
-        json.dumps(problem.as_json(), default=str), status=problem.status, content_type="application/problem+json"
+        json.dumps(problem.as_json(), default=str),
+        status=problem.status,
+        content_type="application/problem+json",
     )
 
 

@@ -109,4 +109,6 @@ class ModelImport(TeamOwned):
     revision = models.CharField(max_length=80, blank=True)
     name = models.CharField(max_length=120)
     job = models.OneToOneField(Job, on_delete=models.CASCADE, related_name="model_import")
-    version = models.ForeignKey(ModelVersion, on_delete=models.SET_NULL, null=True, blank=True, related_name="+")
+    version = models.ForeignKey(
+        ModelVersion, on_delete=models.SET_NULL, null=True, blank=True, related_name="+"
+    )

@@ -23,7 +23,9 @@ def calling_host(request: HttpRequest) -> Host:
     spoken = request.headers.get("Stackweb-Protocol", "")
     if spoken != PROTOCOL:
         raise Problem(
-            400, "Protocol version", f"This server speaks Stackweb-Protocol {PROTOCOL}, the worker “{spoken}”."
+            400,
+            "Protocol version",
+            f"This server speaks Stackweb-Protocol {PROTOCOL}, the worker “{spoken}”.",
         )
     host: Host = request.host  # type: ignore[attr-defined]
     return host

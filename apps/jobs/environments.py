@@ -35,9 +35,7 @@ def _submit_install(team: Team, host: Host, environment: str, variant: str) -> J
         user=None,
         kind="install",
         name=f"Install {environment} ({variant}) on {host.name}",
-        spec=RunSpec(
-            kind="install", engine="install", payload={"engine": environment, "variant": variant}
-        ),
+        spec=RunSpec(kind="install", engine="install", payload={"engine": environment, "variant": variant}),
         pinned_host=host,
         priority=10,
     )

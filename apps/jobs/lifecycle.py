@@ -39,7 +39,9 @@ def note(
     )
 
 
-def switch_status(job: Job, to: str, *, what: str, event: dict[str, Any] | None = None, **fields: Any) -> bool:
+def switch_status(
+    job: Job, to: str, *, what: str, event: dict[str, Any] | None = None, **fields: Any
+) -> bool:
     """Moves the job to `to` and writes its event; False when somebody else moved it first.
 
     `fields` are further columns to set. Raises IllegalTransition for an arrow that is not drawn.
@@ -97,8 +99,13 @@ def _move_on(job: Job, attempt: Attempt, reason: str, cause: str, result: dict[s
     event: dict[str, Any] = {"attempt": attempt, "detail": cause}
     if job.status == JobStatus.CANCELLING or reason == Reason.CANCELLED_BY_USER:
         switch_status(
-            job, JobStatus.CANCELLED, what="Stopped" if job.kind == "serve" else "Cancelled",
-            event={"attempt": attempt}, reason=Reason.CANCELLED_BY_USER, cause="", result=result,
+            job,
+            JobStatus.CANCELLED,
+            what="Stopped" if job.kind == "serve" else "Cancelled",
+            event={"attempt": attempt},
+            reason=Reason.CANCELLED_BY_USER,
+            cause="",
+            result=result,
         )
     elif not reason:
         switch_status(job, JobStatus.SUCCEEDED, what="Done", event={"attempt": attempt}, result=result)
@@ -107,8 +114,13 @@ def _move_on(job: Job, attempt: Attempt, reason: str, cause: str, result: dict[s
     else:
         label = Reason(reason).label
         switch_status(
-            job, JobStatus.FAILED, what=f"Failed: {label[0].lower()}{label[1:]}",
-            event=event | {"tone": "bad"}, reason=reason, cause=cause, result=result,
+            job,
+            JobStatus.FAILED,
+            what=f"Failed: {label[0].lower()}{label[1:]}",
+            event=event | {"tone": "bad"},
+            reason=reason,
+            cause=cause,
+            result=result,
         )
 
 
@@ -118,12 +130,26 @@ def _rerun_or_hold(job: Job, attempt: Attempt, reason: str, cause: str) -> None:
     event = {"attempt": attempt, "detail": cause, "tone": "warn"}
     if losses > MAX_LOSSES:
         switch_status(
-            job, JobStatus.HELD, what=f"Held after {MAX_LOSSES} reruns", event=event,
-            infrastructure_losses=losses, reason=reason, cause=cause, phase="",
+            job,
+            JobStatus.HELD,
+            what=f"Held after {MAX_LOSSES} reruns",
+            event=event,
+            infrastructure_losses=losses,
+            reason=reason,
+            cause=cause,
+            phase="",
         )
     else:
         switch_status(
-            job, JobStatus.QUEUED, what=f"{label}; queued again", event=event,
-            infrastructure_losses=losses, reason="", cause="", phase="",
-            progress_done=None, progress_total=None, wait_reason="",
+            job,
+            JobStatus.QUEUED,
+            what=f"{label}; queued again",
+            event=event,
+            infrastructure_losses=losses,
+            reason="",
+            cause="",
+            phase="",
+            progress_done=None,
+            progress_total=None,
+            wait_reason="",
         )

@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from apps.accounts.models import TeamOwned, User
 from apps.fleet.models import Host
-from apps.jobs.querysets import AttemptQuerySet, JobQuerySet
+from apps.jobs.querysets import AttemptQuerySet, JobQuerySet, MetricQuerySet
 from apps.jobs.reasons import Reason
 from apps.jobs.states import JobStatus
 
@@ -69,9 +69,7 @@ class Job(TeamOwned):
         ordering = ["-created_at", "-pk"]
         indexes = [
             models.Index(fields=["-created_at", "-id"]),
-            models.Index(
-                fields=["-priority", "id"], condition=Q(finished_at=None), name="jobs_open"
-            ),
+            models.Index(fields=["-priority", "id"], condition=Q(finished_at=None), name="jobs_open"),
         ]
         constraints = [
             models.CheckConstraint(
@@ -171,6 +169,8 @@ class MetricPoint(models.Model):
     step = models.FloatField()
     value = models.FloatField()
     at = models.DateTimeField(default=timezone.now)
+
+    objects = MetricQuerySet.as_manager()
 
     class Meta:
         constraints = [

@@ -17,14 +17,22 @@ class JobQuerySet(OwnedQuerySet):
         """Queued jobs in the order in which they should run."""
         return self.filter(status="queued").order_by("-priority", "pk")
 
-    def page_after(self, cursor: str | None, *, limit: int) -> list[Any]:
-        """Up to `limit` + 1 rows, newest first, after the row whose pk is the cursor (keyset paging)."""
-        rows = self.order_by("-pk")
-        if cursor and cursor.isascii() and cursor.isdigit():
-            rows = rows.filter(pk__lt=int(cursor))
-        return list(rows[: limit + 1])
+    def for_display(self) -> Self:
+        """With everything a row or page names, in a fixed number of queries."""
+        return self.select_related("team", "created_by", "pinned_host").prefetch_related("attempts__host")
 
 
 class AttemptQuerySet(models.QuerySet[Any]):
     def open(self) -> Self:
         return self.filter(ended_at=None)
+
+
+class MetricQuerySet(models.QuerySet[Any]):
+    def as_series(self) -> list[dict[str, Any]]:
+        """[{name, steps, values}], each series in order of its steps."""
+        series: dict[str, dict[str, Any]] = {}
+        for name, step, value in self.order_by("name", "step").values_list("name", "step", "value"):
+            one = series.setdefault(name, {"name": name, "steps": [], "values": []})
+            one["steps"].append(step)
+            one["values"].append(value)
+        return list(series.values())

@@ -25,6 +25,9 @@ def withdraw_unclaimed() -> None:
             attempt = Attempt.objects.select_for_update().get(pk=uuid)
             if attempt.claimed_at is None:
                 end_attempt(
-                    attempt, exit_code=None, reason=Reason.INTERRUPTED,
-                    cause=f"Host {attempt.host} did not take it.", result={},
+                    attempt,
+                    exit_code=None,
+                    reason=Reason.INTERRUPTED,
+                    cause=f"Host {attempt.host} did not take it.",
+                    result={},
                 )

@@ -12,7 +12,7 @@ from apps.fleet.models import Device, Host
 from apps.jobs import doorbell
 from apps.jobs.environments import missing_environment
 from apps.jobs.kinds import CannotPrepare, handler_of
-from apps.jobs.lifecycle import note, switch_status
+from apps.jobs.lifecycle import switch_status
 from apps.jobs.models import Attempt, Job
 from apps.jobs.reasons import Reason
 from apps.jobs.states import JobStatus
@@ -70,8 +70,12 @@ def _waits_for_another(job: Job) -> bool:
                 reason = Reason(other.reason)
             cause = f"{other.public_id} ({other.name}) {other.get_status_display().lower()}: {other.cause}"
             switch_status(
-                job, JobStatus.FAILED, what="Failed: a job it waits for did not succeed",
-                event={"tone": "bad", "detail": cause}, reason=reason, cause=cause,
+                job,
+                JobStatus.FAILED,
+                what="Failed: a job it waits for did not succeed",
+                event={"tone": "bad", "detail": cause},
+                reason=reason,
+                cause=cause,
             )
             return True
     open_jobs = [other for other in earlier if not other.is_over]
@@ -108,7 +112,8 @@ def _offer(host: Host) -> HostOffer:
         free_ram_bytes=reservations.free_ram_bytes(cpu) if cpu else 0,
         total_ram_bytes=(cpu.memory_bytes - reservations.RAM_KEPT_BYTES) if cpu else 0,
         devices=[
-            DeviceOffer(gpu.index, gpu.memory_bytes if gpu.pk in free else 0, gpu.memory_bytes) for gpu in gpus
+            DeviceOffer(gpu.index, gpu.memory_bytes if gpu.pk in free else 0, gpu.memory_bytes)
+            for gpu in gpus
         ],
     )
 
@@ -120,9 +125,7 @@ def _prerequisites(job: Job, host: Host) -> Sequence[Job]:
 
 
 def _start_attempt(job: Job, host: Host, choice: Choice) -> None:
-    attempt = Attempt(
-        job=job, host=host, epoch=job.attempts.count() + 1, device_indexes=list(choice.devices)
-    )
+    attempt = Attempt(job=job, host=host, epoch=job.attempts.count() + 1, device_indexes=list(choice.devices))
     if get_engine(job.engine).kind == "serve":
         attempt.port = reservations.lease_port(host=host, holder=attempt.uuid)
     attempt.save(force_insert=True)
@@ -131,7 +134,6 @@ def _start_attempt(job: Job, host: Host, choice: Choice) -> None:
     switch_status(
         job, JobStatus.STARTING, what=f"Placed on {where}", event={"attempt": attempt}, wait_reason=""
     )
-    note(job, f"Attempt {attempt.epoch} begins", attempt=attempt)
     doorbell.wake_host(host)
 
 

@@ -39,7 +39,9 @@ def checked_options(engine: Engine, options: dict[str, object]) -> dict[str, obj
     try:
         return engine.Options.model_validate(options).model_dump(mode="json")
     except ValidationError as error:
-        raise Problem(422, "Invalid options", "", [_option_error(engine, item) for item in error.errors()]) from None
+        raise Problem(
+            422, "Invalid options", "", [_option_error(engine, item) for item in error.errors()]
+        ) from None
 
 
 def _option_error(engine: Engine, item: object) -> FieldError:
@@ -49,7 +51,9 @@ def _option_error(engine: Engine, item: object) -> FieldError:
         problem = unknown_choice(f"options.{field}", field, engine.Options.model_fields, noun="option")
         return problem.errors[0]
     value = item.get("input")
-    return FieldError(f"options.{field}", item["msg"], value if isinstance(value, str | int | float) else None)
+    return FieldError(
+        f"options.{field}", item["msg"], value if isinstance(value, str | int | float) else None
+    )
 
 
 def default_placement(kind: str) -> tuple[str, int]:
@@ -120,12 +124,19 @@ def cancel_job(*, job: Job, user: User | None) -> Job:
     audit(user, "job.cancelled", object_id=job.public_id, object_name=job.name, team=job.team)
     if job.status in (JobStatus.QUEUED, JobStatus.HELD):
         switch_status(
-            job, JobStatus.CANCELLED, what="Cancelled", event={"actor": user},
-            reason=Reason.CANCELLED_BY_USER, cancel_requested_at=timezone.now(),
+            job,
+            JobStatus.CANCELLED,
+            what="Cancelled",
+            event={"actor": user},
+            reason=Reason.CANCELLED_BY_USER,
+            cancel_requested_at=timezone.now(),
         )
     elif job.status != JobStatus.CANCELLING:
         switch_status(
-            job, JobStatus.CANCELLING, what="Asked to stop", event={"actor": user},
+            job,
+            JobStatus.CANCELLING,
+            what="Asked to stop",
+            event={"actor": user},
             cancel_requested_at=timezone.now(),
         )
         _stop_open_attempt(job)
@@ -152,12 +163,26 @@ def retry_job(*, job: Job, user: User) -> Job:
         label = JobStatus(job.status).label.lower()
         raise conflict(f"{job.public_id} is {label}; only a failed, cancelled or held job can run again.")
     # The scheduler asks for fresh installs and downloads; those that failed would fail it again.
-    stale = job.after.filter(status__in=[JobStatus.FAILED, JobStatus.CANCELLED], kind__in=["install", "download"])
+    stale = job.after.filter(
+        status__in=[JobStatus.FAILED, JobStatus.CANCELLED], kind__in=["install", "download"]
+    )
     job.after.remove(*stale)
     switch_status(
-        job, JobStatus.QUEUED, what="Queued again", event={"actor": user}, reason="", cause="", phase="",
-        infrastructure_losses=0, cancel_requested_at=None, progress_done=None, progress_total=None,
-        started_at=None, ready_at=None, wait_reason="", result={},
+        job,
+        JobStatus.QUEUED,
+        what="Queued again",
+        event={"actor": user},
+        reason="",
+        cause="",
+        phase="",
+        infrastructure_losses=0,
+        cancel_requested_at=None,
+        progress_done=None,
+        progress_total=None,
+        started_at=None,
+        ready_at=None,
+        wait_reason="",
+        result={},
     )
     audit(user, "job.retried", object_id=job.public_id, object_name=job.name, team=job.team)
     doorbell.schedule_soon()

@@ -1,3 +1,102 @@
-from ninja import Router
+"""The attempt calls of the worker protocol (docs/worker-protocol.md)."""
+
+from __future__ import annotations
+
+import uuid as uuids
+from typing import Any
+
+from django.db.models import Q
+from django.http import FileResponse, HttpRequest
+from ninja import Query, Router
+
+from apps.accounts.problems import invalid, not_found
+from apps.fleet.services import note_host_seen
+from apps.fleet.worker_api import calling_host
+from apps.jobs import leases
+from apps.jobs.attempt_logs import append_log
+from apps.jobs.blobs import blob_path
+from apps.jobs.models import Attempt
+from apps.jobs.schemas import ClaimIn, ClaimOut, FinishIn, HeartbeatIn, LeaseIn, PointsIn, StartedIn
 
 router = Router()
+
+
+@router.get("/assignments")
+def assignments(request: HttpRequest) -> dict[str, Any]:
+    host = calling_host(request)
+    note_host_seen(host=host)
+    rows = Attempt.objects.open().filter(host=host).select_related("job").order_by("created_at")
+    return {
+        "attempts": [
+            {
+                "uuid": str(row.uuid),
+                "epoch": row.epoch,
+                "claimed": row.claimed_at is not None,
+                "cancel": row.job.cancel_requested_at is not None,
+            }
+            for row in rows
+        ]
+    }
+
+
+@router.post("/attempts/{uuid}/claim", response=ClaimOut)
+def claim(request: HttpRequest, uuid: uuids.UUID, payload: ClaimIn) -> ClaimOut:
+    return leases.claim_attempt(host=calling_host(request), attempt_uuid=uuid, epoch=payload.epoch)
+
+
+@router.post("/attempts/{uuid}/started")
+def started(
+    request: HttpRequest, uuid: uuids.UUID, lease: Query[LeaseIn], payload: StartedIn
+) -> dict[str, bool]:
+    leases.record_started(attempt=leases.held_attempt(calling_host(request), uuid, lease), started=payload)
+    return {"ok": True}
+
+
+@router.post("/heartbeat")
+def heartbeat(request: HttpRequest, payload: HeartbeatIn) -> dict[str, Any]:
+    host = calling_host(request)
+    note_host_seen(host=host)
+    return {"attempts": leases.beat(host=host, beats=payload.attempts)}
+
+
+@router.post("/attempts/{uuid}/logs")
+def logs(request: HttpRequest, uuid: uuids.UUID, lease: Query[LeaseIn], offset: int) -> dict[str, int]:
+    if offset < 0:
+        raise invalid("offset", "offset must be 0 or more.", value=offset)
+    attempt = leases.held_attempt(calling_host(request), uuid, lease)
+    return {"offset": append_log(attempt=attempt, offset=offset, data=request.body)}
+
+
+@router.post("/attempts/{uuid}/metrics")
+def metrics(
+    request: HttpRequest, uuid: uuids.UUID, lease: Query[LeaseIn], payload: PointsIn
+) -> dict[str, bool]:
+    leases.record_metrics(
+        attempt=leases.held_attempt(calling_host(request), uuid, lease), points=payload.points
+    )
+    return {"ok": True}
+
+
+@router.post("/attempts/{uuid}/outputs")
+def outputs(request: HttpRequest, uuid: uuids.UUID, lease: Query[LeaseIn], name: str) -> dict[str, Any]:
+    attempt = leases.held_attempt(calling_host(request), uuid, lease)
+    output = leases.store_output(attempt=attempt, name=name, data=request.body)
+    return {"sha256": output.sha256, "size_bytes": output.size_bytes}
+
+
+@router.post("/attempts/{uuid}/finish")
+def finish(request: HttpRequest, uuid: uuids.UUID, payload: FinishIn) -> dict[str, bool]:
+    leases.finish_attempt(host=calling_host(request), attempt_uuid=uuid, body=payload)
+    return {"ok": True}
+
+
+@router.get("/inputs/{sha256}", response=None)
+def inputs(request: HttpRequest, sha256: str, attempt: uuids.UUID) -> FileResponse:
+    """Only files that the spec of an open attempt of this host names."""
+    host = calling_host(request)
+    named = Attempt.objects.open().filter(
+        Q(pk=attempt), host=host, job__spec__inputs__contains=[{"sha256": sha256}]
+    )
+    if not named.exists():
+        raise not_found("input", sha256)
+    return FileResponse(blob_path(sha256).open("rb"), content_type="application/octet-stream")

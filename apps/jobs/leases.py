@@ -1,0 +1,183 @@
+"""What the worker may do to an attempt: only while its epoch and lease token hold."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import timedelta
+from typing import Any
+
+from django.conf import settings
+from django.db import transaction
+from django.utils import timezone
+
+from apps.accounts.problems import conflict, not_found
+from apps.engines.base import RunSpec
+from apps.engines.registry import get_engine
+from apps.fleet.models import Host
+from apps.jobs.blobs import put_blob
+from apps.jobs.kinds import handler_of
+from apps.jobs.lifecycle import end_attempt, switch_status
+from apps.jobs.models import Attempt, Job, MetricPoint, Output
+from apps.jobs.reasons import Reason
+from apps.jobs.schemas import BeatIn, ClaimOut, FinishIn, LeaseIn, PlacementOut, PointIn, StartedIn
+from apps.jobs.states import JobStatus
+
+STOP_GRACE_SECONDS = 30
+START_TIMEOUT_SECONDS = 30 * 60
+STALL_SECONDS = 10 * 60
+# An install or a download may be quiet for long while one large file arrives.
+QUIET_KINDS = ("install", "download")
+
+
+def attempt_of(host: Host, attempt_uuid: uuid.UUID) -> Attempt:
+    """Raises Problem 404 for an attempt of another host: to this one it does not exist."""
+    found: Attempt | None = (
+        Attempt.objects.select_related("job", "host").filter(pk=attempt_uuid, host=host).first()
+    )
+    if found is None:
+        raise not_found("attempt", str(attempt_uuid))
+    return found
+
+
+def held_attempt(host: Host, attempt_uuid: uuid.UUID, lease: LeaseIn) -> Attempt:
+    """The open attempt whose lease this is. Raises Problem 409 for a stale one."""
+    attempt = attempt_of(host, attempt_uuid)
+    if (
+        attempt.ended_at is not None
+        or attempt.claimed_at is None
+        or (attempt.epoch, attempt.lease_token) != (lease.epoch, lease.lease_token)
+    ):
+        raise conflict("This lease is not the attempt's open one. End what runs under it.")
+    return attempt
+
+
+@transaction.atomic
+def claim_attempt(*, host: Host, attempt_uuid: uuid.UUID, epoch: int) -> ClaimOut:
+    """Starts the lease and hands out spec and placement; the same host may ask again."""
+    attempt_of(host, attempt_uuid)
+    attempt = Attempt.objects.select_for_update(of=("self",)).select_related("job").get(pk=attempt_uuid)
+    if attempt.ended_at is not None or attempt.epoch != epoch:
+        raise conflict("This attempt is over or was replaced.")
+    spec = handler_of(attempt.job).resolve(attempt.job, host)
+    now = timezone.now()
+    attempt.claimed_at = attempt.claimed_at or now
+    attempt.lease_expires_at = now + timedelta(seconds=settings.LEASE_SECONDS)
+    attempt.save(update_fields=["claimed_at", "lease_expires_at"])
+    Job.objects.filter(pk=attempt.job_id, started_at=None).update(started_at=now)
+    return ClaimOut(
+        lease_token=attempt.lease_token,
+        lease_seconds=settings.LEASE_SECONDS,
+        spec=spec.model_dump(mode="json"),
+        placement=_placement(attempt, host, spec),
+        stop_grace_seconds=STOP_GRACE_SECONDS,
+        start_timeout_seconds=START_TIMEOUT_SECONDS,
+        stall_seconds=START_TIMEOUT_SECONDS if attempt.job.kind in QUIET_KINDS else STALL_SECONDS,
+    )
+
+
+def _placement(attempt: Attempt, host: Host, spec: RunSpec) -> PlacementOut:
+    return PlacementOut(
+        variant=attempt.job.variant,
+        devices=attempt.device_indexes,
+        port=attempt.port or 0,
+        model_path=spec.model.path if spec.model else "",
+        adapter_path=spec.model.adapter_path if spec.model else "",
+        cpu_count=host.cpu_count,
+        ram_bytes=attempt.job.ram_bytes_needed,
+    )
+
+
+def record_started(*, attempt: Attempt, started: StartedIn) -> None:
+    """Keeps exactly what ran, for the page and for whoever runs it again."""
+    Attempt.objects.filter(pk=attempt.pk).update(ran=started.model_dump(mode="json"))
+
+
+def beat(*, host: Host, beats: list[BeatIn]) -> list[dict[str, str]]:
+    """Renews leases and takes in progress; answers run, cancel or gone for each attempt."""
+    return [{"uuid": str(each.uuid), "answer": _beat_one(host, each)} for each in beats]
+
+
+@transaction.atomic
+def _beat_one(host: Host, each: BeatIn) -> str:
+    held = (
+        Attempt.objects.select_for_update(of=("self",))
+        .select_related("job")
+        .filter(pk=each.uuid, host=host, epoch=each.epoch, lease_token=each.lease_token, ended_at=None)
+    )
+    attempt = held.first()
+    if attempt is None:
+        return "gone"
+    now = timezone.now()
+    attempt.lease_expires_at = now + timedelta(seconds=settings.LEASE_SECONDS)
+    attempt.phase = each.phase or attempt.phase
+    attempt.port = each.port or attempt.port
+    attempt.measurements = attempt.measurements | each.measurements
+    if attempt.phase == "ready" and attempt.ready_at is None:
+        attempt.ready_at = now
+    attempt.save(update_fields=["lease_expires_at", "phase", "port", "measurements", "ready_at"])
+    _progress(attempt.job, each)
+    _follow_phase(attempt)
+    return "cancel" if attempt.job.cancel_requested_at else "run"
+
+
+def _progress(job: Job, each: BeatIn) -> None:
+    fields: dict[str, Any] = {"phase": each.phase} if each.phase else {}
+    if each.progress_total:
+        if each.progress_done != job.progress_done:
+            fields["progress_at"] = timezone.now()
+        fields |= {
+            "progress_done": each.progress_done,
+            "progress_total": each.progress_total,
+            "progress_unit": each.progress_unit[:20],
+        }
+    if fields:
+        Job.objects.filter(pk=job.pk).update(**fields)
+
+
+def _follow_phase(attempt: Attempt) -> None:
+    """A server runs when it answers; a batch job runs when it works."""
+    job: Job = attempt.job
+    works = attempt.phase == "ready" or (attempt.phase == "running" and job.kind != "serve")
+    if job.status == JobStatus.STARTING and works:
+        what = f"Ready on {attempt.host.name}" if job.kind == "serve" else f"Running on {attempt.host.name}"
+        switch_status(
+            job,
+            JobStatus.RUNNING,
+            what=what,
+            event={"attempt": attempt, "tone": "now"},
+            ready_at=attempt.ready_at,
+        )
+
+
+def record_metrics(*, attempt: Attempt, points: list[PointIn]) -> None:
+    """Points of named series; one sent twice changes nothing."""
+    MetricPoint.objects.bulk_create(
+        [
+            MetricPoint(job_id=attempt.job_id, name=p.name[:60], step=p.step, value=p.value, at=p.at)
+            for p in points
+        ],
+        ignore_conflicts=True,
+    )
+
+
+def store_output(*, attempt: Attempt, name: str, data: bytes) -> Output:
+    """Keeps a result file; the same name sent again replaces it."""
+    blob = put_blob(data)
+    output, _ = Output.objects.update_or_create(
+        attempt=attempt,
+        name=name[:300],
+        defaults={"job_id": attempt.job_id, "sha256": blob.sha256, "size_bytes": blob.size_bytes},
+    )
+    return output
+
+
+def finish_attempt(*, host: Host, attempt_uuid: uuid.UUID, body: FinishIn) -> None:
+    """The worker's last word: everything of the attempt is dead. Saying it again changes nothing."""
+    attempt = attempt_of(host, attempt_uuid)
+    if (attempt.epoch, attempt.lease_token) != (body.epoch, body.lease_token):
+        raise conflict("This lease is not the attempt's. End what runs under it.")
+    reason = body.reason or ""
+    cause = body.cause
+    if not reason and get_engine(attempt.job.engine).kind == "serve" and not attempt.job.cancel_requested_at:
+        reason, cause = Reason.ENGINE_EXITED, cause or "The engine stopped by itself."
+    end_attempt(attempt, exit_code=body.exit_code, reason=reason, cause=cause, result=body.result)

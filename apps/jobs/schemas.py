@@ -1,0 +1,165 @@
+"""Shapes on the wire: of the worker protocol (docs/worker-protocol.md) and of the REST API."""
+
+from __future__ import annotations
+
+import math
+import uuid
+from datetime import datetime
+from typing import Any
+
+from ninja import Schema
+from pydantic import field_validator
+
+from apps.jobs.reasons import Reason
+
+
+class LeaseIn(Schema):
+    epoch: int
+    lease_token: str
+
+
+class ClaimIn(Schema):
+    epoch: int
+
+
+class PlacementOut(Schema):
+    variant: str
+    devices: list[int]
+    port: int
+    model_path: str
+    adapter_path: str
+    cpu_count: int
+    ram_bytes: int
+
+
+class ClaimOut(Schema):
+    lease_token: str
+    lease_seconds: int
+    spec: dict[str, Any]
+    placement: PlacementOut
+    stop_grace_seconds: int
+    start_timeout_seconds: int
+    stall_seconds: int
+
+
+class StartedIn(Schema):
+    argv: list[str]
+    env: dict[str, str] = {}
+    files: dict[str, str] = {}
+    env_prefix: str = ""
+    pid: int = 0
+
+
+class BeatIn(LeaseIn):
+    uuid: uuid.UUID
+    phase: str | None = None
+    port: int | None = None
+    progress_done: float | None = None
+    progress_total: float | None = None
+    progress_unit: str = ""
+    measurements: dict[str, float] = {}
+
+
+class HeartbeatIn(Schema):
+    attempts: list[BeatIn]
+
+
+class PointIn(Schema):
+    name: str
+    step: float
+    value: float
+    at: datetime
+
+    @field_validator("step", "value")
+    @classmethod
+    def _finite(cls, number: float) -> float:
+        if not math.isfinite(number):
+            raise ValueError("must be a finite number")
+        return number
+
+
+class PointsIn(Schema):
+    points: list[PointIn]
+
+
+class FinishIn(LeaseIn):
+    exit_code: int | None = None
+    reason: Reason | None = None
+    cause: str = ""
+    result: dict[str, Any] = {}
+
+
+class JobOut(Schema):
+    """A job as the API shows it; times in UTC, progress from 0 to 1."""
+
+    id: str
+    kind: str
+    name: str
+    engine: str
+    team: str
+    status: str
+    state: str  # the word people see
+    phase: str
+    reason: str
+    reason_sentence: str
+    cause: str
+    wait_reason: str
+    progress: float | None
+    progress_done: float | None
+    progress_total: float | None
+    progress_unit: str
+    host: str | None
+    created_by: str | None
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    url: str
+
+
+class AttemptOut(Schema):
+    uuid: uuid.UUID
+    epoch: int
+    host: str
+    phase: str
+    exit_code: int | None
+    reason: str
+    cause: str
+    measurements: dict[str, float]
+    ran: dict[str, Any]
+    created_at: datetime
+    ended_at: datetime | None
+
+
+class JobEventOut(Schema):
+    at: datetime
+    what: str
+    detail: str
+    actor: str
+
+
+class JobDetailOut(JobOut):
+    spec: dict[str, Any]
+    preview: dict[str, Any]
+    result: dict[str, Any]
+    after: list[str]
+    attempts: list[AttemptOut]
+    events: list[JobEventOut]
+
+
+class JobPage(Schema):
+    items: list[JobOut]
+    next: str | None
+
+
+class LogOut(Schema):
+    attempt: uuid.UUID | None
+    offset: int
+    next_offset: int
+    size_bytes: int
+    text: str
+
+
+class SeriesOut(Schema):
+    name: str
+    steps: list[float]
+    values: list[float]

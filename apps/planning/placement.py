@@ -7,7 +7,7 @@ only what is free now; `total_*` tells "not now" from "never". All sizes in byte
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 GIB = 2**30
 
@@ -39,7 +39,7 @@ class Need:
     gpus: int = 0
     vram_bytes: int = 0  # on each GPU
     host: str | None = None  # pinned: this host or none
-    preferred_hosts: Sequence[str] = field(default=())
+    preferred_hosts: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,15 +78,37 @@ def _could_take(need: Need, host: HostOffer) -> bool:
 
 
 def _reason(need: Need, hosts: Sequence[HostOffer]) -> str:
-    where = f"Host {need.host}" if need.host else "No host"
+    """The first thing that falls short, with the limit beside the value; never-fits before not-now."""
     if not hosts:
-        return f"{where} is not connected." if need.host else "No host is connected."
-    has = "has only" if need.host else "has; the most is"
-    most = max(len(host.devices) for host in hosts)
-    if most < need.gpus:
-        return f"Needs {need.gpus} {_gpus(need.gpus)}; {where.lower_first()} {has} {most}."
-    return ""
+        return f"Host {need.host} is not connected." if need.host else "No host is connected."
+    widest = max(hosts, key=lambda host: len(host.devices))
+    if len(widest.devices) < need.gpus:
+        return f"Needs {_gpus(need.gpus)} on one host; {widest.name} has {_gpus(len(widest.devices))}."
+    largest = max((d.total_bytes for host in hosts for d in host.devices), default=0)
+    if need.gpus and largest < need.vram_bytes:
+        return f"Needs {_gib(need.vram_bytes)} on each GPU; the largest GPU has {_gib(largest)}."
+    big = max(hosts, key=lambda host: host.total_ram_bytes)
+    if big.total_ram_bytes < need.ram_bytes:
+        return f"Needs {_gib(need.ram_bytes)} of RAM; {big.name} has {_gib(big.total_ram_bytes)} in all."
+    if not any(_could_take(need, host) for host in hosts):
+        return f"No single host has {_gpus(need.gpus)} of that size and {_gib(need.ram_bytes)} of RAM."
+    freest = max(hosts, key=lambda host: _free_gpus(need, host))
+    if need.gpus and _free_gpus(need, freest) < need.gpus:
+        free = _gpus(_free_gpus(need, freest))
+        return f"Waits for {_gpus(need.gpus)} with {_gib(need.vram_bytes)} free; {freest.name} has {free} free."
+    roomy = max(hosts, key=lambda host: host.free_ram_bytes)
+    if roomy.free_ram_bytes < need.ram_bytes:
+        return f"Waits for {_gib(need.ram_bytes)} of RAM; {roomy.name} has {_gib(roomy.free_ram_bytes)} free."
+    return "Waits for a host that has the GPUs and the RAM free at the same time."
+
+
+def _free_gpus(need: Need, host: HostOffer) -> int:
+    return sum(device.free_bytes >= max(1, need.vram_bytes) for device in host.devices)
 
 
 def _gpus(count: int) -> str:
-    return "GPU" if count == 1 else "GPUs"
+    return f"{count} GPU" if count == 1 else f"{count} GPUs"
+
+
+def _gib(size: int) -> str:
+    return f"{size / GIB:.1f} GiB"

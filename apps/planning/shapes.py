@@ -65,7 +65,9 @@ class ModelShape:
     def parameters(self) -> int:
         """All parameters; tied embeddings count once."""
         if not self.dense:
-            raise CannotEstimate("The parameters of this architecture cannot be counted from its config; ")
+            raise CannotEstimate(
+                "The parameters of this architecture cannot be counted from its config; its files are needed."
+            )
         return self.embedding_parameters + self.layers * self.layer_parameters + self.hidden_size
 
 
@@ -80,12 +82,12 @@ def shape_from_config(config: Mapping[str, Any]) -> ModelShape:
     heads, hidden = _count(text, "num_attention_heads"), _count(text, "hidden_size")
     qkv_bias, qk_norm = DENSE_FAMILIES.get(family, (False, False))
     notes = []
-    if windowed(text):
+    if _windowed(text):
         notes.append("Sliding-window layers are counted at full length, so the KV cache is an upper bound.")
     experts = text.get("num_local_experts") or text.get("num_experts") or 0
     dense = family in DENSE_FAMILIES and not experts and text is config
     if not dense:
-        notes.append("Weights are known from the files only; this architecture is not counted from its config.")
+        notes.append("This architecture is not counted from its config: weights are known from its files only.")
     ffn_size = text.get("intermediate_size") or 4 * hidden
     return ModelShape(
         layers=_count(text, "num_hidden_layers"),
@@ -107,11 +109,11 @@ def shape_from_config(config: Mapping[str, Any]) -> ModelShape:
     )
 
 
-def windowed(text: Mapping[str, Any]) -> bool:
+def _windowed(text: Mapping[str, Any]) -> bool:
     """True when some layers look back only over a window (Qwen's configs carry a window they do not use)."""
-    window = text.get("sliding_window")
-    unused = text.get("use_sliding_window") is False or (window or 0) >= int(text.get("max_position_embeddings") or 0)
-    return bool(window) and not unused
+    window = int(text.get("sliding_window") or 0)
+    reaches_all = window >= int(text.get("max_position_embeddings") or 0)
+    return window > 0 and not reaches_all and text.get("use_sliding_window") is not False
 
 
 def _count(text: Mapping[str, Any], field: str) -> int:

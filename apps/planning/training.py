@@ -29,7 +29,8 @@ _UTILISATION = (0.15, 0.35, 0.60)  # share of the peak that fine-tunes reach: lo
 _CPU_CORE_FLOPS = (1e9, 1e10, 4e10)  # float32 a core, as reached in training; wide, because builds differ
 _LOGIT_BYTES = (2, 6, 10)  # bf16 alone; with a float32 copy; with that copy's gradient
 _LOSS_CHUNKS = 8
-_ADAPTER_BYTES = 16  # an adapter parameter: float32 weight, gradient, two Adam moments
+# An adapter parameter: weight, gradient and two Adam moments, all in bf16 (low) or in float32.
+_ADAPTER_BYTES = (8, 16, 16)
 _FULL_BYTES = (8, 16, 18)  # a parameter, weights included
 _PROCESS = {"gpu": (0.5e9, 1.0e9, 2.0e9), "cpu": (1.0e9, 1.2e9, 2.0e9)}  # CUDA context; torch and libraries
 
@@ -131,7 +132,7 @@ def _states(plan: TrainingPlan, weights: int) -> tuple[int, tuple[int, ...]]:
         count = plan.shape.parameters
         return count, tuple(max(0, each * count - weights) for each in _FULL_BYTES)
     count = lora_parameters(plan.shape, plan.lora_rank)
-    return count, (_ADAPTER_BYTES * count,) * 3
+    return count, tuple(each * count for each in _ADAPTER_BYTES)
 
 
 def _activation_bytes(plan: TrainingPlan, size: int) -> tuple[int, int, int]:

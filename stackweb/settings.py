@@ -56,6 +56,8 @@ REDIS_URL = os.environ.get("REDIS_URL") or _services().get("redis_url") or "redi
 STACKWEB_PORT = int(os.environ.get("STACKWEB_PORT", "8400"))
 STACKWEB_URL = os.environ.get("STACKWEB_URL") or f"http://127.0.0.1:{STACKWEB_PORT}"
 CURRENCY = os.environ.get("STACKWEB_CURRENCY", "EUR")
+# Private hosts or networks the server may connect to (apps/fleet/egress.py).
+EGRESS_ALLOW = [entry.strip() for entry in os.environ.get("STACKWEB_EGRESS_ALLOW", "").split(",") if entry.strip()]
 
 SECRET_KEY = _secret_key()
 DEBUG = False
@@ -158,7 +160,6 @@ TIME_ZONE = os.environ.get("TZ") or "UTC"
 
 STATIC_URL = "/static/"
 STATICFILES_DIRS = [BASE_DIR / "static"]
-STATIC_ROOT = HOME / "static"
 WHITENOISE_USE_FINDERS = True
 WHITENOISE_AUTOREFRESH = False
 STORAGES = {

@@ -36,7 +36,7 @@ class User(AbstractUser):
         Team, through="Membership", related_name="users"
     )
 
-    objects = PersonManager()
+    objects: ClassVar[PersonManager] = PersonManager()
 
     def __str__(self) -> str:
         return self.display_name or self.username

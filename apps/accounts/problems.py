@@ -38,8 +38,7 @@ class Problem(Exception):
             body["detail"] = self.detail
         if self.errors:
             body["errors"] = [
-                {k: v for k, v in asdict(error).items() if k != "nearest" or v is not None}
-                for error in self.errors
+                {k: v for k, v in asdict(error).items() if k != "nearest" or v is not None} for error in self.errors
             ]
         return body | self.extra
 

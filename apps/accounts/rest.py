@@ -25,9 +25,7 @@ class Page(Schema):
     next: str | None
 
 
-def page_of(
-    rows: QuerySet[Any], *, cursor: str | None, limit: int, show: Callable[[Any], Any]
-) -> dict[str, Any]:
+def page_of(rows: QuerySet[Any], *, cursor: str | None, limit: int, show: Callable[[Any], Any]) -> dict[str, Any]:
     """Newest first by primary key. Raises Problem 422 for a limit over 200 or a cursor that is not ours."""
     if not 1 <= limit <= MAX_PAGE:
         raise invalid("limit", f"limit must be between 1 and {MAX_PAGE}.", value=limit)

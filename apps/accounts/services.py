@@ -8,7 +8,9 @@ from typing import Any
 from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError
 from django.db import transaction
+from django.db.models import Q
 from django.utils import timezone
+from django.utils.text import slugify
 
 from apps.accounts.audit import audit
 from apps.accounts.models import ApiToken, ClaimToken, Membership, Role, Team, User
@@ -22,6 +24,20 @@ DEFAULT_TEAM = "default"
 def default_team() -> Team:
     """The team that everybody joins at first; made with the installation."""
     return Team.objects.order_by("pk").first() or Team.objects.create(name="Default", slug=DEFAULT_TEAM)
+
+
+@transaction.atomic
+def create_team(*, actor: User, name: str) -> Team:
+    """Raises Problem 422 for a name that is empty, too long or taken."""
+    name = " ".join(name.split())
+    slug = slugify(name)
+    if not slug or len(name) > 80:
+        raise invalid("name", "A team name has 1 to 80 characters, with a letter or digit.", value=name[:100])
+    if Team.objects.filter(Q(slug=slug) | Q(name__iexact=name)).exists():
+        raise invalid("name", f"There is a team “{name}” already. Choose another name.", value=name)
+    team = Team.objects.create(name=name, slug=slug)
+    audit(actor, "team.created", object_id=slug, object_name=name, team=team)
+    return team
 
 
 @transaction.atomic

@@ -1,0 +1,73 @@
+"""Settings, People and teams: who is here and what they may do."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.views.decorators.http import require_POST, require_safe
+
+from apps.accounts.access import team_for, teams_of
+from apps.accounts.models import Role, Team, User
+from apps.accounts.people import change_person, claim_link, people_facts, role_of
+from apps.accounts.problems import Problem
+from apps.accounts.rest import signed_in
+from apps.accounts.services import create_team, create_user
+
+
+def _people_page(request: HttpRequest, *, status: int = 200, **more: Any) -> HttpResponse:
+    user = signed_in(request)
+    page = people_facts(user) | {"roles": Role.choices, "teams": teams_of(user), "values": request.POST}
+    return render(request, "settings/people.html", page | more, status=status)
+
+
+@require_safe
+def settings(request: HttpRequest) -> HttpResponse:
+    return _people_page(request)
+
+
+@require_POST
+def person_create(request: HttpRequest) -> HttpResponse:
+    actor, sent = signed_in(request), request.POST
+    try:
+        person = create_user(
+            actor=actor,
+            username=sent.get("username", ""),
+            display_name=sent.get("display_name", ""),
+            team=team_for(actor, sent.get("team")),
+            role=role_of(sent.get("role", Role.MEMBER)),
+        )
+        link = claim_link(actor, person)
+    except Problem as problem:
+        return _people_page(request, status=problem.status, problem=problem, at="person")
+    return _people_page(request, link=link, link_of=person)
+
+
+@require_POST
+def person_update(request: HttpRequest, user_id: int) -> HttpResponse:
+    actor = signed_in(request)
+    person = get_object_or_404(User.objects.people(), pk=user_id)
+    try:
+        if "new_link" in request.POST:
+            return _people_page(request, link=claim_link(actor, person), link_of=person)
+        roles = {team: request.POST.get(f"role-{team.pk}") for team in Team.objects.all()}
+        change_person(
+            actor=actor,
+            person=person,
+            roles={team: role_of(role) if role else None for team, role in roles.items() if role is not None},
+            is_admin="is_admin" in request.POST,
+            is_active="is_active" in request.POST,
+        )
+    except Problem as problem:
+        return _people_page(request, status=problem.status, problem=problem, at=person.pk)
+    return redirect("settings")
+
+
+@require_POST
+def team_create(request: HttpRequest) -> HttpResponse:
+    try:
+        create_team(actor=signed_in(request), name=request.POST.get("name", ""))
+    except Problem as problem:
+        return _people_page(request, status=problem.status, problem=problem, at="team")
+    return redirect("settings")

@@ -40,7 +40,8 @@ class ModelVersion(TeamOwned):
     id_prefix = "mv"
 
     model = models.ForeignKey(Model, on_delete=models.CASCADE, related_name="versions")
-    label = models.CharField(max_length=80)  # revision, or v1, v2 ...
+    label = models.CharField(max_length=80)  # short revision, package version, or v1, v2 ...
+    revision = models.CharField(max_length=80, blank=True)  # whole commit or package version, to fetch it again
     note = models.CharField(max_length=200, blank=True)  # e.g. "from Q4_1 weights"
     precision = models.CharField(max_length=20, blank=True)  # of the stored weights
     parameter_count = models.BigIntegerField(null=True, blank=True)
@@ -100,7 +101,10 @@ class Location(models.Model):
 
 
 class ModelImport(TeamOwned):
-    """A request to bring a model in; its job downloads, and the version exists once the files are whole."""
+    """A request to bring a model in; its job downloads, and the version exists once the files are whole.
+
+    With `version` set from the start it brings a known version to one more host.
+    """
 
     id_prefix = "import"
 
@@ -108,6 +112,7 @@ class ModelImport(TeamOwned):
     source_ref = models.CharField(max_length=400)
     revision = models.CharField(max_length=80, blank=True)
     name = models.CharField(max_length=120)
+    facts = models.JSONField(default=dict)  # what the source says: publisher, license, summary, card, note
     job = models.OneToOneField(Job, on_delete=models.CASCADE, related_name="model_import")
     version = models.ForeignKey(
         ModelVersion, on_delete=models.SET_NULL, null=True, blank=True, related_name="+"

@@ -7,6 +7,7 @@ import os
 import sys
 from importlib.metadata import version
 
+from stackweb.embedded.identity import EmbeddedError
 from stackweb.supervisor.address import LOOPBACK, read_address
 from stackweb.supervisor.home import Home, UpError
 from stackweb.supervisor.journal import Journal
@@ -20,7 +21,7 @@ def main(argv: list[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     try:
         code: int = arguments.run(arguments)
-    except UpError as error:
+    except (UpError, EmbeddedError) as error:
         print(error, file=sys.stderr)
         return 1
     return code
@@ -50,7 +51,8 @@ def _parser() -> argparse.ArgumentParser:
 
 def _up(arguments: argparse.Namespace) -> int:
     address = read_address(arguments.bind, os.environ.get("STACKWEB_PORT") or "8400")
-    return Supervisor(Home.from_environment(), address, Terminal()).run()
+    Supervisor(Home.from_environment(), address, Terminal()).run()
+    return 0
 
 
 def _status(_: argparse.Namespace) -> int:

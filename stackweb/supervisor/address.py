@@ -33,8 +33,11 @@ class Address:
 
     @property
     def public_host(self) -> str:
-        """The name to print and to give to other hosts."""
-        return socket.getfqdn() if self.bind == EVERYWHERE else self.bind
+        """The address to print and to give to other hosts; STACKWEB_URL overrides it."""
+        if self.bind != EVERYWHERE:
+            return self.bind
+        outside = [address for address in own_addresses() if not ipaddress.ip_address(address).is_loopback]
+        return (outside or [LOOPBACK])[0]
 
     @property
     def url(self) -> str:
@@ -48,13 +51,7 @@ class Address:
         """Host headers that are answered."""
         names = ["localhost", LOOPBACK, "[::1]", self.bind]
         if self.bind == EVERYWHERE:
-            names += [socket.gethostname(), socket.getfqdn()]
-            names += [
-                entry.address
-                for entries in psutil.net_if_addrs().values()
-                for entry in entries
-                if entry.family == socket.AF_INET
-            ]
+            names += [socket.gethostname(), socket.getfqdn(), *own_addresses()]
         return list(dict.fromkeys(names))
 
     def check_free(self) -> None:
@@ -64,6 +61,12 @@ class Address:
                 f"Port {self.port} on {self.bind} is taken by another program. Set STACKWEB_PORT to a free "
                 f"port, for example: STACKWEB_PORT={self.port + 1} make up"
             )
+
+
+def own_addresses() -> list[str]:
+    """The IPv4 addresses of this machine, in the order of its interfaces."""
+    entries = [entry for interface in psutil.net_if_addrs().values() for entry in interface]
+    return [entry.address for entry in entries if entry.family == socket.AF_INET]
 
 
 def read_address(bind: str, port: str) -> Address:
@@ -76,7 +79,7 @@ def read_address(bind: str, port: str) -> Address:
         raise UpError(
             f"--bind is '{bind}'; it must be an IPv4 address of this machine, or {EVERYWHERE} for all."
         ) from None
-    local = {entry.address for entries in psutil.net_if_addrs().values() for entry in entries}
-    if bind != EVERYWHERE and not ipaddress.ip_address(bind).is_loopback and bind not in local:
+    loopback = ipaddress.ip_address(bind).is_loopback
+    if bind != EVERYWHERE and not loopback and bind not in own_addresses():
         raise UpError(f"--bind is {bind}, which is not an address of this machine.")
     return Address(bind, int(port))

@@ -37,7 +37,7 @@ class Terminal:
         """Prints what begins, and how long it took when it succeeded."""
         started = time.monotonic()
         with self._lock:
-            self._write(f"{what:.<44} ")
+            self._write(("\n" if self._step_is_open else "") + f"{what:.<44} ")
             self._step_is_open = True
         yield
         seconds = f"{time.monotonic() - started:.1f} s"

@@ -9,12 +9,12 @@ import time
 from collections.abc import Callable
 from types import FrameType
 
-from stackweb.embedded.identity import EmbeddedError
 from stackweb.embedded.postgres import Postgres
 from stackweb.embedded.running import READY_SECONDS, Server
 from stackweb.embedded.valkey import Valkey
 from stackweb.supervisor.address import Address
 from stackweb.supervisor.child import Child, Program
+from stackweb.supervisor.engines import end_engines
 from stackweb.supervisor.home import Home, UpError
 from stackweb.supervisor.journal import Journal
 from stackweb.supervisor.programs import environment, own_programs, server_program
@@ -43,8 +43,12 @@ class Supervisor:
         self._stop_wished_at = 0.0
         self._is_hurried = False
 
-    def run(self) -> int:
-        """Blocks until stopped. Returns the exit code: 0 after a wished stop, 1 after a failure."""
+    def run(self) -> None:
+        """Blocks until stopped by a signal.
+
+        Raises UpError or EmbeddedError when it cannot start or a part keeps ending; then, too,
+        everything is stopped first.
+        """
         self._install_handlers()
         self.home.make()
         self.home.lock()
@@ -52,12 +56,9 @@ class Supervisor:
             self._stop_left_over()
             self.address.check_free()
             self._start()
-            return self._watch()
+            self._watch()
         except StopRequested:
-            return 0
-        except (UpError, EmbeddedError) as error:
-            self.terminal.line(str(error))
-            return 1
+            pass
         finally:
             self._stop()
             self.home.unlock()
@@ -95,9 +96,7 @@ class Supervisor:
         with self.terminal.step(f"Ending {', '.join(found)} of an earlier start"):
             for name in ("worker", "control", "web", "valkey", "postgres"):
                 if entry := found.get(name):
-                    how = {"worker": signal.SIGKILL, "postgres": Postgres.stop_signal}.get(
-                        name, signal.SIGTERM
-                    )
+                    how = {"worker": signal.SIGKILL, "postgres": Postgres.stop_signal}.get(name, signal.SIGTERM)
                     entry.stop(how, seconds=10)
                     self.journal.forget(name)
 
@@ -176,20 +175,22 @@ class Supervisor:
 
     # Running and stopping
 
-    def _watch(self) -> int:
+    def _watch(self) -> None:
         while not self._stop_wished.wait(LOOK_SECONDS):
             for child in self.children:
                 if not child.look():
-                    self.terminal.line(
-                        f"{child.name} keeps ending: {child.cause}. Stackweb stops; the log is {child.log}"
-                    )
-                    return 1
-        return 0
+                    raise UpError(f"{child.name} keeps ending: {child.cause}. Its log is {child.log}")
 
     def _stop(self) -> None:
+        """A start that never came to run anything stops nothing, not even an earlier start's engines."""
         if not self.children:
             return
         with self.terminal.step("Stopping; Ctrl-C again hastens"):
+            worker = [child for child in self.children if child.name == "worker"]
+            for child in worker:
+                child.stop(lambda: self._is_hurried)
+            if worker or self._stop_wished.is_set():
+                end_engines(self.home, lambda: self._is_hurried)
             for child in reversed(self.children):
                 child.stop(lambda: self._is_hurried)
         self.home.services.unlink(missing_ok=True)

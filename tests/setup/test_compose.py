@@ -32,7 +32,7 @@ def test_web_runs_the_same_command_on_the_published_port(name: str) -> None:
 
 def test_control_and_worker_run_the_same_commands() -> None:
     assert SERVICES["control"]["command"][: len(programs.CONTROL)] == programs.CONTROL
-    assert SERVICES["worker"]["command"][:3] == ["stackweb-worker", "run", "--config"]
+    assert SERVICES["worker"]["command"] == ["stackweb-worker", "run"]
     assert SERVICES["worker"]["stop_grace_period"] == f"{programs.WORKER_STOP_SECONDS}s"
 
 
@@ -43,9 +43,13 @@ def test_default_port_is_the_settings_default() -> None:
 
 
 def test_only_settings_that_are_read_are_set() -> None:
-    read = set(re.findall(r'environ\.get\("(\w+)"', (ROOT / "stackweb/settings.py").read_text()))
+    def names_read(*files: Path) -> set[str]:
+        return set(re.findall(r'environ\.get\("(\w+)"', "".join(file.read_text() for file in files)))
+
+    by_server = names_read(ROOT / "stackweb/settings.py") | {"DJANGO_SETTINGS_MODULE"}
+    by_worker = names_read(*(ROOT / "workers").glob("*.py"))
     for name, service in OURS.items():
-        assert set(service["environment"]) <= read | {"DJANGO_SETTINGS_MODULE"}, name
+        assert set(service["environment"]) <= (by_worker if name == "worker" else by_server), name
     assert {"DATABASE_URL", "REDIS_URL", "STACKWEB_SECRET_KEY"} <= set(SERVICES["web"]["environment"])
 
 

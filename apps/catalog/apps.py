@@ -5,3 +5,11 @@ class CatalogConfig(AppConfig):
     name = "apps.catalog"
     label = "catalog"
     verbose_name = "Catalogue"
+
+    def ready(self) -> None:
+        from apps.catalog.hub import install_client
+        from apps.catalog.registration import register_download
+        from apps.jobs.kinds import KindHandler, register_kind
+
+        install_client()
+        register_kind("download", KindHandler(on_finished=register_download))

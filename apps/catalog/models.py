@@ -114,6 +114,4 @@ class ModelImport(TeamOwned):
     name = models.CharField(max_length=120)
     facts = models.JSONField(default=dict)  # what the source says: publisher, license, summary, card, note
     job = models.OneToOneField(Job, on_delete=models.CASCADE, related_name="model_import")
-    version = models.ForeignKey(
-        ModelVersion, on_delete=models.SET_NULL, null=True, blank=True, related_name="+"
-    )
+    version = models.ForeignKey(ModelVersion, on_delete=models.SET_NULL, null=True, blank=True, related_name="+")

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import ipaddress
 import socket
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 import httpcore2
 import httpx2
@@ -30,11 +30,7 @@ class EgressRefused(Exception):
     """The server does not connect there; the message names the host, the address and the setting."""
 
 
-def egress_client(
-    *,
-    allow_hosts: Iterable[str] = (),
-    event_hooks: dict[str, list[Callable[..., object]]] | None = None,
-) -> httpx2.Client:
+def egress_client(*, allow_hosts: Iterable[str] = ()) -> httpx2.Client:
     """A client that follows at most 3 redirects. `allow_hosts`: names an operator chose, private or not."""
     transport = httpx2.HTTPTransport(trust_env=False)
     transport._pool = httpcore2.ConnectionPool(
@@ -47,7 +43,6 @@ def egress_client(
         follow_redirects=True,
         max_redirects=MAX_REDIRECTS,
         timeout=httpx2.Timeout(READ_SECONDS, connect=CONNECT_SECONDS),
-        event_hooks=event_hooks or {},
     )
 
 

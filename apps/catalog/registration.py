@@ -1,0 +1,170 @@
+"""Makes models, versions, artifacts and locations out of what a finished job left on its host.
+
+These run in the transaction that finishes the job; running them again changes nothing.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db import transaction
+
+from apps.accounts.audit import audit
+from apps.accounts.models import Team, User
+from apps.catalog.models import Artifact, LineageEdge, Location, Model, ModelImport, ModelVersion
+from apps.engines.base import Produced, Result
+from apps.fleet.models import Host
+from apps.jobs.models import Job
+from apps.jobs.states import JobStatus
+from apps.planning.shapes import CannotEstimate
+from apps.planning.weights import precision_name
+
+
+class CannotRegister(Exception):
+    """The job said it was done, but what it left is not what was asked for."""
+
+
+@transaction.atomic
+def register_download(job: Job) -> None:
+    """The end of a download: its model version with files and place. A failed one registers nothing."""
+    row = ModelImport.objects.select_for_update(of=("self",)).filter(job=job).first()
+    if row is None or job.status != JobStatus.SUCCEEDED:
+        return
+    produced = _produced(job)
+    version = row.version or _downloaded_version(row, produced)
+    artifact = _artifact(version, Artifact.Role.WEIGHTS, produced)
+    _located(artifact, _host_of(job), produced.path, is_adopted=row.source == Model.Source.PATH)
+    if row.version_id != version.pk:
+        row.version = version
+        row.save(update_fields=["version"])
+        audit(row.created_by, "model.imported", object_id=version.public_id, object_name=str(version), team=row.team)
+
+
+@transaction.atomic
+def register_adapter_version(
+    *, base: ModelVersion, name: str, team: Team, user: User | None, job: Job, host: Host, produced: Produced
+) -> ModelVersion:
+    """A LoRA adapter that `job` trained on `base`, as a version of the fine-tuned model `name`.
+
+    A model of that name which was not fine-tuned here keeps it; the adapter's model is then named after
+    the job too, because a finished training is never lost over a name.
+    """
+    done = LineageEdge.objects.filter(parent=base, job=job, relation=LineageEdge.Relation.ADAPTER).first()
+    if done is not None:
+        return done.child
+    Team.objects.select_for_update(no_key=True).get(pk=team.pk)
+    taken = Model.objects.filter(team=team, name=name).exclude(source=Model.Source.FINE_TUNE).exists()
+    model, _ = Model.objects.get_or_create(
+        team=team,
+        name=f"{name[:100]}-{job.public_id}" if taken else name,
+        defaults={
+            "created_by": user,
+            "source": Model.Source.FINE_TUNE,
+            "source_ref": base.model.name,
+            "publisher": team.name,
+            "license": base.model.license,
+        },
+    )
+    version: ModelVersion = ModelVersion.objects.create(
+        team=team,
+        created_by=user,
+        model=model,
+        label=f"v{model.versions.count() + 1}",
+        note=f"LoRA adapter on {base}"[:200],
+        precision=base.precision,
+        parameter_count=base.parameter_count,
+        context_length=base.context_length,
+        facts={**base.facts, "adapter": produced.facts},
+    )
+    LineageEdge.objects.create(parent=base, child=version, relation=LineageEdge.Relation.ADAPTER, job=job)
+    _located(_artifact(version, Artifact.Role.ADAPTER, produced), host, produced.path)
+    audit(user, "model.fine_tuned", object_id=version.public_id, object_name=str(version), team=team)
+    return version
+
+
+def _produced(job: Job) -> Produced:
+    result = Result.model_validate(job.result)
+    found = next((each for each in result.produced if each.role == "weights"), None)
+    if found is None or not found.files:
+        raise CannotRegister("The download ended without a list of model files.")
+    return found
+
+
+def _host_of(job: Job) -> Host:
+    attempt = job.attempts.select_related("host").order_by("-epoch").first()
+    if attempt is None:
+        raise CannotRegister(f"{job.public_id} ended without an attempt, so its files are on no host.")
+    return attempt.host
+
+
+def _downloaded_version(row: ModelImport, produced: Produced) -> ModelVersion:
+    facts = row.facts
+    model, _ = Model.objects.get_or_create(
+        team=row.team,
+        name=row.name,
+        defaults={
+            "created_by": row.created_by,
+            "source": row.source,
+            "source_ref": row.source_ref,
+            "publisher": facts.get("publisher", "")[:120],
+            "license": facts.get("license", "")[:80],
+            "summary": facts.get("summary", "")[:300],
+            "card": facts.get("card", ""),
+        },
+    )
+    if (model.source, model.source_ref) != (row.source, row.source_ref):
+        raise CannotRegister(f"{row.name} has become the name of another model; import it under a new name.")
+    # A folder names no revision, so its content is its name.
+    label = (row.revision or produced.sha256)[:12]
+    version, _ = ModelVersion.objects.get_or_create(
+        model=model,
+        label=label,
+        defaults={
+            "team": row.team,
+            "created_by": row.created_by,
+            "revision": row.revision,
+            "note": facts.get("note", "")[:200],
+            "precision": _stored_precision(produced.facts),
+            "parameter_count": produced.facts.get("parameters"),
+            "context_length": produced.facts.get("context_length"),
+            "facts": produced.facts,
+        },
+    )
+    return version
+
+
+def _stored_precision(facts: dict[str, Any]) -> str:
+    """One spelling of how the weights are stored; an unknown quantisation keeps its own name."""
+    method = facts.get("quantisation", "none")
+    stored = facts.get("dtype", "") if method == "none" else method
+    try:
+        return precision_name(stored) if stored else ""
+    except CannotEstimate:
+        return str(stored)[:20]
+
+
+def _artifact(version: ModelVersion, role: Artifact.Role, produced: Produced) -> Artifact:
+    """The version's artifact; raises CannotRegister when these files are not the same ones."""
+    known = version.artifacts.filter(role=role).first()
+    if known is None:
+        return Artifact.objects.create(
+            version=version,
+            role=role,
+            format=produced.format,
+            size_bytes=produced.size_bytes,
+            manifest_sha256=produced.sha256,
+            files=produced.files,
+        )
+    if known.manifest_sha256 != produced.sha256:
+        raise CannotRegister(f"These files are not those of {version}: {_first_difference(known, produced)} differs.")
+    return known
+
+
+def _first_difference(known: Artifact, produced: Produced) -> str:
+    before = {file["path"]: file["sha256"] for file in known.files}
+    after = {file["path"]: file["sha256"] for file in produced.files}
+    return min(path for path in before.keys() | after.keys() if before.get(path) != after.get(path))
+
+
+def _located(artifact: Artifact, host: Host, path: str, *, is_adopted: bool = False) -> None:
+    Location.objects.update_or_create(artifact=artifact, host=host, defaults={"path": path, "is_adopted": is_adopted})

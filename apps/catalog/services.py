@@ -1,0 +1,199 @@
+"""Brings models in: checks the wish, asks the source what it holds, and starts the download."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from django.db import transaction
+
+from apps.accounts.access import require_role
+from apps.accounts.audit import audit
+from apps.accounts.models import Role, Team, User
+from apps.accounts.problems import conflict, invalid, unknown_choice
+from apps.catalog.hub import read_hub
+from apps.catalog.models import Location, Model, ModelImport, ModelVersion
+from apps.catalog.packages import PACKAGED_MODELS
+from apps.engines.base import RunSpec
+from apps.engines.sources import Source, parse_source
+from apps.fleet.models import Host
+from apps.jobs.models import JobKind
+from apps.jobs.services import submit_job
+from apps.jobs.states import JobStatus
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,119}")
+REVISION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/+-]{0,79}")
+SOURCES = (Model.Source.HUB, Model.Source.PACKAGE, Model.Source.PATH)
+
+
+def import_model(
+    *,
+    team: Team,
+    user: User,
+    source: str,
+    source_ref: str,
+    revision: str = "",
+    name: str = "",
+    host: Host | None = None,
+) -> ModelImport:
+    """Starts bringing a model in; the version exists once its files are whole on a host.
+
+    The same import asked again returns the earlier one. Raises Problem 403 for a role below member,
+    422 naming the field, 409 for a name that another model has, 503 when the Hub does not answer.
+    """
+    require_role(user, Role.MEMBER, team)
+    wanted = _checked_source(source, source_ref.strip(), revision.strip())
+    if wanted.kind == "path":
+        host = host or _only_host()
+    wanted, facts = _described(wanted)
+    name = _checked_name(name.strip() or str(facts.pop("name")))
+    with transaction.atomic():
+        Team.objects.select_for_update(no_key=True).get(pk=team.pk)  # two equal imports at once agree on one
+        earlier = _earlier_import(team, wanted, name, host)
+        return earlier or _start_import(team=team, user=user, source=wanted, name=name, host=host, facts=facts)
+
+
+def copy_version(*, version: ModelVersion, host: Host) -> ModelImport:
+    """Starts bringing a known version to one more host, or returns the import that does so already."""
+    source = Source(version.model.source, version.model.source_ref, version.revision)
+    under_way: ModelImport | None = (
+        ModelImport.objects.filter(version=version, job__pinned_host=host, job__finished_at=None)
+        .select_related("job")
+        .first()
+    )
+    if under_way is not None:
+        return under_way
+    with transaction.atomic():
+        return _start_import(
+            team=version.team, user=None, source=source, name=version.model.name, host=host, version=version
+        )
+
+
+def _checked_source(source: str, source_ref: str, revision: str) -> Source:
+    """What to fetch, or Problem 422 naming the field that is wrong."""
+    if source not in SOURCES:
+        raise unknown_choice("source", source, SOURCES, noun="source of models")
+    if not source_ref:
+        raise invalid("source_ref", "Name what to import: a repository, a package or a folder.", value="")
+    if len(source_ref) > 400:
+        raise invalid("source_ref", "This is longer than 400 characters.", value=source_ref[:40])
+    if revision and not REVISION.fullmatch(revision):
+        raise invalid("revision", "A revision is a branch, a tag or a commit.", value=revision)
+    if source == Model.Source.PACKAGE:
+        return _checked_package(source_ref, revision)
+    if source == Model.Source.PATH and revision:
+        raise invalid("revision", "A folder has no revision; leave it empty.", value=revision)
+    text = f"hub:{source_ref}@{revision}" if source == Model.Source.HUB and revision else f"{source}:{source_ref}"
+    try:
+        return parse_source(text)
+    except ValueError as error:
+        raise invalid("source_ref", str(error), value=source_ref) from None
+
+
+def _checked_package(source_ref: str, revision: str) -> Source:
+    package, _, version = source_ref.partition("==")
+    known = PACKAGED_MODELS.get(package)
+    if known is None:
+        raise unknown_choice("source_ref", package, PACKAGED_MODELS, noun="package with a model")
+    asked = version or revision or known.version
+    if asked != known.version:
+        raise invalid("revision", f"Only {package}=={known.version} is locked and known.", value=asked)
+    return Source("package", package, known.version)
+
+
+def _described(source: Source) -> tuple[Source, dict[str, Any]]:
+    """The source pinned to what it holds now, and what it says about itself; `name` among it."""
+    if source.kind == "package":
+        known = PACKAGED_MODELS[source.name]
+        shown = ("name", "publisher", "license", "summary", "note", "size_bytes")
+        return source, {field: getattr(known, field) for field in shown}
+    last_part = source.name.rstrip("/").rpartition("/")[2]
+    if source.kind == "path":
+        return source, {"name": last_part}
+    hub = read_hub(source.name, source.revision)
+    facts = {
+        "name": last_part,
+        "publisher": hub.publisher,
+        "license": hub.license,
+        "summary": hub.summary,
+        "card": hub.card,
+        "size_bytes": hub.size_bytes,
+    }
+    return Source("hub", source.name, hub.commit), facts
+
+
+def _checked_name(name: str) -> str:
+    if not NAME.fullmatch(name):
+        raise invalid(
+            "name",
+            "A name has letters, digits, dots, hyphens and underscores, starts with a letter or digit, "
+            "and is at most 120 long.",
+            value=name,
+        )
+    return name
+
+
+def _only_host() -> Host:
+    """The host of a folder when there is no choice; else Problem 422."""
+    hosts = list(Host.objects.order_by("name")[:2])
+    if len(hosts) != 1:
+        known = "there are several" if hosts else "none is connected yet"
+        raise invalid("host", f"Say on which host the folder lies; {known}.")
+    return hosts[0]
+
+
+def _earlier_import(team: Team, source: Source, name: str, host: Host | None) -> ModelImport | None:
+    """The same import, done or under way. Raises Problem 409 when the name belongs to something else."""
+    same_name = ModelImport.objects.filter(team=team, name=name).select_related("job", "version__model")
+    under_way = list(same_name.filter(job__finished_at=None))
+    model = Model.objects.filter(team=team, name=name).first()
+    if model is not None and (model.source, model.source_ref) != (source.kind, source.name):
+        raise conflict(f"{name} is already the name of another model. Give this one another name.", id=model.public_id)
+    for each in under_way:
+        if (each.source, each.source_ref) != (source.kind, source.name):
+            raise conflict(f"{name} is being imported from elsewhere ({each.source_ref}).", id=each.public_id)
+    done = list(same_name.filter(job__status=JobStatus.SUCCEEDED).exclude(version=None))
+    for each in [*under_way, *done]:
+        if each.revision == source.revision and _serves_host(each, host):
+            return each
+    return None
+
+
+def _serves_host(earlier: ModelImport, host: Host | None) -> bool:
+    """True when the earlier import puts, or has put, the files where they are wanted."""
+    if host is None or earlier.job.pinned_host_id == host.pk:
+        return True
+    return Location.objects.filter(artifact__version=earlier.version, host=host).exists()
+
+
+def _start_import(
+    *,
+    team: Team,
+    user: User | None,
+    source: Source,
+    name: str,
+    host: Host | None,
+    facts: dict[str, Any] | None = None,
+    version: ModelVersion | None = None,
+) -> ModelImport:
+    job = submit_job(
+        team=team,
+        user=user,
+        kind=JobKind.DOWNLOAD,
+        name=f"Import {name}" if version is None else f"Copy {name} to {host}",
+        spec=RunSpec(kind="download", engine="download", payload={"source": str(source)}),
+        pinned_host=host,
+    )
+    row: ModelImport = ModelImport.objects.create(
+        team=team,
+        created_by=user,
+        source=source.kind,
+        source_ref=source.name,
+        revision=source.revision,
+        name=name,
+        facts=facts or {},
+        job=job,
+        version=version,
+    )
+    audit(user, "model.import_started", object_id=row.public_id, object_name=name, team=team)
+    return row

@@ -1,0 +1,21 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from huggingface_hub import close_session
+
+from apps.catalog.hub import install_client
+from tests.catalog.hub_server import Hub, running_hub, tiny_repo
+
+
+@pytest.fixture
+def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
+    """A Hub on loopback with the repository tiny/model; the server side asks it through the egress client."""
+    with running_hub() as running:
+        running.repos["tiny/model"] = tiny_repo()
+        monkeypatch.setenv("HF_ENDPOINT", running.url)
+        monkeypatch.delenv("HF_TOKEN", raising=False)
+        install_client()
+        yield running
+        close_session()

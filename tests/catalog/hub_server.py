@@ -1,0 +1,222 @@
+"""A Hub on loopback that speaks the protocol the official client speaks, with faults on demand.
+
+Metadata as JSON, files with ETag, X-Repo-Commit and X-Linked-Size, large ones behind a redirect to a
+second address, byte ranges, and the refusals: gated, private, missing, rate-limited.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+CONFIG = {
+    "architectures": ["LlamaForCausalLM"],
+    "model_type": "llama",
+    "hidden_size": 64,
+    "intermediate_size": 128,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "vocab_size": 256,
+    "max_position_embeddings": 2048,
+    "torch_dtype": "bfloat16",
+}
+CARD = "---\nlicense: apache-2.0\n---\n# Tiny\n\nA *tiny* model. <script>alert(1)</script>\n"
+
+
+def safetensors(elements: int = 200_000) -> bytes:
+    """A valid file with one bfloat16 tensor."""
+    tensor = {"dtype": "BF16", "shape": [elements // 100, 100], "data_offsets": [0, elements * 2]}
+    header = json.dumps({"model.embed.weight": tensor}).encode()
+    values = (bytes(range(256)) * (elements * 2 // 256 + 1))[: elements * 2]
+    return len(header).to_bytes(8, "little") + header + values
+
+
+@dataclass
+class Repo:
+    files: dict[str, bytes]
+    license: str = "apache-2.0"
+    gated: bool = False  # the files need a token that was let in
+    private: bool = False  # everything needs that token
+    token: str = "hf_let_in"
+
+
+@dataclass
+class Hub:
+    """What the server holds and did; tests set faults and read `requests`."""
+
+    url: str = ""
+    repos: dict[str, Repo] = field(default_factory=dict)
+    requests: list[tuple[str, str, str]] = field(default_factory=list)  # method, path, Range header
+    cut_after: int | None = None  # the next transfer of a large file breaks off after so many bytes
+    keep_cutting: bool = False
+    damage: bool = False  # one byte of large files arrives flipped
+    lie_about_size: int = 0  # added to every size the metadata gives
+    rate_limited: bool = False
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    hub: Hub
+
+    def do_GET(self) -> None:
+        self._answer(body_wanted=True)
+
+    def do_HEAD(self) -> None:
+        self._answer(body_wanted=False)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+    def _answer(self, *, body_wanted: bool) -> None:
+        path = unquote(urlsplit(self.path).path)
+        self.hub.requests.append((self.command, path, self.headers.get("Range", "")))
+        if self.hub.rate_limited:
+            self._send(429, b"", {"Retry-After": "37"}, body_wanted)
+        elif match := re.fullmatch(r"/api/models/([^/]+/[^/]+)(?:/revision/(.+))?", path):
+            self._model(match[1], match[2] or "main", body_wanted)
+        elif match := re.fullmatch(r"/api/models/([^/]+/[^/]+)/tree/([^/]+).*", path):
+            self._tree(match[1], match[2], body_wanted)
+        elif match := re.fullmatch(r"/([^/]+/[^/]+)/resolve/([^/]+)/(.+)", path):
+            self._file(match[1], match[2], match[3], body_wanted)
+        elif match := re.fullmatch(r"/cdn/([^/]+/[^/]+)/(.+)", path):
+            self._bytes(self.hub.repos[match[1]].files[match[2]], {}, body_wanted, large=True)
+        else:
+            self._send(404, b"{}", {}, body_wanted)
+
+    def _repo(self, name: str, revision: str, body_wanted: bool) -> Repo | None:
+        repo = self.hub.repos.get(name)
+        if repo is None or (repo.private and not self._is_let_in(repo)):
+            self._send(401, b"{}", {"X-Error-Code": "RepoNotFound"}, body_wanted)
+            return None
+        if revision not in ("main", COMMIT):
+            self._send(404, b"{}", {"X-Error-Code": "RevisionNotFound"}, body_wanted)
+            return None
+        return repo
+
+    def _is_let_in(self, repo: Repo) -> bool:
+        return self.headers.get("Authorization") == f"Bearer {repo.token}"
+
+    def _model(self, name: str, revision: str, body_wanted: bool) -> None:
+        if (repo := self._repo(name, revision, body_wanted)) is None:
+            return
+        body = {
+            "id": name,
+            "author": name.partition("/")[0],
+            "sha": COMMIT,
+            "gated": "manual" if repo.gated else False,
+            "private": repo.private,
+            "pipeline_tag": "text-generation",
+            "library_name": "transformers",
+            "tags": [],
+            "cardData": {"license": repo.license},
+            "siblings": [self._sibling(path, data) for path, data in repo.files.items()],
+        }
+        self._send(200, json.dumps(body).encode(), {"Content-Type": "application/json"}, body_wanted)
+
+    def _sibling(self, path: str, data: bytes) -> dict[str, Any]:
+        size = len(data) + self.hub.lie_about_size
+        row: dict[str, Any] = {"rfilename": path, "size": size, "blobId": hashlib.sha1(data).hexdigest()}  # noqa: S324
+        if path.endswith(".safetensors"):
+            row["lfs"] = {"size": size, "sha256": hashlib.sha256(data).hexdigest(), "pointerSize": 134}
+        return row
+
+    def _tree(self, name: str, revision: str, body_wanted: bool) -> None:
+        if (repo := self._repo(name, revision, body_wanted)) is None:
+            return
+        rows = [
+            {"type": "file", "path": row["rfilename"], "size": row["size"], "oid": row["blobId"]}
+            | ({"lfs": {"oid": row["lfs"]["sha256"], "size": row["size"], "pointerSize": 134}} if "lfs" in row else {})
+            for row in (self._sibling(path, data) for path, data in repo.files.items())
+        ]
+        self._send(200, json.dumps(rows).encode(), {"Content-Type": "application/json"}, body_wanted)
+
+    def _file(self, name: str, revision: str, path: str, body_wanted: bool) -> None:
+        if (repo := self._repo(name, revision, body_wanted)) is None:
+            return
+        if repo.gated and not self._is_let_in(repo):
+            status = 403 if self.headers.get("Authorization") else 401
+            self._send(status, b"", {"X-Error-Code": "GatedRepo"}, body_wanted)
+        elif path not in repo.files:
+            self._send(404, b"", {"X-Error-Code": "EntryNotFound", "X-Repo-Commit": COMMIT}, body_wanted)
+        else:
+            self._known_file(name, path, repo.files[path], body_wanted)
+
+    def _known_file(self, name: str, path: str, data: bytes, body_wanted: bool) -> None:
+        headers = {"X-Repo-Commit": COMMIT}
+        if not path.endswith(".safetensors"):
+            self._bytes(data, headers | {"ETag": f'"{hashlib.sha1(data).hexdigest()}"'}, body_wanted)  # noqa: S324
+            return
+        headers |= {
+            "X-Linked-Size": str(len(data) + self.hub.lie_about_size),
+            "X-Linked-ETag": f'"{hashlib.sha256(data).hexdigest()}"',
+            "Location": f"{self.hub.url}/cdn/{name}/{path}",
+        }
+        self._send(302, b"", headers, body_wanted)
+
+    def _bytes(self, data: bytes, headers: dict[str, str], body_wanted: bool, *, large: bool = False) -> None:
+        status, start = 200, 0
+        headers = headers | {"Accept-Ranges": "bytes"}
+        if match := re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", "")):
+            start, end = int(match[1]), int(match[2] or len(data) - 1)
+            status, headers["Content-Range"] = 206, f"bytes {start}-{end}/{len(data)}"
+            data = data[start : end + 1]
+        if large and self.hub.damage:
+            data = data[:-1] + bytes([data[-1] ^ 1])
+        self._send(status, data, headers, body_wanted, cut=self._cut() if large and body_wanted else None)
+
+    def _cut(self) -> int | None:
+        cut = self.hub.cut_after
+        if not self.hub.keep_cutting:
+            self.hub.cut_after = None
+        return cut
+
+    def _send(
+        self, status: int, body: bytes, headers: dict[str, str], body_wanted: bool, *, cut: int | None = None
+    ) -> None:
+        self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        if body_wanted:
+            self.wfile.write(body if cut is None else body[:cut])
+        if cut is not None:
+            self.close_connection = True
+
+
+@contextmanager
+def running_hub() -> Iterator[Hub]:
+    hub = Hub()
+    handler = type("Handler", (_Handler,), {"hub": hub})
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    server.daemon_threads = True
+    hub.url = f"http://127.0.0.1:{server.server_port}"
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    try:
+        yield hub
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def tiny_repo(**changes: Any) -> Repo:
+    files = {
+        "config.json": json.dumps(CONFIG).encode(),
+        "model.safetensors": safetensors(),
+        "tokenizer_config.json": b'{"chat_template": "{{ messages }}"}',
+        "README.md": CARD.encode(),
+        "pytorch_model.bin": b"never fetched",
+    }
+    return Repo(files=files, **changes)

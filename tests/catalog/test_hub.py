@@ -1,0 +1,73 @@
+"""What the server learns from a Hub before a download, through the real client."""
+
+from __future__ import annotations
+
+import pytest
+
+from apps.accounts.problems import Problem
+from apps.catalog.hub import read_hub
+from tests.catalog.hub_server import COMMIT, Hub, tiny_repo
+
+
+def refused(repo: str, revision: str = "") -> Problem:
+    with pytest.raises(Problem) as caught:
+        read_hub(repo, revision)
+    return caught.value
+
+
+def test_a_branch_is_pinned_to_its_commit_with_licence_size_and_card(hub: Hub) -> None:
+    facts = read_hub("tiny/model", "main")
+    assert facts.commit == COMMIT
+    assert (facts.publisher, facts.license) == ("tiny", "apache-2.0")
+    assert facts.size_bytes == len(hub.repos["tiny/model"].files["model.safetensors"])
+    assert facts.card.startswith("# Tiny")
+    assert facts.config["num_hidden_layers"] == 2
+
+
+def test_a_gated_repository_is_refused_until_the_token_is_let_in(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    hub.repos["tiny/model"] = tiny_repo(gated=True)
+    problem = refused("tiny/model")
+    assert problem.status == 422
+    assert "gated" in problem.detail
+    assert f"{hub.url}/tiny/model" in problem.detail
+    monkeypatch.setenv("HF_TOKEN", "hf_stranger")
+    assert "gated" in refused("tiny/model").detail
+    monkeypatch.setenv("HF_TOKEN", "hf_let_in")
+    assert read_hub("tiny/model").commit == COMMIT
+
+
+@pytest.mark.parametrize("name", ["tiny/absent", "tiny/private"])
+def test_missing_and_private_repositories_look_alike(hub: Hub, name: str) -> None:
+    hub.repos["tiny/private"] = tiny_repo(private=True)
+    problem = refused(name)
+    assert problem.errors[0].field == "source_ref"
+    assert "private and HF_TOKEN may not read it" in problem.detail
+
+
+def test_an_unknown_revision_names_the_field(hub: Hub) -> None:
+    problem = refused("tiny/model", "v9")
+    assert (problem.errors[0].field, problem.errors[0].value) == ("revision", "v9")
+
+
+def test_a_repository_of_pickled_weights_is_refused(hub: Hub) -> None:
+    del hub.repos["tiny/model"].files["model.safetensors"]
+    assert "no .safetensors" in refused("tiny/model").detail
+
+
+def test_a_rate_limit_says_when_to_come_back(hub: Hub) -> None:
+    hub.rate_limited = True
+    problem = refused("tiny/model")
+    assert problem.status == 503
+    assert "37 s" in problem.detail
+
+
+def test_a_hub_that_is_down_is_said_so(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:1")
+    problem = refused("tiny/model")
+    assert problem.status == 503
+    assert "cannot be reached" in problem.detail
+
+
+def test_a_broken_config_is_refused(hub: Hub) -> None:
+    hub.repos["tiny/model"].files["config.json"] = b"{not json"
+    assert "not valid JSON" in refused("tiny/model").detail

@@ -22,7 +22,7 @@ TRANSIENT = (429, 500, 502, 503, 504)
 
 
 class Unreachable(Exception):
-    """No answer, or an answer that says to come back later."""
+    """No answer, or one that may change by itself: the server is busy, or does not know this host now."""
 
 
 class Refused(Exception):
@@ -118,6 +118,8 @@ class Server:
         for left in reversed(range(tries)):
             try:
                 answer = self.http.request(method, path, **request)
+                if answer.status_code == 401 and path != "join":
+                    raise Unreachable("The server does not accept this host's token")
                 if answer.status_code not in TRANSIENT:
                     return _accepted(answer)
                 trouble = f"{self.http.base_url.host} answers {answer.status_code}"

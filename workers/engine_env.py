@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from apps.engines.base import Kind
+from workers.config import WorkerConfig
 from workers.processes import MARKER
 
 ALWAYS = (
@@ -31,7 +32,7 @@ HOME_PLACES = {
 
 
 def engine_environment(
-    host: Mapping[str, str], kind: Kind, uuid: str, work_dir: Path, temporary: str, env_root: Path
+    host: Mapping[str, str], config: WorkerConfig, *, kind: Kind, uuid: str, work_dir: Path, temporary: str
 ) -> dict[str, str]:
     """What every engine of this kind gets before its command's own variables."""
     found = {name: host[name] for name in ALWAYS if name in host}
@@ -43,7 +44,8 @@ def engine_environment(
             if is_made_on_demand or path.exists():
                 found[name] = str(path)
         found |= {name: value for name, value in host.items() if name.startswith(INSTALL_PREFIXES)}
-        found["STACKWEB_ENV_ROOT"] = str(env_root)
+        found["STACKWEB_ENV_ROOT"] = str(config.env_root)
+        found["STACKWEB_MODELS_DIR"] = str(config.models_dir)
     return found
 
 

@@ -67,8 +67,6 @@ def _sample(handle: Any) -> dict[str, Any]:
         "uuid": _text(pynvml.nvmlDeviceGetUUID(handle)),
         "util_percent": _or_none(lambda: pynvml.nvmlDeviceGetUtilizationRates(handle).gpu),
         "memory_used_bytes": _or_none(lambda: int(pynvml.nvmlDeviceGetMemoryInfo(handle).used)),
-        "temperature_c": _or_none(
-            lambda: pynvml.nvmlDeviceGetTemperature(handle, pynvml.NVML_TEMPERATURE_GPU)
-        ),
+        "temperature_c": _or_none(lambda: pynvml.nvmlDeviceGetTemperature(handle, pynvml.NVML_TEMPERATURE_GPU)),
         "power_w": None if power_mw is None else power_mw / 1000,
     }

@@ -24,9 +24,7 @@ def confined(folder: Path, name: str) -> Path:
     return path
 
 
-def fetch_inputs(
-    server: Server, uuid: str, inputs: list[Input], folder: Path, must_end: Callable[[], bool]
-) -> None:
+def fetch_inputs(server: Server, uuid: str, inputs: list[Input], folder: Path, must_end: Callable[[], bool]) -> None:
     """Fetches every input into `folder`. Raises Problem for a damaged one, Ordered when told to end."""
     for wanted in inputs:
         path = confined(folder, wanted.name)
@@ -41,9 +39,7 @@ def fetch_inputs(
                 )
 
 
-def _fetch_patiently(
-    server: Server, uuid: str, wanted: Input, path: Path, must_end: Callable[[], bool]
-) -> bool:
+def _fetch_patiently(server: Server, uuid: str, wanted: Input, path: Path, must_end: Callable[[], bool]) -> bool:
     """Waits out a server that cannot be reached; True when the whole right file is in place."""
     while True:
         if must_end():

@@ -1,9 +1,9 @@
 """What the agent remembers of an attempt across its own death: one folder each, private to the worker.
 
-    attempts/<uuid>/record.json   the lease, what was asked, what was decided since
-    attempts/<uuid>/journal.json  the shim's side (workers/journal.py)
-    attempts/<uuid>/log, tail.N   the output (workers/logfile.py)
-    attempts/<uuid>/work/         the engine's working folder
+attempts/<uuid>/record.json   the lease, what was asked, what was decided since
+attempts/<uuid>/journal.json  the shim's side (workers/journal.py)
+attempts/<uuid>/log, tail.N   the output (workers/logfile.py)
+attempts/<uuid>/work/         the engine's working folder
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Record(BaseModel):
     is_up: bool = False  # became ready or began to work: the start time limit is over
     started: dict[str, Any] | None = None  # what to tell the server about the start; None once told
     memory_kills: int = 0  # the kernel's count at launch
-    log_head_bytes: int = 0
+    keeps_work: bool = False  # what the run produced lies in the work folder and was reported
 
     @property
     def lease(self) -> Lease:
@@ -57,7 +57,11 @@ def work_folder(folder: Path) -> Path:
 
 
 def forget(folder: Path, temporary: str, keep_work: bool) -> None:
-    """Removes an ended attempt; its work folder stays where it holds what the run produced."""
+    """Removes an ended attempt; its work folder stays where it holds what the run produced.
+
+    The record goes first: without it nobody takes what is left for an attempt to go on with.
+    """
+    (folder / NAME).unlink(missing_ok=True)
     if temporary:
         shutil.rmtree(temporary, ignore_errors=True)
     if not keep_work:

@@ -1,0 +1,62 @@
+"""An engine whose "program" is a piece of Python from its options, so that a test says what it does.
+
+Run as a program, this module is the worker with that engine known: `python script_engine.py CONFIG`.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict
+
+from apps.engines.base import Command, Engine, Event, Placement, Probe, Result, RunSpec
+
+
+class Options(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    code: str
+    outputs: list[str] = []
+    files: dict[str, str] = {}
+    token: str = ""
+
+
+class ScriptEngine(Engine):
+    name = "script"
+    title = "Script"
+    version = "1"
+    kind = "train"
+    Options = Options
+    environment = None
+
+    def command(self, spec: RunSpec, placement: Placement) -> Command:
+        options = Options.model_validate(spec.options)
+        env = {"PORT": str(placement.port), "TOKEN": options.token}
+        argv = [sys.executable, "-u", "-c", options.code]
+        return Command(argv=argv, env=env, files=options.files, secrets=["TOKEN"])
+
+    def probe(self, spec: RunSpec) -> Probe | None:
+        return Probe(path="/health") if spec.kind == "serve" else None
+
+    def read_line(self, line: str) -> Event | None:
+        return Event.model_validate(json.loads(line)) if line.startswith("{") else None
+
+    def collect(self, spec: RunSpec, work_dir: Path) -> Result:
+        return Result(ok=True, outputs=spec.options["outputs"], data={"left": "well"})
+
+
+def get_engine(name: str) -> Engine:
+    if name != "script":
+        raise LookupError(f"{name!r}; there is: script")
+    return ScriptEngine()
+
+
+if __name__ == "__main__":
+    from workers import attempts, cli, launch, reports
+
+    launch.get_engine = get_engine
+    attempts.TURN_SECONDS = reports.PAUSE_SECONDS = 0.1
+    launch.LOG_HEAD_BYTES, launch.LOG_TAIL_BYTES = 200_000, 20_000
+    sys.exit(cli.main(["run", "--config", sys.argv[1]]))

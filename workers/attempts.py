@@ -1,0 +1,259 @@
+"""One attempt's life on this host, in a thread of its own.
+
+    claimed -> prepared -> shim started -> watched -> ended -> told -> forgotten
+
+Every step can be the first one after the agent was killed: what is on disk says where to go on.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import signal
+import subprocess
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import httpx
+
+from workers import journal, launch, processes, shim
+from workers.client import Fenced, Refused, Server, Unreachable
+from workers.config import WorkerConfig
+from workers.journal import FULL, Journal
+from workers.logs import LogLines
+from workers.outcome import Outcome, judge
+from workers.problems import Ordered, Problem
+from workers.progress import Progress
+from workers.records import Order, Record, forget
+from workers.reports import Reports
+
+logger = logging.getLogger(__name__)
+TURN_SECONDS = 0.5
+PROBE_TIMEOUT_SECONDS = 2.0
+CAUSES: dict[Order, str] = {
+    "cancelled_by_user": "Cancelled by a person.",
+    "interrupted": "The worker was stopped.",
+}
+
+
+class Attempt:
+    """`order()`, `leave()` and `heartbeat()` may be called from any thread; the rest is its own."""
+
+    def __init__(
+        self, record: Record, folder: Path, config: WorkerConfig, server: Server, ports: Callable[[], set[int]]
+    ) -> None:
+        self.record = record
+        self.folder = folder
+        self.config = config
+        self.server = server
+        self.ports = ports
+        self.process: subprocess.Popen[bytes] | None = None
+        self.guard = threading.Lock()
+        self.is_forgotten = False
+        self.lost = ""  # why it ended without an exit code
+        self.progress = Progress(record.claim.spec.get("kind", "train"), processes.boot_clock())
+        self.progress.is_up = self.progress.is_up or record.is_up
+        self.reports = Reports(server, record, folder, self.progress)
+        self.nudge = self.reports.nudge
+        self.thread = threading.Thread(target=self.run, name=f"attempt-{record.uuid[:8]}", daemon=True)
+
+    def heartbeat(self) -> dict[str, object]:
+        lease = self.record.lease
+        row: dict[str, object] = {"uuid": lease.uuid, "epoch": lease.epoch, "lease_token": lease.token}
+        return row | {"port": self.record.port} | self.progress.heartbeat()
+
+    def order(self, order: Order, cause: str = "") -> None:
+        """Has the attempt ended; the first order counts, only "gone" comes on top of another."""
+        with self.guard:
+            if self.record.order in (order, "gone") or (self.record.order and order != "gone"):
+                return
+            self.record.order = order
+            self.record.order_cause = cause or CAUSES.get(order, "")
+        self._save()
+        logger.info("Attempt %s is to end: %s", self.record.uuid, order)
+        self._ask_shim()
+        self.nudge.set()
+
+    def leave(self) -> None:
+        """The agent ends: so does the attempt, and what cannot be told now is told at the next start."""
+        self.reports.is_leaving = True
+        self.order("interrupted")
+        self.nudge.set()
+
+    def run(self) -> None:
+        try:
+            outcome = self._live()
+            if outcome is not None:
+                # Before the server knows of what was produced, so that nothing removes it after.
+                self.record.keeps_work = outcome.keeps_work(self.folder)
+                self._save()
+                self.reports.finish(outcome)
+                logger.info("Attempt %s ended: %s", self.record.uuid, outcome.reason or "succeeded")
+        except Fenced as refusal:
+            logger.warning("Attempt %s is not ours any more: %s", self.record.uuid, refusal.detail)
+            self._end_processes()
+        except Unreachable:
+            logger.warning("The end of attempt %s is told at the next start.", self.record.uuid)
+            return
+        with self.guard:
+            self.is_forgotten = True
+            forget(self.folder, self.record.temporary, self.record.keeps_work)
+
+    def _live(self) -> Outcome | None:
+        """Until nothing of the attempt is alive; None when the server has given it up."""
+        try:
+            return self._launch_and_watch()
+        except Problem as problem:
+            return Outcome.failed(problem.reason, problem.cause)
+        except Ordered:
+            order = self.record.order
+            return None if order in ("", "gone") else Outcome.failed(order, self.record.order_cause)
+        except (Fenced, Unreachable):
+            raise
+        except Exception as error:
+            logger.exception("Attempt %s met an error of the worker itself", self.record.uuid)
+            self._end_processes()
+            if isinstance(error, OSError) and error.errno in FULL:
+                return Outcome.failed("disk_full", f"The disk is full: {error}.")
+            return Outcome.failed("server_error", f"The worker failed: {type(error).__name__}: {error}.")
+
+    def _launch_and_watch(self) -> Outcome | None:
+        plan = launch.understand(self.record)
+        if journal.read(self.folder) is None:
+            self._launch(plan)
+        lines = LogLines(self.folder, launch.LOG_HEAD_BYTES, lambda line: self._take_line(plan, line))
+        while (ended := self._ended()) is None:
+            self.nudge.wait(TURN_SECONDS)
+            self.nudge.clear()
+            self._turn(plan, lines)
+        if self.record.order == "gone":
+            return None
+        while not lines.read():
+            pass
+        self.reports.rest(ended.engine_pid)
+        if self.lost and not self.record.order:
+            return Outcome.failed("worker_lost", self.lost)
+        return self._with_outputs(judge(plan, self.record, ended, self.progress, self.folder))
+
+    def _launch(self, plan: launch.Plan) -> None:
+        if self.record.order:
+            raise Ordered
+        self.record.port = launch.choose_port(self.record, plan, self.ports())
+        launch.prepare(
+            self.record,
+            plan,
+            self.folder,
+            config=self.config,
+            server=self.server,
+            must_end=lambda: bool(self.record.order),
+        )
+        self._save()
+        if self.record.order:
+            raise Ordered
+        self.process = launch.start_shim(self.folder)
+
+    def _turn(self, plan: launch.Plan, lines: LogLines) -> None:
+        """One round of watching."""
+        if self.record.order:
+            self._ask_shim()
+        found = journal.read(self.folder)
+        if self.record.order == "gone" or found is None or not found.engine_pid:
+            return
+        lines.read()
+        self._probe(plan)
+        self._check_times(found)
+        is_untold = self.record.started is not None
+        try:
+            self.reports.live(found.engine_pid)
+        except Fenced as refusal:
+            self.order("gone", refusal.detail)
+        if is_untold and self.record.started is None:
+            self._save()
+
+    def _ended(self) -> Journal | None:
+        """The journal once nothing of the attempt is alive. Raises Problem when the shim never began."""
+        has_left = self.process is not None and self.process.poll() is not None
+        found = journal.read(self.folder)
+        if found is None:
+            if not has_left or launch.has_shim(self.folder):
+                return None
+            said = launch.shim_error(self.folder)
+            full = "No space left" in said
+            raise Problem("disk_full" if full else "environment_failed", f"It could not be started: {said}")
+        same_boot = found.boot_id == processes.boot_id()
+        if found.state == "exited" or (same_boot and processes.is_same(found.shim_pid, found.shim_ticks)):
+            return found if found.state == "exited" else None
+        last = journal.read(self.folder)
+        if last is not None and last.state == "exited":  # it ended well between the two looks
+            return last
+        self.lost = "The process that watched it was killed." if same_boot else "The host was restarted."
+        # A GPU is free only when nothing is alive, so this does not give up.
+        while same_boot and not processes.end_attempt(self.record.uuid, found.engine_pid, found.engine_ticks):
+            logger.error("Processes of attempt %s cannot be killed; still trying.", self.record.uuid)
+        return found
+
+    def _end_processes(self) -> None:
+        """For an attempt that is given up: its shim ends everything, and that is waited for."""
+        with contextlib.suppress(Problem):
+            while (journal.read(self.folder) is not None or self.process is not None) and self._ended() is None:
+                self._ask_shim()
+                self.nudge.wait(TURN_SECONDS)
+                self.nudge.clear()
+
+    def _ask_shim(self) -> None:
+        found = journal.read(self.folder)
+        if found is None or found.boot_id != processes.boot_id():
+            return
+        with contextlib.suppress(OSError):
+            (self.folder / shim.STOP).touch()
+        if processes.is_same(found.shim_pid, found.shim_ticks):
+            processes.send(found.shim_pid, signal.SIGTERM)
+
+    def _take_line(self, plan: launch.Plan, line: str) -> None:
+        self.progress.read_line(line, plan.engine.read_line(line), processes.boot_clock())
+
+    def _probe(self, plan: launch.Plan) -> None:
+        if plan.spec.kind != "serve" or self.progress.phase == "ready":
+            return
+        probe = plan.engine.probe(plan.spec)
+        if probe is not None and _answers(self.record.port, probe.path):
+            self.progress.set_phase("ready")
+
+    def _check_times(self, found: Journal) -> None:
+        claim = self.record.claim
+        now = processes.boot_clock()
+        if not self.progress.is_up:
+            if now - found.started_at > claim.start_timeout_seconds:
+                self.order("timed_out", f"It did not start within {claim.start_timeout_seconds:g} s.")
+            return
+        if not self.record.is_up:
+            self.record.is_up = True
+            self.progress.moved_at = now
+            self._save()
+        stall = claim.stall_seconds
+        if stall and self.progress.kind != "serve" and now - self.progress.moved_at > stall:
+            self.order("stalled", f"No progress for {stall:g} s.")
+
+    def _with_outputs(self, outcome: Outcome) -> Outcome:
+        try:
+            for name, path in outcome.output_paths(self.folder):
+                self.reports.output(name, path)
+        except Fenced:
+            raise
+        except Refused as refusal:
+            return Outcome.failed("server_error", f"A result was refused: {refusal.detail}", outcome.exit_code)
+        return outcome
+
+    def _save(self) -> None:
+        with self.guard:
+            if not self.is_forgotten:
+                self.record.save(self.folder)
+
+
+def _answers(port: int, path: str) -> bool:
+    try:
+        answer = httpx.get(f"http://127.0.0.1:{port}{path}", timeout=PROBE_TIMEOUT_SECONDS, trust_env=False)
+    except httpx.TransportError:
+        return False
+    return answer.status_code == 200

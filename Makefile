@@ -24,7 +24,7 @@ $(STAMP): requirements/uv.txt requirements/dev.txt pyproject.toml
 	@{ test -e $@ && .venv/bin/python -c ""; } || $(PYTHON) -m venv --clear .venv
 	@.venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/uv.txt
 	@echo "[2/3] Packages, hash-checked"
-	@.venv/bin/uv pip install --python .venv/bin/python --require-hashes -r requirements/dev.txt
+	@.venv/bin/python -m requirements.install requirements/dev.txt
 	@echo "[3/3] Stackweb itself"
 	@.venv/bin/uv pip install --quiet --python .venv/bin/python --no-deps --no-build-isolation --editable .
 	@touch $@

@@ -78,7 +78,7 @@ MATRIX: dict[str, Access] = {
     "POST /settings/people/<int:user_id>": ADMIN,
     "POST /settings/teams": ADMIN,
     "GET /settings/tokens": SIGNED_IN,
-    "POST /settings/tokens": SIGNED_IN,
+    "POST /settings/tokens/new": SIGNED_IN,
     "POST /settings/tokens/<int:token_id>/revoke": SIGNED_IN,
     "POST /settings/keys": MEMBER,
     "POST /settings/keys/<str:key_id>/revoke": MEMBER,

@@ -3,6 +3,7 @@
 from django.urls import include, path
 
 from stackweb.api import api, worker_api
+from stackweb.api_docs import api_docs
 
 urlpatterns = [
     path("", include("apps.accounts.urls")),
@@ -17,6 +18,7 @@ urlpatterns = [
     path("", include("apps.leaderboard.urls")),
     path("", include("apps.dashboard.urls")),
     path("", include("apps.tour.urls")),
+    path("api/docs", api_docs, name="api_docs"),
     path("api/v1/", api.urls),
     path("api/worker/v1/", worker_api.urls),
 ]

@@ -1,0 +1,168 @@
+"""The fleet as a picture: one well per device, filled by what is held or used, and by whom."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from apps.accounts.models import User
+from apps.dashboard.words import gib
+from apps.fleet.models import Device, EngineEnvironment, Host, Reservation, TelemetrySample
+from apps.fleet.querysets import hosts_with_devices, latest_samples, live_reservations
+from apps.fleet.reservations import RAM_KEPT_BYTES
+from apps.jobs.kinds import handler_of
+from apps.jobs.models import Attempt, Job
+from apps.jobs.presentation import state_word
+
+SEGMENT_OF_KIND = {"serve": "", "train": "act", "evaluate": "kv"}
+
+
+@dataclass(frozen=True)
+class Holder:
+    """Who holds a share of a device. Another team's job shows neither name nor address."""
+
+    name: str
+    url: str
+    state: str
+    owner: str
+    since: datetime
+    ram_bytes: int
+    kind: str
+
+
+@dataclass
+class Well:
+    device: Device
+    title: str  # e.g. atlas GPU 3
+    used_bytes: int  # reserved RAM on a CPU, memory in use on a GPU
+    load_percent: float | None
+    load: dict[str, Any]  # the GPU's last telemetry, empty without one
+    holders: list[Holder]
+    is_off: bool  # silent or cordoned host
+
+    @property
+    def percent(self) -> float:
+        return min(100.0, 100 * self.used_bytes / self.device.memory_bytes) if self.device.memory_bytes else 0.0
+
+    @property
+    def parts(self) -> list[tuple[str, float]]:
+        """(class of the segment, share of the well in percent); only numbers enter a style."""
+        if self.device.kind == Device.Kind.GPU:
+            kind = self.holders[0].kind if self.holders else "other"
+            return [(SEGMENT_OF_KIND.get(kind, "ovh"), round(self.percent, 1))] if self.percent else []
+        total = self.device.memory_bytes or 1
+        return [
+            (SEGMENT_OF_KIND.get(holder.kind, "opt"), round(100 * holder.ram_bytes / total, 1))
+            for holder in self.holders
+        ]
+
+    @property
+    def is_free(self) -> bool:
+        """A GPU that nobody holds, or a CPU with memory left."""
+        if self.device.kind == Device.Kind.GPU:
+            return not self.holders and not self.is_off
+        return self.free_bytes > 0 and not self.is_off
+
+    @property
+    def free_bytes(self) -> int:
+        return max(0, self.device.memory_bytes - RAM_KEPT_BYTES - self.used_bytes)
+
+    @property
+    def spoken(self) -> str:
+        names = ", ".join(holder.name for holder in self.holders) or ("off" if self.is_off else "free")
+        load = "" if self.load_percent is None else f", load {self.load_percent:.0f}%"
+        return f"{self.title}: {names}{load}, {gib(self.used_bytes)} of {gib(self.device.memory_bytes)}"
+
+
+@dataclass
+class HostPicture:
+    host: Host
+    sample: TelemetrySample | None
+    wells: list[Well] = field(default_factory=list)
+
+    @property
+    def gpus(self) -> list[Well]:
+        return [well for well in self.wells if well.device.kind == Device.Kind.GPU]
+
+    @property
+    def environments(self) -> list[EngineEnvironment]:
+        return list(self.host.environments.all())
+
+    @property
+    def state(self) -> str:
+        if self.host.is_silent:
+            return "Unreachable"
+        return "Cordoned" if self.host.cordoned else "Schedulable"
+
+    @property
+    def hardware(self) -> str:
+        """`8 × H100`, or the number of cores of a host without GPUs."""
+        names = [well.device.name for well in self.gpus]
+        kinds = [f"{names.count(name)} × {name}" for name in dict.fromkeys(names)]
+        return ", ".join(kinds) or f"{self.host.cpu_count} cores"
+
+
+def fleet_picture(user: User) -> list[HostPicture]:
+    """Every host by name, in a fixed number of queries."""
+    hosts = hosts_with_devices()
+    samples = latest_samples(hosts)
+    reservations = live_reservations()
+    holders = _holders(user, reservations)
+    pictures = []
+    for host in hosts:
+        picture = HostPicture(host, samples.get(host.pk))
+        picture.wells = [
+            _well(host, device, picture.sample, holders.get(device.pk, [])) for device in host.devices.all()
+        ]
+        pictures.append(picture)
+    return pictures
+
+
+def _well(host: Host, device: Device, sample: TelemetrySample | None, holders: list[Holder]) -> Well:
+    is_off = host.is_silent or host.cordoned
+    if device.kind == Device.Kind.CPU:
+        used = sum(holder.ram_bytes for holder in holders)
+        load = sample.cpu_percent if sample else None
+        return Well(device, f"{host.name} CPU", used, load, {}, holders, is_off)
+    seen = next((gpu for gpu in sample.gpus if gpu["uuid"] == device.uuid), {}) if sample else {}
+    title = f"{host.name} GPU {device.index}"
+    used = seen.get("memory_used_bytes") or 0
+    return Well(device, title, used, seen.get("util_percent"), seen, holders, is_off)
+
+
+def _holders(user: User, reservations: Iterable[Reservation]) -> dict[int, list[Holder]]:
+    """Holders of each device, by the device's primary key."""
+    rows = list(reservations)
+    attempts = {attempt.uuid: attempt for attempt in Attempt.objects.filter(uuid__in={row.holder for row in rows})}
+    jobs = {
+        job.pk: job
+        for job in Job.objects.filter(pk__in={attempt.job_id for attempt in attempts.values()}).for_display()
+    }
+    teams = set(user.memberships.values_list("team_id", flat=True))
+    found: dict[int, list[Holder]] = {}
+    for row in rows:
+        holder = _holder(row, _job_of(row.holder, attempts, jobs), user.is_superuser, teams)
+        found.setdefault(row.device_id, []).append(holder)
+    return found
+
+
+def _job_of(holder: uuid.UUID, attempts: dict[uuid.UUID, Attempt], jobs: dict[int, Job]) -> Job | None:
+    attempt = attempts.get(holder)
+    return jobs.get(attempt.job_id) if attempt else None
+
+
+def _holder(row: Reservation, job: Job | None, sees_all: bool, teams: set[int]) -> Holder:
+    if job is None or not (sees_all or job.team_id in teams):
+        return Holder("another team", "", "Running", "", row.created_at, row.ram_bytes, "other")
+    return Holder(
+        name=job.name,
+        url=handler_of(job).detail_url(job),
+        state=state_word(job),
+        owner=str(job.created_by or "Stackweb"),
+        since=row.created_at,
+        ram_bytes=row.ram_bytes,
+        kind=job.kind,
+    )

@@ -1,0 +1,78 @@
+"""Settings, Tokens and keys: each secret is in the answer to its creation and nowhere else."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.utils import timezone
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_POST, require_safe
+
+from apps.accounts.access import teams_of
+from apps.accounts.models import ApiToken
+from apps.accounts.problems import Problem
+from apps.accounts.rest import signed_in
+from apps.accounts.services import create_api_token, revoke_api_token
+from apps.fleet.joining import is_reachable, join_command
+from apps.fleet.services import create_join_token
+from apps.gateway.models import VirtualKey
+
+LIVES = {"7": "in 7 days", "90": "in 90 days", "": "never"}
+
+
+def _tokens_page(request: HttpRequest, *, status: int = 200, **more: Any) -> HttpResponse:
+    user = signed_in(request)
+    page = {
+        "tokens": ApiToken.objects.seen_by(user).alive().select_related("user").order_by("-pk"),
+        "keys": VirtualKey.objects.visible_to(user)
+        .filter(revoked_at=None)
+        .select_related("team", "created_by")
+        .order_by("-pk"),
+        "teams": teams_of(user),
+        "lives": LIVES.items(),
+        "is_reachable": is_reachable(),
+        "values": request.POST,
+    }
+    return render(request, "settings/tokens.html", page | more, status=status)
+
+
+@never_cache
+@require_safe
+def settings_tokens(request: HttpRequest) -> HttpResponse:
+    return _tokens_page(request)
+
+
+@never_cache
+@require_POST
+def token_create(request: HttpRequest) -> HttpResponse:
+    days = request.POST.get("days", "")
+    ends = timezone.now() + timedelta(days=int(days)) if days in LIVES and days else None
+    try:
+        row, token = create_api_token(
+            user=signed_in(request),
+            name=request.POST.get("name", ""),
+            scope=request.POST.get("scope", ApiToken.Scope.WRITE),
+            expires_at=ends,
+        )
+    except Problem as problem:
+        return _tokens_page(request, status=problem.status, problem=problem, at="token")
+    return _tokens_page(request, secret=token.plain, shown=f"API token “{row.name}”")
+
+
+@require_POST
+def token_revoke(request: HttpRequest, token_id: int) -> HttpResponse:
+    try:
+        revoke_api_token(actor=signed_in(request), token_id=token_id)
+    except Problem as problem:
+        return _tokens_page(request, status=problem.status, problem=problem, at="token")
+    return redirect("settings_tokens")
+
+
+@never_cache
+@require_POST
+def join_token_create(request: HttpRequest) -> HttpResponse:
+    _, token = create_join_token(user=signed_in(request))
+    return _tokens_page(request, secret=join_command(token), shown="command for one new host")

@@ -1,0 +1,28 @@
+"""Reads of the fleet, each in a fixed number of queries."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from django.db.models import OuterRef, Prefetch, Subquery
+
+from apps.fleet.models import Device, Host, Reservation, TelemetrySample
+
+
+def hosts_with_devices() -> list[Host]:
+    """Every host by name, with its present devices and installed environments."""
+    devices = Device.objects.filter(is_present=True).order_by("kind", "index")
+    return list(Host.objects.order_by("name").prefetch_related(Prefetch("devices", devices), "environments"))
+
+
+def latest_samples(hosts: Iterable[Host]) -> dict[int, TelemetrySample]:
+    """The newest telemetry of each host, by the host's primary key."""
+    newest = TelemetrySample.objects.filter(host=OuterRef("pk")).order_by("-at").values("pk")[:1]
+    pks = Host.objects.filter(pk__in=[host.pk for host in hosts]).annotate(newest=Subquery(newest))
+    samples = TelemetrySample.objects.filter(pk__in=pks.values("newest"))
+    return {sample.host_id: sample for sample in samples}
+
+
+def live_reservations() -> list[Reservation]:
+    """Everything that is held now, in slot order."""
+    return list(Reservation.objects.filter(released_at=None).order_by("device_id", "slot"))

@@ -16,7 +16,7 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-OTHER_UID = 65534  # "nobody" on every Linux; owns only the data folder
+OTHER_UID = 65534  # "nobody" on every Linux: initdb wants a uid that has a name
 
 
 class EmbeddedError(Exception):
@@ -32,7 +32,7 @@ class Identity:
 
 
 ORDINARY = Identity((), os.geteuid())
-NAMESPACE = Identity(("unshare", "--user", "--map-user=1000", "--map-group=1000", "--"), 0)
+NAMESPACE = Identity(("unshare", "--user", f"--map-user={OTHER_UID}", f"--map-group={OTHER_UID}", "--"), 0)
 OTHER_USER = Identity(
     (
         "setpriv",

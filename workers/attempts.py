@@ -108,13 +108,14 @@ class Attempt:
             return Outcome.failed(problem.reason, problem.cause)
         except Ordered:
             order = self.record.order
-            return None if order in ("", "gone") else Outcome.failed(order, self.record.order_cause)
+            return Outcome.failed(order, self.record.order_cause) if order and order != "gone" else None
         except (Fenced, Unreachable):
             raise
         except Exception as error:
-            logger.exception("Attempt %s met an error of the worker itself", self.record.uuid)
+            is_full = isinstance(error, OSError) and error.errno in FULL
+            logger.error("Attempt %s meets trouble: %s", self.record.uuid, error, exc_info=not is_full)
             self._end_processes()
-            if isinstance(error, OSError) and error.errno in FULL:
+            if is_full:
                 return Outcome.failed("disk_full", f"The disk is full: {error}.")
             return Outcome.failed("server_error", f"The worker failed: {type(error).__name__}: {error}.")
 

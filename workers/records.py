@@ -19,7 +19,8 @@ from workers.journal import read_json, write_json
 
 NAME = "record.json"
 # Why the agent ends an attempt that would run on; "gone" means that the server has given it up.
-Order = Literal["", "cancelled_by_user", "interrupted", "timed_out", "stalled", "gone"]
+OrderedReason = Literal["cancelled_by_user", "interrupted", "timed_out", "stalled"]
+Order = Literal["", "gone"] | OrderedReason
 
 
 class Record(BaseModel):

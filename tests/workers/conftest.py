@@ -30,7 +30,7 @@ class Worker:
         config = WorkerConfig(
             url=url, host_token=HOST_TOKEN, host_name="h1", queue="gpu.h1", state_dir=self.state,
             models_dir=folder / "models", env_root=folder / "environments",
-            sweep_seconds=0.2, heartbeat_seconds=0.2, **more,
+            **{"sweep_seconds": 0.2, "heartbeat_seconds": 0.2, **more},
         )  # fmt: skip
         config.save(self.path)
         self.process: subprocess.Popen[bytes] | None = None

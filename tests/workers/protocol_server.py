@@ -8,6 +8,7 @@ import threading
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from email.message import Message
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -35,9 +36,9 @@ class Held:
     log: bytes = b""
     metrics: dict[tuple[str, float], float] = field(default_factory=dict)
     outputs: dict[str, bytes] = field(default_factory=dict)
-    started: dict[str, Any] | None = None
+    started: dict[str, Any] = field(default_factory=dict)
     beat: dict[str, Any] = field(default_factory=dict)
-    finish: dict[str, Any] | None = None
+    finish: dict[str, Any] = field(default_factory=dict)
     claims: int = 0
 
 
@@ -145,7 +146,7 @@ class ProtocolServer:
 
     def do_finish(self, held: Held, query: dict[str, str], body: bytes) -> dict[str, Any]:
         told = json.loads(body)
-        if held.finish is None:
+        if not held.finish:
             _check_lease(held, told["epoch"], told["lease_token"])
             self.on_finish(held)
             held.finish, held.is_open = told, False
@@ -169,53 +170,58 @@ class ProtocolServer:
         self.samples.append(body)
         return {}
 
+    def respond(self, method: str, target: str, headers: Message, body: bytes) -> tuple[int, bytes] | None:
+        """Status and body; None for an answer that is lost on the way, after the call has had its effect."""
+        url = urlsplit(target)
+        query = {key: values[0] for key, values in parse_qs(url.query).items()}
+        last = url.path.rsplit("/", 1)[-1]
+        status, answer = 200, None
+        with self.change:
+            try:
+                _check_headers(headers, JOIN_TOKEN if last == "join" else HOST_TOKEN)
+                answer = self.answer(method, url.path, query, body)
+            except Refusal as refusal:
+                status, answer = refusal.status, refusal.problem
+            except Exception as error:
+                self.wrong_calls.append(f"{method} {target}: {error!r}")
+                status, answer = 500, {"detail": repr(error)}
+            self.change.notify_all()
+            if self.answers_to_lose.get(last, 0) > 0:
+                self.answers_to_lose[last] -= 1
+                return None
+        return status, answer if isinstance(answer, bytes) else json.dumps(answer).encode()
+
     def _handler(self) -> type[BaseHTTPRequestHandler]:
         server = self
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
 
-            def do_GET(self) -> None:  # noqa: N802
-                self.respond()
+            def do_GET(self) -> None:
+                self.do_POST()
 
-            def do_POST(self) -> None:  # noqa: N802
-                self.respond()
-
-            def respond(self) -> None:
-                url = urlsplit(self.path)
-                query = {key: values[0] for key, values in parse_qs(url.query).items()}
+            def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-                last = url.path.rsplit("/", 1)[-1]
-                token = JOIN_TOKEN if last == "join" else HOST_TOKEN
-                with server.change:
-                    try:
-                        if self.headers["Authorization"] != f"Bearer {token}":
-                            raise Refusal(401, "The token is not known.")
-                        if self.headers["Stackweb-Protocol"] != "1":
-                            raise Refusal(400, "protocol")
-                        status, answer = 200, server.answer(self.command, url.path, query, body)
-                    except Refusal as refusal:
-                        status, answer = refusal.status, refusal.problem
-                    except Exception as error:
-                        server.wrong_calls.append(f"{self.command} {self.path}: {error!r}")
-                        status, answer = 500, {"detail": repr(error)}
-                    server.change.notify_all()
-                    is_lost = server.answers_to_lose.get(last, 0) > 0
-                    if is_lost:
-                        server.answers_to_lose[last] -= 1
-                if is_lost:
+                answer = server.respond(self.command, self.path, self.headers, body)
+                if answer is None:
                     self.close_connection = True
                     return
-                data = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
-                self.send_response(status)
-                self.send_header("Content-Length", str(len(data)))
+                self.send_response(answer[0])
+                self.send_header("Content-Length", str(len(answer[1])))
                 self.end_headers()
-                self.wfile.write(data)
+                self.wfile.write(answer[1])
 
-            def log_message(self, *arguments: Any) -> None:
+            def log_message(self, format: str, *arguments: Any) -> None:
                 """Quiet."""
 
         return Handler
+
+
+def _check_headers(headers: Message, token: str) -> None:
+    if headers["Authorization"] != f"Bearer {token}":
+        raise Refusal(401, "The token is not known.")
+    if headers["Stackweb-Protocol"] != "1":
+        raise Refusal(400, "Another protocol version.")
 
 
 def _assignment(held: Held) -> dict[str, Any]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
+import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -50,7 +52,6 @@ def test_a_run_succeeds_and_everything_arrives(worker: Worker, server: ProtocolS
 
     server.wait(lambda: held.finish)
 
-    assert held.finish is not None
     assert held.finish["exit_code"] == 0
     assert held.finish["reason"] is None
     assert held.finish["result"]["data"] == {"left": "well"}
@@ -58,7 +59,6 @@ def test_a_run_succeeds_and_everything_arrives(worker: Worker, server: ProtocolS
     assert held.metrics == {("loss", 1): 3.0, ("loss", 2): 1.5, ("loss", 3): 1.0}
     assert held.log.startswith(b"home True host None up to now\nthe input key: s3cret-value\n")
     assert held.log.count(b'"step": 3') == 1  # the answer to the first upload was lost
-    assert held.started is not None
     assert held.started["env"]["TOKEN"] == "********"
     assert held.started["files"] == {"conf/run.yaml": "key: ********"}
     assert held.started["pid"] > 0
@@ -69,7 +69,7 @@ def test_a_run_succeeds_and_everything_arrives(worker: Worker, server: ProtocolS
 
 def test_a_failure_says_why(worker: Worker, server: ProtocolServer) -> None:
     crash = server.add(script("print('well');\nraise ValueError('the rope is wet')"))
-    told = server.add(script("print('{\"cause\": \"No memory left.\", \"reason\": \"out_of_memory\"}'); 1 / 0"))
+    told = server.add(script('print(\'{"cause": "No memory left.", "reason": "out_of_memory"}\'); 1 / 0'))
     odd_option = server.add(script("", color="red"))
     no_model = server.add(script(""), model_path="/does/not/exist")
     outside = server.add(script("", files={"../over.txt": ""}))
@@ -79,12 +79,12 @@ def test_a_failure_says_why(worker: Worker, server: ProtocolServer) -> None:
 
     server.wait(lambda: all(attempt.finish for attempt in held))
 
-    ends = [(attempt.finish or {})["reason"] for attempt in held]
+    ends = [attempt.finish["reason"] for attempt in held]
     assert ends == [
         "engine_exited", "out_of_memory", "bad_config", "model_not_found", "bad_config", "engine_exited",
         "bad_config",
     ]  # fmt: skip
-    causes = [(attempt.finish or {})["cause"] for attempt in held]
+    causes = [attempt.finish["cause"] for attempt in held]
     assert causes[:2] == ["ValueError: the rope is wet", "No memory left."]
     for cause, part in zip(causes[2:], ["color", "/does/not", "../over.txt", "scores.json", "'vlm'"], strict=True):
         assert part in cause
@@ -100,7 +100,6 @@ def test_cancel_leaves_no_process(worker: Worker, server: ProtocolServer) -> Non
     held.cancel = True
     server.wait(lambda: held.finish)
 
-    assert held.finish is not None
     assert (held.finish["reason"], held.finish["exit_code"]) == ("cancelled_by_user", -signal.SIGKILL)
     assert alive_at_finish == [False, False, False]
 
@@ -110,7 +109,7 @@ def test_what_an_engine_leaves_behind_ends_with_it(worker: Worker, server: Proto
     alive_at_finish: list[bool] = []
     server.on_finish = lambda held: alive_at_finish.extend(map(is_alive, tree_pids(held)))
     server.wait(lambda: held.finish)
-    assert (held.finish or {})["exit_code"] == 3
+    assert held.finish["exit_code"] == 3
     assert alive_at_finish == [False, False, False]
 
 
@@ -120,7 +119,7 @@ def test_a_lost_lease_kills_the_engine(worker: Worker, server: ProtocolServer) -
     held.is_open = False  # heartbeats now answer "gone", everything else 409
     server.wait(lambda: not worker.attempt(held.uuid).exists())
     assert not any(map(is_alive, tree_pids(held)))
-    assert held.finish is None
+    assert not held.finish
 
 
 def test_an_upload_that_meets_409_kills_the_engine(make_worker: Callable[..., Worker], server: ProtocolServer) -> None:
@@ -140,10 +139,10 @@ def test_too_slow_a_start_and_no_progress(worker: Worker, server: ProtocolServer
     stuck = server.add(script(step), stall_seconds=0.5)
     idle = server.add(script(SERVE, kind="serve"), stall_seconds=0.5, port=0)
     server.wait(lambda: quiet.finish and stuck.finish)
-    assert quiet.finish and (quiet.finish["reason"], quiet.finish["exit_code"]) == ("timed_out", -15)
-    assert stuck.finish and stuck.finish["reason"] == "stalled"
+    assert (quiet.finish["reason"], quiet.finish["exit_code"]) == ("timed_out", -15)
+    assert stuck.finish["reason"] == "stalled"
     assert "0.5 s" in stuck.finish["cause"]
-    assert idle.finish is None
+    assert not idle.finish
 
 
 SERVE = """
@@ -192,7 +191,7 @@ def test_a_killed_worker_finds_its_engine_again(make_worker: Callable[..., Worke
     worker.start()  # it ended while nobody looked
 
     server.wait(lambda: held.finish)
-    assert held.finish and (held.finish["exit_code"], held.finish["reason"]) == (0, None)
+    assert (held.finish["exit_code"], held.finish["reason"]) == (0, None)
     assert held.claims == 1
     assert held.log.decode() == f"tree {engine}\n" + '{"phase": "running"}\nbye\n'
 
@@ -202,18 +201,16 @@ def test_a_killed_shim_takes_its_whole_tree_along(worker: Worker, server: Protoc
     server.wait(lambda: b"tree" in held.log)
     found = journal.read(worker.attempt(held.uuid))
     assert found is not None
-    import os
-
     os.kill(found.shim_pid, signal.SIGKILL)
     server.wait(lambda: held.finish)
-    assert (held.finish or {})["reason"] == "worker_lost"
+    assert held.finish["reason"] == "worker_lost"
     assert not any(map(is_alive, tree_pids(held)))
 
 
 def test_after_a_reboot_a_reused_pid_is_left_alone(make_worker: Callable[..., Worker], server: ProtocolServer) -> None:
     worker = make_worker()
     worker.start()
-    held = server.add(script(TREE % "time.sleep(600)"))
+    held = server.add(script(TREE % "time.sleep(600)"), grace_seconds=0.2)
     server.wait(lambda: b"tree" in held.log)
     worker.end(signal.SIGKILL)
     folder = worker.attempt(held.uuid)
@@ -224,13 +221,13 @@ def test_after_a_reboot_a_reused_pid_is_left_alone(make_worker: Callable[..., Wo
     # Its own shim ends when the journal is gone; then the record looks as after a reboot.
     while is_alive(shim):
         time.sleep(0.02)
-    bystander = __import__("subprocess").Popen(["sleep", "600"], start_new_session=True)
+    bystander = subprocess.Popen(["sleep", "600"], start_new_session=True)
     try:
         found.boot_id, found.shim_pid, found.engine_pid = "another", bystander.pid, bystander.pid
         journal.write(folder, found)
         worker.start()
         server.wait(lambda: held.finish)
-        assert (held.finish or {})["reason"] == "worker_lost"
+        assert held.finish["reason"] == "worker_lost"
         assert bystander.poll() is None
     finally:
         bystander.kill()
@@ -243,13 +240,13 @@ def test_ctrl_c_interrupts_and_leaves_nothing(make_worker: Callable[..., Worker]
     held = server.add(script(TREE % "time.sleep(600)"), grace_seconds=0.2)
     server.wait(lambda: b"tree" in held.log)
     assert worker.end(signal.SIGINT) == 0
-    assert (held.finish or {})["reason"] == "interrupted"
+    assert held.finish["reason"] == "interrupted"
     assert not any(map(is_alive, tree_pids(held)))
 
 
 def test_a_flood_of_output_keeps_both_ends(worker: Worker, server: ProtocolServer) -> None:
-    flood = "for n in range(60000): print(f'line {n:06}' + ' ' * 20)\nprint('{\"step\": 1, \"metrics\": {\"loss\": 1}}')"
-    held = server.add(script(flood))
+    flood = "for n in range(60000): print(f'line {n:06}' + ' ' * 20)\n"
+    held = server.add(script(flood + 'print(\'{"step": 1, "metrics": {"loss": 1}}\')'))
     server.wait(lambda: held.finish)
     lines = held.log.decode().splitlines()
     assert len(held.log) < 221_000
@@ -257,6 +254,40 @@ def test_a_flood_of_output_keeps_both_ends(worker: Worker, server: ProtocolServe
     assert lines[-2].startswith("line 059999")
     assert any("bytes left out here" in line for line in lines)
     assert held.metrics == {("loss", 1): 1.0}  # read from the tail
+
+
+def test_a_full_disk_is_named(make_worker: Callable[..., Worker], server: ProtocolServer) -> None:
+    worker = make_worker()
+    data = server.add_input("data.txt", b"the input")
+    no_input = server.add(script("", inputs=[data]))
+    no_log = server.add(script("print('tree'); raise SystemExit(1)"))
+    for held, name in ((no_input, "work/inputs/data.txt.part"), (no_log, "log")):
+        path = worker.attempt(held.uuid) / name
+        path.parent.mkdir(parents=True)
+        (worker.attempt(held.uuid) / "work").mkdir(exist_ok=True)
+        path.symlink_to("/dev/full")
+    worker.start()
+    server.wait(lambda: no_input.finish and no_log.finish)
+    assert (no_input.finish["reason"], no_log.finish["reason"]) == ("disk_full", "disk_full")
+
+
+def test_a_log_that_the_server_lost_is_sent_again(worker: Worker, server: ProtocolServer) -> None:
+    code = "import pathlib, time\nprint('one')\nwhile not pathlib.Path('go').exists(): time.sleep(0.02)\nprint('two')"
+    held = server.add(script(code))
+    server.wait(lambda: held.log == b"one\n")
+    held.log = b"o"  # its database went back in time
+    (worker.attempt(held.uuid) / "work/go").touch()
+    server.wait(lambda: held.finish)
+    assert held.log == b"one\ntwo\n"
+
+
+def test_a_damaged_input_starts_nothing(worker: Worker, server: ProtocolServer) -> None:
+    data = server.add_input("data.txt", b"the input")
+    server.blobs[data["sha256"]] = b"the imput"
+    held = server.add(script("print('ran')", inputs=[data]))
+    server.wait(lambda: held.finish)
+    assert "data.txt arrived damaged" in held.finish["cause"]
+    assert held.log == b""
 
 
 def test_without_a_broker_the_worker_sweeps(make_worker: Callable[..., Worker], server: ProtocolServer) -> None:

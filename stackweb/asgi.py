@@ -13,8 +13,8 @@ from django.core.asgi import get_asgi_application
 
 django_application = get_asgi_application()
 
-from apps.gateway.asgi import gateway_application
-
+# Django must be set up before any app is imported.
+from apps.gateway.asgi import gateway_application  # noqa: E402
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]

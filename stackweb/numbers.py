@@ -1,0 +1,82 @@
+"""Numbers as people read them (docs/design.md): memory in GiB, disk in GB, "1 h 38 m", "2,184"."""
+
+from __future__ import annotations
+
+Number = int | float
+
+
+def gib(value: Number | None) -> str:
+    """Bytes in GiB with one decimal; "–" for nothing."""
+    return "–" if value is None else f"{value / 2**30:,.1f}"
+
+
+def gb(value: Number | None) -> str:
+    """Bytes in GB (10^9), for disks."""
+    return "–" if value is None else f"{value / 1e9:,.1f}"
+
+
+def size(value: Number | None) -> str:
+    """Bytes with the unit that suits: "98 MB", "3.5 GB"."""
+    if value is None:
+        return "–"
+    amount = float(value)
+    for unit in ("B", "kB", "MB"):
+        if amount < 1000:
+            return f"{amount:.0f} {unit}"
+        amount /= 1000
+    return f"{amount:,.1f} GB" if amount < 1000 else f"{amount / 1000:,.1f} TB"
+
+
+def duration(seconds: Number | None) -> str:
+    """ "43 s", "4 m 07 s", "1 h 38 m", "3 d 4 h"."""
+    if seconds is None:
+        return "–"
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} m {whole % 60:02d} s"
+    if whole < 86400:
+        return f"{whole // 3600} h {whole % 3600 // 60:02d} m"
+    return f"{whole // 86400} d {whole % 86400 // 3600} h"
+
+
+def ms(value: Number | None) -> str:
+    """Milliseconds: "318 ms", and "1.94 s" from a thousand on."""
+    if value is None:
+        return "–"
+    return f"{value:,.0f} ms" if value < 1000 else f"{value / 1000:,.2f} s"
+
+
+def count(value: Number | None) -> str:
+    """ "2,184"; decimals only below ten."""
+    if value is None:
+        return "–"
+    return f"{value:,.0f}" if value >= 10 or value == int(value) else f"{value:,.1f}"
+
+
+def context_tokens(value: int | None) -> str:
+    """Context in k of 1,024 tokens: "8 k"."""
+    if not value:
+        return "–"
+    return f"{value / 1024:,.0f} k" if value >= 1024 else str(value)
+
+
+def percent(fraction: Number | None) -> str:
+    return "–" if fraction is None else f"{100 * fraction:.0f}"
+
+
+def score(fraction: Number | None) -> str:
+    """A rate from 0 to 1 as 0 to 100 with one decimal."""
+    return "–" if fraction is None else f"{100 * fraction:.1f}"
+
+
+def params(value: int | None) -> str:
+    """Parameters: "135 M", "8.0 B"."""
+    if not value:
+        return "–"
+    if value >= 1e9:
+        return f"{value / 1e9:.1f} B"
+    return f"{value / 1e6:.0f} M"

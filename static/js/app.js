@@ -1,0 +1,105 @@
+// Behaviour shared by every page. Pages read and submit without it.
+(() => {
+  const d = document;
+  const $ = (selector, root = d) => root.querySelector(selector);
+  const $$ = (selector, root = d) => [...root.querySelectorAll(selector)];
+  const say = text => { const region = $("#live-region"); region.textContent = ""; requestAnimationFrame(() => { region.textContent = text; }); };
+  window.stackweb = { say };
+
+  // theme, menu, copy, dialogs
+  const isDark = () => d.documentElement.dataset.theme ? d.documentElement.dataset.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
+  const switchTheme = () => {
+    const theme = isDark() ? "light" : "dark";
+    d.documentElement.dataset.theme = theme;
+    try { localStorage.setItem("theme", theme); } catch {}
+    d.dispatchEvent(new Event("themechange"));
+  };
+  const openMenu = open => { $("#side")?.classList.toggle("open", open); $("[data-menu]")?.setAttribute("aria-expanded", String(open)); };
+  const copy = button => {
+    const source = button.closest(".url")?.querySelector("span") || button.closest(".secret")?.querySelector("code")
+      || $("[data-pane]:not([hidden])", button.closest("[data-panes]") || d.createElement("i")) || $(".code", button.closest(".panel") || d);
+    const lines = $$(".ln", source);
+    const text = lines.length ? lines.map(line => line.textContent).join("\n") : source.textContent;
+    navigator.clipboard?.writeText(text).then(() => say("Copied"));
+  };
+  const actions = {
+    "[data-theme-toggle]": switchTheme,
+    "[data-cmdk]": () => openPalette(),
+    "[data-menu]": () => openMenu(!$("#side").classList.contains("open")),
+    "[data-copy]": copy,
+    "[data-open-dialog]": button => d.getElementById(button.dataset.openDialog)?.showModal(),
+    "[data-close]": button => button.closest("dialog")?.close(),
+  };
+  d.addEventListener("click", event => {
+    for (const [selector, act] of Object.entries(actions)) {
+      const target = event.target.closest(selector);
+      if (target) return act(target);
+    }
+    if (event.target.matches("dialog")) event.target.close();
+    if (!event.target.closest("#side")) openMenu(false);
+  });
+  d.addEventListener("change", event => {
+    const panes = event.target.matches(".seg input") && event.target.closest("[data-panes]");
+    if (panes) $$("[data-pane]", panes).forEach(pane => { pane.hidden = pane.dataset.pane !== event.target.value; });
+    if (event.target.matches("[data-autosubmit]")) event.target.form.requestSubmit();
+  });
+  // One press, one submit: a second press while the first is on its way does nothing.
+  d.addEventListener("submit", event => {
+    if (event.target.dataset.sent) return event.preventDefault();
+    if (event.target.method === "post" && !event.target.hasAttribute("hx-post") && !event.target.hasAttribute("data-chat")) event.target.dataset.sent = "1";
+  });
+  addEventListener("pageshow", () => $$("form[data-sent]").forEach(form => delete form.dataset.sent));
+
+  // a box that scrolls and holds nothing to focus gets a tab stop
+  const markScrollers = () => $$(".tbl-w").forEach(box => {
+    const scrolls = box.scrollWidth > box.clientWidth + 1 && !$("a,button,input,select", box);
+    if (scrolls) { box.tabIndex = 0; box.setAttribute("role", "group"); box.setAttribute("aria-label", "Table, scrolls sideways"); }
+  });
+  markScrollers(); addEventListener("resize", markScrollers);
+
+  // polling: say when the server cannot be reached, keep the values
+  const live = ok => { const mark = $("#live-state"); if (mark) { mark.classList.toggle("stale", !ok); mark.textContent = ok ? "Live" : "Not reachable"; } };
+  d.addEventListener("htmx:sendError", () => live(false));
+  d.addEventListener("htmx:afterOnLoad", () => { live(true); markScrollers(); });
+  d.addEventListener("htmx:configRequest", event => { const token = $("[name=csrfmiddlewaretoken]"); if (token) event.detail.headers["X-CSRFToken"] = token.value; });
+
+  // command palette
+  const palette = $("#cmdk");
+  let chosen = 0, asked = 0;
+  const options = () => $$("[role=option]", palette);
+  const mark = index => {
+    const all = options();
+    chosen = Math.max(0, Math.min(index, all.length - 1));
+    all.forEach((option, i) => { option.id = `cmdk-${i}`; option.setAttribute("aria-selected", String(i === chosen)); });
+    const current = all[chosen];
+    if (current) { $("input", palette).setAttribute("aria-activedescendant", current.id); current.scrollIntoView({ block: "nearest" }); }
+  };
+  const find = async () => {
+    const mine = ++asked;
+    const response = await fetch(`${palette.dataset.searchUrl}?q=${encodeURIComponent($("input", palette).value)}`, { headers: { "HX-Request": "true" } }).catch(() => null);
+    if (!response?.ok || mine !== asked) return;
+    $("#cmdk-list").innerHTML = await response.text();
+    mark(0);
+  };
+  function openPalette() { if (!palette) return; $("input", palette).value = ""; palette.showModal(); $("input", palette).focus(); find(); }
+  palette?.addEventListener("input", find);
+  palette?.addEventListener("keydown", event => {
+    if (event.key === "ArrowDown") { event.preventDefault(); mark(chosen + 1); }
+    if (event.key === "ArrowUp") { event.preventDefault(); mark(chosen - 1); }
+    if (event.key === "Enter") { event.preventDefault(); $("a", options()[chosen])?.click(); }
+  });
+
+  // keys: "/" search or palette, Ctrl or Cmd with K palette, "g" then a letter goes, 1 to 4 vote
+  const places = { o: "/", m: "/models", h: "/hardware", e: "/endpoints", f: "/fine-tunes", v: "/evaluations", l: "/leaderboard", a: "/arena", j: "/jobs", d: "/datasets", s: "/settings" };
+  const keysAreOff = () => { try { return localStorage.getItem("keys") === "off"; } catch { return false; } };
+  let pressedG = 0;
+  d.addEventListener("keydown", event => {
+    if ((event.metaKey || event.ctrlKey) && event.key === "k") { event.preventDefault(); return openPalette(); }
+    if (keysAreOff() || event.target.matches("input,textarea,select") || event.metaKey || event.ctrlKey || event.altKey || $("dialog[open]")) return;
+    if (event.key === "/") { event.preventDefault(); const box = $("[data-search]"); return box ? box.focus() : openPalette(); }
+    if (event.key === "g") { pressedG = Date.now(); return; }
+    if (/^[1-4]$/.test(event.key)) return $$(".vote .btn")[event.key - 1]?.click();
+    if (Date.now() - pressedG < 900 && places[event.key]) location.href = places[event.key];
+    pressedG = 0;
+  });
+})();

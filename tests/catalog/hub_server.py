@@ -55,6 +55,7 @@ class Hub:
     """What the server holds and did; tests set faults and read `requests`."""
 
     url: str = ""
+    cdn: str = ""  # the same server under another name, as the real Hub keeps large files elsewhere
     repos: dict[str, Repo] = field(default_factory=dict)
     requests: list[tuple[str, str, str]] = field(default_factory=list)  # method, path, Range header
     cut_after: int | None = None  # the next transfer of a large file breaks off after so many bytes
@@ -159,7 +160,7 @@ class _Handler(BaseHTTPRequestHandler):
         headers |= {
             "X-Linked-Size": str(len(data) + self.hub.lie_about_size),
             "X-Linked-ETag": f'"{hashlib.sha256(data).hexdigest()}"',
-            "Location": f"{self.hub.url}/cdn/{name}/{path}",
+            "Location": f"{self.hub.cdn}/cdn/{name}/{path}",
         }
         self._send(302, b"", headers, body_wanted)
 
@@ -200,7 +201,7 @@ def running_hub() -> Iterator[Hub]:
     handler = type("Handler", (_Handler,), {"hub": hub})
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     server.daemon_threads = True
-    hub.url = f"http://127.0.0.1:{server.server_port}"
+    hub.url, hub.cdn = (f"http://{name}:{server.server_port}" for name in ("127.0.0.1", "localhost"))
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
     try:

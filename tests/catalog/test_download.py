@@ -1,0 +1,87 @@
+"""The program a download attempt runs, against a Hub that breaks off, lies and refuses."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.catalog.hub_server import COMMIT, Hub, running_hub, safetensors, tiny_repo
+
+ROOT = Path(__file__).parents[2]
+
+
+@dataclass
+class Ended:
+    exit_code: int
+    said: str
+    folder: Path
+    record: dict[str, Any] | None
+
+
+@pytest.fixture
+def tiny_hub() -> Any:
+    with running_hub() as running:
+        running.repos["tiny/model"] = tiny_repo()
+        yield running
+
+
+def download(hub: Hub, tmp_path: Path) -> Ended:
+    folder, record = tmp_path / "model", tmp_path / "record.json"
+    source = f"hub:tiny/model@{COMMIT}"
+    argv = [sys.executable, "-m", "workers.downloads", source, "--into", str(folder), "--record", str(record)]
+    env = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "HF_ENDPOINT": hub.url, "HF_HUB_DISABLE_XET": "1"}
+    ran = subprocess.run(argv, cwd=ROOT, env=env, capture_output=True, text=True, timeout=60, check=False)
+    read = json.loads(record.read_text()) if record.exists() else None
+    return Ended(ran.returncode, ran.stdout, folder, read)
+
+
+def test_weights_arrive_whole_after_a_cut_and_pickles_never_do(tiny_hub: Hub, tmp_path: Path) -> None:
+    weights = safetensors(elements=6_000_000)  # 12 MB: the client keeps what it has in pieces of 10 MB
+    tiny_hub.repos["tiny/model"].files["model.safetensors"] = weights
+    tiny_hub.cut_after = 11_000_000
+    ended = download(tiny_hub, tmp_path)
+    assert ended.exit_code == 0, ended.said
+    assert (ended.folder / "model.safetensors").read_bytes() == weights
+    ranges = [asked for _, path, asked in tiny_hub.requests if path.startswith("/cdn/") and asked]
+    assert ranges == ["bytes=10485760-"]
+    assert ended.record is not None
+    assert ended.record["revision"] == COMMIT
+    assert "model.safetensors" in {file["path"] for file in ended.record["files"]}
+    assert not (ended.folder / "pytorch_model.bin").exists()
+
+
+@pytest.mark.parametrize(
+    ("fault", "cause"),
+    [({"lie_about_size": 5}, "should be of size 400105 but has size 400100"), ({"damage": True}, "arrived damaged")],
+)
+def test_a_file_of_wrong_size_or_content_is_refused(
+    tiny_hub: Hub, tmp_path: Path, fault: dict[str, Any], cause: str
+) -> None:
+    for name, value in fault.items():
+        setattr(tiny_hub, name, value)
+    ended = download(tiny_hub, tmp_path)
+    assert ended.exit_code == 1
+    assert cause in ended.said
+    assert ended.record is None
+    assert not ended.folder.exists()
+
+
+def test_a_gated_model_says_so(tiny_hub: Hub, tmp_path: Path) -> None:
+    tiny_hub.repos["tiny/model"] = tiny_repo(gated=True)
+    ended = download(tiny_hub, tmp_path)
+    assert ended.exit_code == 1
+    assert "failed (gated_model)" in ended.said
+
+
+def test_a_hub_that_is_down_says_so_without_a_traceback(tiny_hub: Hub, tmp_path: Path) -> None:
+    tiny_hub.url = "http://127.0.0.1:1"
+    ended = download(tiny_hub, tmp_path)
+    assert ended.exit_code == 1
+    assert "cannot be reached" in ended.said

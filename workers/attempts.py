@@ -50,6 +50,7 @@ class Attempt:
         self.ports = ports
         self.process: subprocess.Popen[bytes] | None = None
         self.guard = threading.Lock()
+        self.is_told = False
         self.is_forgotten = False
         self.lost = ""  # why it ended without an exit code
         self.progress = Progress(record.claim.spec.get("kind", "train"), processes.boot_clock())
@@ -66,7 +67,8 @@ class Attempt:
     def order(self, order: Order, cause: str = "") -> None:
         """Has the attempt ended; the first order counts, only "gone" comes on top of another."""
         with self.guard:
-            if self.record.order in (order, "gone") or (self.record.order and order != "gone"):
+            had = self.record.order
+            if self.is_told or had in (order, "gone") or (had and order != "gone"):
                 return
             self.record.order = order
             self.record.order_cause = cause or CAUSES.get(order, "")
@@ -89,6 +91,7 @@ class Attempt:
                 self.record.keeps_work = outcome.keeps_work(self.folder)
                 self._save()
                 self.reports.finish(outcome)
+                self.is_told = True
                 logger.info("Attempt %s ended: %s", self.record.uuid, outcome.reason or "succeeded")
         except Fenced as refusal:
             logger.warning("Attempt %s is not ours any more: %s", self.record.uuid, refusal.detail)
@@ -212,7 +215,12 @@ class Attempt:
             processes.send(found.shim_pid, signal.SIGTERM)
 
     def _take_line(self, plan: launch.Plan, line: str) -> None:
-        self.progress.read_line(line, plan.engine.read_line(line), processes.boot_clock())
+        try:
+            event = plan.engine.read_line(line)
+        except Exception:  # a line the adapter trips over must not end a run of days
+            logger.exception("The adapter %s cannot read a line of attempt %s", plan.engine.name, self.record.uuid)
+            event = None
+        self.progress.read_line(line, event, processes.boot_clock())
 
     def _probe(self, plan: launch.Plan) -> None:
         if plan.spec.kind != "serve" or self.progress.phase == "ready":

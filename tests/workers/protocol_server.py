@@ -58,6 +58,7 @@ class ProtocolServer:
         self.inventories: list[dict[str, Any]] = []
         self.samples: list[dict[str, Any]] = []
         self.wrong_calls: list[str] = []
+        self.is_down = False
         self.answers_to_lose: dict[str, int] = {}  # last path part -> how many
         self.on_finish: Callable[[Held], None] = lambda attempt: None
         self.change = threading.Condition()
@@ -177,6 +178,8 @@ class ProtocolServer:
         last = url.path.rsplit("/", 1)[-1]
         status, answer = 200, None
         with self.change:
+            if self.is_down:
+                return 503, b""
             try:
                 _check_headers(headers, JOIN_TOKEN if last == "join" else HOST_TOKEN)
                 answer = self.answer(method, url.path, query, body)

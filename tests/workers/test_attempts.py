@@ -244,6 +244,23 @@ def test_ctrl_c_interrupts_and_leaves_nothing(make_worker: Callable[..., Worker]
     assert not any(map(is_alive, tree_pids(held)))
 
 
+def test_an_end_that_could_not_be_told_is_told_at_the_next_start(
+    make_worker: Callable[..., Worker], server: ProtocolServer
+) -> None:
+    worker = make_worker()
+    worker.start()
+    held = server.add(script(TREE % "time.sleep(600)"), grace_seconds=0.2)
+    server.wait(lambda: b"tree" in held.log)
+    server.is_down = True
+    assert worker.end() == 0
+    assert not any(map(is_alive, tree_pids(held)))
+    assert not held.finish
+    server.is_down = False
+    worker.start()
+    server.wait(lambda: held.finish)
+    assert held.finish["reason"] == "interrupted"
+
+
 def test_a_flood_of_output_keeps_both_ends(worker: Worker, server: ProtocolServer) -> None:
     flood = "for n in range(60000): print(f'line {n:06}' + ' ' * 20)\n"
     held = server.add(script(flood + 'print(\'{"step": 1, "metrics": {"loss": 1}}\')'))

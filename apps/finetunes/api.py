@@ -1,3 +1,172 @@
-from ninja import Router
+"""REST: data sets and fine-tunes."""
 
-router = Router()
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from django.http import HttpRequest
+from ninja import File, Form, Router, Schema, Status, UploadedFile
+
+from apps.accounts.access import team_for
+from apps.accounts.problems import not_found, unknown_choice
+from apps.accounts.rest import create_once, page_of, signed_in
+from apps.catalog.models import ModelVersion
+from apps.finetunes import services
+from apps.finetunes.models import Dataset, FineTune
+from apps.jobs.api import job_out
+from apps.jobs.models import Job
+from apps.jobs.schemas import JobOut
+
+router = Router(tags=["fine-tunes"])
+
+
+class DatasetOut(Schema):
+    id: str
+    name: str
+    description: str
+    sha256: str
+    size_bytes: int
+    row_count: int
+    created_at: datetime
+
+
+class DatasetPage(Schema):
+    items: list[DatasetOut]
+    next: str | None
+
+
+class DatasetDetailOut(DatasetOut):
+    sample_rows: list[dict[str, Any]]
+
+
+class FineTuneIn(Schema, extra="forbid"):
+    """`base` is a model version's id, `dataset` a data set's id or name, `options` those of the engine."""
+
+    name: str
+    base: str
+    dataset: str
+    engine: str = "axolotl"
+    options: dict[str, Any] = {}
+    team: str | None = None
+
+
+class FineTuneOut(Schema):
+    id: str
+    name: str
+    base: str
+    dataset: str
+    engine: str
+    method: str
+    options: dict[str, Any]
+    output: str | None  # the model version it made
+    created_at: datetime
+    job: JobOut
+
+
+class FineTunePage(Schema):
+    items: list[FineTuneOut]
+    next: str | None
+
+
+def dataset_out(row: Dataset) -> dict[str, Any]:
+    names = "name description sha256 size_bytes row_count created_at"
+    return {"id": row.public_id} | {name: getattr(row, name) for name in names.split()}
+
+
+def fine_tune_out(row: FineTune, job: Job | None = None) -> dict[str, Any]:
+    return {
+        "id": row.public_id,
+        "name": row.name,
+        "base": row.base.public_id,
+        "dataset": row.dataset.public_id,
+        "engine": row.engine,
+        "method": row.method,
+        "options": row.options,
+        "output": row.output.public_id if row.output else None,
+        "created_at": row.created_at,
+        "job": job_out(job or row.job),
+    }
+
+
+@router.get("/datasets", response=DatasetPage)
+def list_datasets(request: HttpRequest, cursor: str | None = None, limit: int = 50) -> dict[str, Any]:
+    rows = Dataset.objects.visible_to(signed_in(request))
+    return page_of(rows, cursor=cursor, limit=limit, show=dataset_out)
+
+
+@router.post("/datasets", response={201: DatasetOut})
+def create_dataset(
+    request: HttpRequest,
+    name: Form[str],
+    file: File[UploadedFile],
+    description: Form[str] = "",
+    team: Form[str | None] = None,
+) -> Status[dict[str, Any]]:
+    user = signed_in(request)
+    data = file.read()
+
+    def create() -> dict[str, Any]:
+        owner = team_for(user, team)
+        return dataset_out(
+            services.create_dataset(team=owner, user=user, name=name, data=data, description=description)
+        )
+
+    return Status(*create_once(request, create))
+
+
+@router.get("/datasets/{dataset_id}", response=DatasetDetailOut)
+def get_dataset(request: HttpRequest, dataset_id: str) -> dict[str, Any]:
+    row = Dataset.objects.visible_to(signed_in(request)).with_public_id(dataset_id).first()
+    if row is None:
+        raise not_found("data set", dataset_id)
+    return dataset_out(row) | {"sample_rows": row.sample_rows}
+
+
+@router.get("/fine-tunes", response=FineTunePage)
+def list_fine_tunes(request: HttpRequest, cursor: str | None = None, limit: int = 50) -> dict[str, Any]:
+    rows = FineTune.objects.visible_to(signed_in(request)).select_related(
+        "base", "dataset", "output", "job__team", "job__created_by"
+    )
+    return page_of(rows.prefetch_related("job__attempts__host"), cursor=cursor, limit=limit, show=fine_tune_out)
+
+
+@router.post("/fine-tunes", response={201: FineTuneOut})
+def create_fine_tune(request: HttpRequest, payload: FineTuneIn) -> Status[dict[str, Any]]:
+    user = signed_in(request)
+
+    def create() -> dict[str, Any]:
+        versions = ModelVersion.objects.visible_to(user)
+        base = versions.with_public_id(payload.base).first()
+        if base is None:
+            known = [row.public_id for row in versions.order_by("-pk")[:50]]
+            raise unknown_choice("base", payload.base, known, noun="model version")
+        row = services.create_fine_tune(
+            team=team_for(user, payload.team),
+            user=user,
+            name=payload.name,
+            base=base,
+            dataset=_dataset_named(request, payload.dataset),
+            engine=payload.engine,
+            options=payload.options,
+        )
+        return fine_tune_out(row)
+
+    return Status(*create_once(request, create))
+
+
+def _dataset_named(request: HttpRequest, wanted: str) -> Dataset:
+    visible = Dataset.objects.visible_to(signed_in(request))
+    row = visible.with_public_id(wanted).first() or visible.filter(name=wanted).first()
+    if row is None:
+        known = [name for pair in visible.values_list("name", "pk")[:50] for name in (pair[0], f"ds-{pair[1]}")]
+        raise unknown_choice("dataset", wanted, known, noun="data set")
+    return row
+
+
+@router.get("/fine-tunes/{fine_tune_id}", response=FineTuneOut)
+def get_fine_tune(request: HttpRequest, fine_tune_id: str) -> dict[str, Any]:
+    row = FineTune.objects.visible_to(signed_in(request)).with_public_id(fine_tune_id).first()
+    if row is None:
+        raise not_found("fine-tune", fine_tune_id)
+    return fine_tune_out(row)

@@ -5,3 +5,16 @@ class FinetunesConfig(AppConfig):
     name = "apps.finetunes"
     label = "finetunes"
     verbose_name = "Fine-tunes"
+
+    def ready(self) -> None:
+        from apps.catalog.placement import prepare_model, resolve_model
+        from apps.finetunes.links import fine_tune_url
+        from apps.finetunes.services import register_output
+        from apps.jobs.kinds import KindHandler, register_kind
+
+        register_kind(
+            "train",
+            KindHandler(
+                detail_url=fine_tune_url, on_finished=register_output, prepare=prepare_model, resolve=resolve_model
+            ),
+        )

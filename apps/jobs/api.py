@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from django.http import HttpRequest
+from django.urls import reverse
 from ninja import Router
 
 from apps.accounts.problems import not_found, unknown_choice
 from apps.accounts.rest import page_of, signed_in
 from apps.jobs import services
 from apps.jobs.attempt_logs import read_log
-from apps.jobs.kinds import handler_of
 from apps.jobs.models import Attempt, Job, JobEvent, JobKind
 from apps.jobs.presentation import open_attempt, reason_sentence, state_word
 from apps.jobs.schemas import JobDetailOut, JobOut, JobPage, LogOut, SeriesOut
@@ -45,7 +45,7 @@ def job_out(job: Job) -> dict[str, Any]:
         "created_at": job.created_at,
         "started_at": job.started_at,
         "finished_at": job.finished_at,
-        "url": handler_of(job).detail_url(job),
+        "url": reverse("job", args=[job.public_id]),
     }
 
 

@@ -31,9 +31,7 @@ QUIET_KINDS = ("install", "download")
 
 def attempt_of(host: Host, attempt_uuid: uuid.UUID) -> Attempt:
     """Raises Problem 404 for an attempt of another host: to this one it does not exist."""
-    found: Attempt | None = (
-        Attempt.objects.select_related("job", "host").filter(pk=attempt_uuid, host=host).first()
-    )
+    found: Attempt | None = Attempt.objects.select_related("job", "host").filter(pk=attempt_uuid, host=host).first()
     if found is None:
         raise not_found("attempt", str(attempt_uuid))
     return found
@@ -152,10 +150,7 @@ def _follow_phase(attempt: Attempt) -> None:
 def record_metrics(*, attempt: Attempt, points: list[PointIn]) -> None:
     """Points of named series; one sent twice changes nothing."""
     MetricPoint.objects.bulk_create(
-        [
-            MetricPoint(job_id=attempt.job_id, name=p.name[:60], step=p.step, value=p.value, at=p.at)
-            for p in points
-        ],
+        [MetricPoint(job_id=attempt.job_id, name=p.name[:60], step=p.step, value=p.value, at=p.at) for p in points],
         ignore_conflicts=True,
     )
 

@@ -39,9 +39,7 @@ def note(
     )
 
 
-def switch_status(
-    job: Job, to: str, *, what: str, event: dict[str, Any] | None = None, **fields: Any
-) -> bool:
+def switch_status(job: Job, to: str, *, what: str, event: dict[str, Any] | None = None, **fields: Any) -> bool:
     """Moves the job to `to` and writes its event; False when somebody else moved it first.
 
     `fields` are further columns to set. Raises IllegalTransition for an arrow that is not drawn.
@@ -69,17 +67,13 @@ def _tell_owner_room(job: Job) -> None:
     except Exception as error:
         logger.exception("%s ended but could not be registered", job.public_id)
         sentence = f"Could not register the result: {error}"
-        Job.objects.filter(pk=job.pk).update(
-            status=JobStatus.FAILED, reason=Reason.SERVER_ERROR, cause=sentence
-        )
+        Job.objects.filter(pk=job.pk).update(status=JobStatus.FAILED, reason=Reason.SERVER_ERROR, cause=sentence)
         job.status, job.reason, job.cause = JobStatus.FAILED, Reason.SERVER_ERROR, sentence
         note(job, "Failed", detail=sentence, tone="bad")
 
 
 @transaction.atomic
-def end_attempt(
-    attempt: Attempt, *, exit_code: int | None, reason: str, cause: str, result: dict[str, Any]
-) -> None:
+def end_attempt(attempt: Attempt, *, exit_code: int | None, reason: str, cause: str, result: dict[str, Any]) -> None:
     """Closes an attempt whose processes are all gone, frees what it held, and moves its job on.
 
     Closing it again changes nothing.

@@ -128,20 +128,14 @@ class Attempt(models.Model):
         ordering = ["-epoch"]
         constraints = [
             models.UniqueConstraint(fields=["job", "epoch"], name="one_attempt_per_epoch"),
-            models.UniqueConstraint(
-                fields=["job"], condition=Q(ended_at=None), name="one_open_attempt_per_job"
-            ),
+            models.UniqueConstraint(fields=["job"], condition=Q(ended_at=None), name="one_open_attempt_per_job"),
         ]
         indexes = [models.Index(fields=["host"], condition=Q(ended_at=None), name="attempts_open_by_host")]
 
     @property
     def is_unknown(self) -> bool:
         """The lease ran out: the host is silent, the engine may still run."""
-        return (
-            self.ended_at is None
-            and self.lease_expires_at is not None
-            and self.lease_expires_at < timezone.now()
-        )
+        return self.ended_at is None and self.lease_expires_at is not None and self.lease_expires_at < timezone.now()
 
 
 class JobEvent(models.Model):
@@ -173,9 +167,7 @@ class MetricPoint(models.Model):
     objects = MetricQuerySet.as_manager()
 
     class Meta:
-        constraints = [
-            models.UniqueConstraint(fields=["job", "name", "step"], name="one_point_per_series_and_step")
-        ]
+        constraints = [models.UniqueConstraint(fields=["job", "name", "step"], name="one_point_per_series_and_step")]
 
 
 class Output(models.Model):

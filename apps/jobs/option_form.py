@@ -19,9 +19,7 @@ JsonSchema = dict[str, Any]
 class OptionsForm(forms.Form):
     """Fields named after the options, under the prefix `option-`. After `is_valid()`, read `options`."""
 
-    def __init__(
-        self, options_class: type[BaseModel], *args: Any, skip: Iterable[str] = (), **kwargs: Any
-    ) -> None:
+    def __init__(self, options_class: type[BaseModel], *args: Any, skip: Iterable[str] = (), **kwargs: Any) -> None:
         kwargs.setdefault("prefix", "option")
         super().__init__(*args, **kwargs)
         self.options_class = options_class
@@ -63,9 +61,7 @@ def _properties(options_class: type[BaseModel], skip: set[str]) -> dict[str, Jso
     found = {}
     for name, schema in whole.get("properties", {}).items():
         if name not in skip:
-            found[name] = _flat(schema, whole.get("$defs", {})) | {
-                "required": name in whole.get("required", [])
-            }
+            found[name] = _flat(schema, whole.get("$defs", {})) | {"required": name in whole.get("required", [])}
     return found
 
 
@@ -99,9 +95,7 @@ def _typed_field(schema: JsonSchema, shown: dict[str, Any]) -> forms.Field:
     kind = schema.get("type")
     if "enum" in schema:
         choices = [(value, str(value)) for value in schema["enum"]]
-        return forms.ChoiceField(
-            choices=[("", "Default"), *choices] if schema.get("nullable") else choices, **shown
-        )
+        return forms.ChoiceField(choices=[("", "Default"), *choices] if schema.get("nullable") else choices, **shown)
     if kind == "boolean":
         return forms.BooleanField(**(shown | {"required": False}))
     if kind in ("integer", "number"):

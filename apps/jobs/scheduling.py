@@ -111,10 +111,7 @@ def _offer(host: Host) -> HostOffer:
         name=host.name,
         free_ram_bytes=reservations.free_ram_bytes(cpu) if cpu else 0,
         total_ram_bytes=(cpu.memory_bytes - reservations.RAM_KEPT_BYTES) if cpu else 0,
-        devices=[
-            DeviceOffer(gpu.index, gpu.memory_bytes if gpu.pk in free else 0, gpu.memory_bytes)
-            for gpu in gpus
-        ],
+        devices=[DeviceOffer(gpu.index, gpu.memory_bytes if gpu.pk in free else 0, gpu.memory_bytes) for gpu in gpus],
     )
 
 
@@ -131,9 +128,7 @@ def _start_attempt(job: Job, host: Host, choice: Choice) -> None:
     attempt.save(force_insert=True)
     _reserve(job, host, attempt)
     where = f"{host.name}:{','.join(map(str, choice.devices))}" if choice.devices else f"{host.name}, CPU"
-    switch_status(
-        job, JobStatus.STARTING, what=f"Placed on {where}", event={"attempt": attempt}, wait_reason=""
-    )
+    switch_status(job, JobStatus.STARTING, what=f"Placed on {where}", event={"attempt": attempt}, wait_reason="")
     doorbell.wake_host(host)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Protocol
 
 from django.db import transaction
 from django.utils import timezone
@@ -22,6 +23,12 @@ from apps.jobs.reasons import Reason
 from apps.jobs.states import JobStatus
 
 
+class JobAction(Protocol):
+    """What a button on a job does."""
+
+    def __call__(self, *, job: Job, user: User) -> Job: ...
+
+
 def engine_named(name: str, *, kind: str) -> Engine:
     """The engine, or Problem 422 naming the nearest one that does this kind of work."""
     try:
@@ -39,9 +46,7 @@ def checked_options(engine: Engine, options: dict[str, object]) -> dict[str, obj
     try:
         return engine.Options.model_validate(options).model_dump(mode="json")
     except ValidationError as error:
-        raise Problem(
-            422, "Invalid options", "", [_option_error(engine, item) for item in error.errors()]
-        ) from None
+        raise Problem(422, "Invalid options", "", [_option_error(engine, item) for item in error.errors()]) from None
 
 
 def _option_error(engine: Engine, item: object) -> FieldError:
@@ -51,9 +56,7 @@ def _option_error(engine: Engine, item: object) -> FieldError:
         problem = unknown_choice(f"options.{field}", field, engine.Options.model_fields, noun="option")
         return problem.errors[0]
     value = item.get("input")
-    return FieldError(
-        f"options.{field}", item["msg"], value if isinstance(value, str | int | float) else None
-    )
+    return FieldError(f"options.{field}", item["msg"], value if isinstance(value, str | int | float) else None)
 
 
 def default_placement(kind: str) -> tuple[str, int]:
@@ -163,9 +166,7 @@ def retry_job(*, job: Job, user: User) -> Job:
         label = JobStatus(job.status).label.lower()
         raise conflict(f"{job.public_id} is {label}; only a failed, cancelled or held job can run again.")
     # The scheduler asks for fresh installs and downloads; those that failed would fail it again.
-    stale = job.after.filter(
-        status__in=[JobStatus.FAILED, JobStatus.CANCELLED], kind__in=["install", "download"]
-    )
+    stale = job.after.filter(status__in=[JobStatus.FAILED, JobStatus.CANCELLED], kind__in=["install", "download"])
     job.after.remove(*stale)
     switch_status(
         job,

@@ -45,9 +45,7 @@ def claim(request: HttpRequest, uuid: uuids.UUID, payload: ClaimIn) -> ClaimOut:
 
 
 @router.post("/attempts/{uuid}/started")
-def started(
-    request: HttpRequest, uuid: uuids.UUID, lease: Query[LeaseIn], payload: StartedIn
-) -> dict[str, bool]:
+def started(request: HttpRequest, uuid: uuids.UUID, lease: Query[LeaseIn], payload: StartedIn) -> dict[str, bool]:
     leases.record_started(attempt=leases.held_attempt(calling_host(request), uuid, lease), started=payload)
     return {"ok": True}
 
@@ -68,12 +66,8 @@ def logs(request: HttpRequest, uuid: uuids.UUID, lease: Query[LeaseIn], offset: 
 
 
 @router.post("/attempts/{uuid}/metrics")
-def metrics(
-    request: HttpRequest, uuid: uuids.UUID, lease: Query[LeaseIn], payload: PointsIn
-) -> dict[str, bool]:
-    leases.record_metrics(
-        attempt=leases.held_attempt(calling_host(request), uuid, lease), points=payload.points
-    )
+def metrics(request: HttpRequest, uuid: uuids.UUID, lease: Query[LeaseIn], payload: PointsIn) -> dict[str, bool]:
+    leases.record_metrics(attempt=leases.held_attempt(calling_host(request), uuid, lease), points=payload.points)
     return {"ok": True}
 
 
@@ -94,9 +88,7 @@ def finish(request: HttpRequest, uuid: uuids.UUID, payload: FinishIn) -> dict[st
 def inputs(request: HttpRequest, sha256: str, attempt: uuids.UUID) -> FileResponse:
     """Only files that the spec of an open attempt of this host names."""
     host = calling_host(request)
-    named = Attempt.objects.open().filter(
-        Q(pk=attempt), host=host, job__spec__inputs__contains=[{"sha256": sha256}]
-    )
+    named = Attempt.objects.open().filter(Q(pk=attempt), host=host, job__spec__inputs__contains=[{"sha256": sha256}])
     if not named.exists():
         raise not_found("input", sha256)
     return FileResponse(blob_path(sha256).open("rb"), content_type="application/octet-stream")

@@ -1,0 +1,65 @@
+"""Reads a data set of chat rows: JSON lines of {"messages": [{"role", "content"}, …]}."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from apps.accounts.problems import FieldError, Problem
+
+ROLES = ("system", "user", "assistant")
+MAX_BYTES = 64 * 1024 * 1024
+SHOWN_ERRORS = 10
+
+
+def read_chat_rows(data: bytes) -> list[dict[str, Any]]:
+    """Every row, or Problem 422 naming the first rows that are wrong, and what would be right."""
+    if not data.strip():
+        raise Problem(422, "Invalid input", "", [FieldError("file", "The file is empty; one JSON object a line.")])
+    if len(data) > MAX_BYTES:
+        raise Problem(422, "Invalid input", "", [FieldError("file", "The file is over 64 MiB.", len(data))])
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        message = f"Byte {error.start} is not UTF-8. Save the file as UTF-8."
+        raise Problem(422, "Invalid input", "", [FieldError("file", message)]) from None
+    rows, errors = [], []
+    for number, line in enumerate(text.splitlines(), start=1):
+        if not line.strip():
+            continue
+        row, wrong = _read_row(line)
+        if wrong:
+            errors.append(FieldError(f"file line {number}", wrong))
+            if len(errors) == SHOWN_ERRORS:
+                break
+        else:
+            rows.append(row)
+    if errors:
+        raise Problem(422, "Invalid data set", f"Line {errors[0].field.split()[-1]}: {errors[0].message}", errors)
+    return rows
+
+
+def _read_row(line: str) -> tuple[dict[str, Any], str]:
+    try:
+        row = json.loads(line)
+    except (ValueError, RecursionError):
+        return {}, 'not JSON; a line is one object such as {"messages": […]}'
+    if not isinstance(row, dict) or not isinstance(row.get("messages"), list) or not row["messages"]:
+        return {}, 'needs "messages", a list of {"role", "content"}'
+    for place, message in enumerate(row["messages"], start=1):
+        wrong = _wrong_message(message)
+        if wrong:
+            return {}, f"message {place}: {wrong}"
+    if not any(message["role"] == "assistant" for message in row["messages"]):
+        return {}, "has no assistant message, so there is nothing to learn"
+    return row, ""
+
+
+def _wrong_message(message: object) -> str:
+    if not isinstance(message, dict):
+        return "is not an object"
+    if message.get("role") not in ROLES:
+        return f"role {message.get('role')!r} is none of {', '.join(ROLES)}"
+    if not isinstance(message.get("content"), str) or not message["content"].strip():
+        return "content is empty or not text"
+    return ""

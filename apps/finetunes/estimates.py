@@ -1,0 +1,82 @@
+"""Memory and time of a fine-tune before it runs, from the planner."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from apps.calibration.services import NewEstimate
+from apps.catalog.models import ModelVersion
+from apps.finetunes.models import Dataset
+from apps.fleet.models import Device
+from apps.planning.memory import Memory
+from apps.planning.shapes import CannotEstimate, shape_from_config
+from apps.planning.training import TrainingEstimate, TrainingPlan, training_fit
+
+BYTES_PER_TOKEN = 4  # English text; the true count is known only to the tokenizer
+
+
+def estimate_training(
+    *, base: ModelVersion, dataset: Dataset, options: dict[str, Any], on_gpu: bool
+) -> TrainingEstimate | None:
+    """None where the base's architecture is not in the formulas, or no device is there yet."""
+    device = Device.objects.filter(kind="gpu" if on_gpu else "cpu", is_present=True).order_by("-memory_bytes").first()
+    if device is None:
+        return None
+    memory = Memory("gpu" if on_gpu else "cpu", device.memory_bytes, device.name)
+    try:
+        shape = shape_from_config(base.facts.get("config", {}))
+        return training_fit(_plan(shape, dataset, options, device), memory)
+    except CannotEstimate:
+        return None
+
+
+def _plan(shape: Any, dataset: Dataset, options: dict[str, Any], device: Device) -> TrainingPlan:
+    sequence = int(options.get("sequence_len") or 2048)
+    micro_batch = int(options.get("micro_batch_size") or 1)
+    accumulation = int(options.get("gradient_accumulation_steps") or 1)
+    steps = int(options.get("max_steps") or 0)
+    tokens_a_row = max(1, min(sequence, dataset.size_bytes // BYTES_PER_TOKEN // max(1, dataset.row_count)))
+    rows = steps * micro_batch * accumulation if steps else dataset.row_count
+    return TrainingPlan(
+        shape=shape,
+        method="lora",
+        precision="fp32" if device.kind == "cpu" else "bf16",
+        lora_rank=int(options.get("lora_r") or 16),
+        micro_batch=micro_batch,
+        sequence_tokens=tokens_a_row if device.kind == "cpu" else sequence,
+        tokens=rows * tokens_a_row,
+        epochs=1.0 if steps else float(options.get("num_epochs") or 1),
+        cpu_count=device.host.cpu_count,
+    )
+
+
+def new_estimates(estimate: TrainingEstimate, *, engine: str, base: ModelVersion) -> list[NewEstimate]:
+    """The ledger's rows: memory, and time where the device's speed is known."""
+    context = {"engine": engine, "model": str(base)}
+    rows = [
+        NewEstimate(
+            "peak_memory_bytes",
+            "bytes",
+            estimate.total_bytes,
+            estimate.total_bytes_low,
+            estimate.total_bytes_high,
+            estimate.confidence,
+            estimate.formula_version,
+            context,
+        )
+    ]
+    if estimate.duration:
+        time = estimate.duration
+        rows.append(
+            NewEstimate(
+                "train_seconds",
+                "seconds",
+                time.seconds,
+                time.seconds_low,
+                time.seconds_high,
+                "low",
+                estimate.formula_version,
+                context,
+            )
+        )
+    return rows

@@ -1,0 +1,99 @@
+"""What the Fine-tunes page and the page of one fine-tune show."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.urls import reverse
+
+from apps.accounts.models import User
+from apps.calibration.comparisons import compare
+from apps.finetunes.models import FineTune
+from apps.jobs.job_page import job_page
+from apps.jobs.models import Job, MetricPoint
+from apps.jobs.presentation import reason_sentence, state_word
+
+
+def fine_tune_rows(user: User) -> list[dict[str, Any]]:
+    """Newest first, with the newest losses of each, in a fixed number of queries."""
+    rows = FineTune.objects.visible_to(user).select_related("base__model", "dataset", "output__model", "created_by")
+    fine_tunes = list(rows.order_by("-pk")[:100])
+    jobs = {job.pk: job for job in Job.objects.filter(pk__in=[row.job_id for row in fine_tunes]).for_display()}
+    losses = _losses(list(jobs))
+    return [
+        {
+            "fine_tune": row,
+            "job": jobs[row.job_id],
+            "state": state_word(jobs[row.job_id]),
+            "reason": reason_sentence(jobs[row.job_id]),
+            "loss": losses.get((row.job_id, "loss"), []),
+            "eval_loss": losses.get((row.job_id, "eval_loss"), []),
+        }
+        for row in fine_tunes
+    ]
+
+
+def _losses(job_pks: list[int]) -> dict[tuple[int, str], list[float]]:
+    points = MetricPoint.objects.filter(job_id__in=job_pks, name__in=["loss", "eval_loss"])
+    series: dict[tuple[int, str], list[float]] = {}
+    for job_pk, name, value in points.order_by("step").values_list("job_id", "name", "value"):
+        series.setdefault((job_pk, name), []).append(value)
+    return series
+
+
+def headline(rows: list[dict[str, Any]]) -> str:
+    words = [row["state"] for row in rows]
+    running = sum(word in ("Training", "Running", "Starting", "Loading") for word in words)
+    waiting = sum(word in ("Queued", "Waiting") for word in words)
+    failed = sum(word in ("Failed", "Stalled") for word in words)
+    parts = [f"{running} fine-tune{'s' if running != 1 else ''} running"] if running else []
+    parts += [f"{waiting} waiting"] if waiting else []
+    parts += [f"{failed} failed"] if failed and not parts else []
+    done = sum(word == "Done" for word in words)
+    return ", ".join(parts) if parts else f"{done} fine-tune{'s' if done != 1 else ''} done, none running"
+
+
+def fine_tune_page(fine_tune: FineTune) -> dict[str, Any]:
+    job = Job.objects.for_display().get(pk=fine_tune.job_id)
+    series = {one["name"]: one for one in job.metric_points.as_series()}
+    last = {name: one["values"][-1] for name, one in series.items()}
+    return job_page(job) | {
+        "fine_tune": fine_tune,
+        "series": series,
+        "last": last,
+        "best_eval": min(series["eval_loss"]["values"]) if "eval_loss" in series else None,
+        "lede": _lede(job, last),
+        "comparisons": compare(job),
+        "charts": _charts(job, series),
+    }
+
+
+def _charts(job: Job, series: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """The data of the three charts; the first carries the stream that appends to all of them."""
+
+    def one(name: str, title: str, kind: str = "line") -> dict[str, Any]:
+        known = series.get(name, {"steps": [], "values": []})
+        return {"name": title, "source": name, "kind": kind, "steps": known["steps"], "values": known["values"]}
+
+    end = job.progress_total or 0
+    stream = "" if job.is_over else f"{reverse('job_metrics_stream', args=[job.public_id])}?after={_last_point(job)}"
+    return {
+        "loss": {"series": [one("loss", "train"), one("eval_loss", "eval", "dots")], "x_end": end, "stream": stream},
+        "rate": {"series": [one("learning_rate", "learning rate")], "x_end": end, "zero": True},
+        "norm": {"series": [one("grad_norm", "gradient norm")], "x_end": end, "zero": True},
+    }
+
+
+def _last_point(job: Job) -> int:
+    return job.metric_points.order_by("-pk").values_list("pk", flat=True).first() or 0
+
+
+def _lede(job: Job, last: dict[str, float]) -> str:
+    if job.status == "queued":
+        return job.wait_reason or "It is next in line."
+    if job.status == "failed":
+        return f"{reason_sentence(job)}. {job.cause}"
+    if "loss" not in last:
+        return "The engine is starting; the curve begins with its first step."
+    loss = f"Train loss {last['loss']:.3f}"
+    return f"{loss}, eval loss {last['eval_loss']:.3f}." if "eval_loss" in last else f"{loss}."

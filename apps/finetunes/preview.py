@@ -1,0 +1,60 @@
+"""What the form of a fine-tune shows before anything runs: fit, time, and the exact files."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from apps.accounts.problems import Problem
+from apps.engines.base import Placement
+from apps.finetunes import services
+from apps.finetunes.estimates import estimate_training
+from apps.finetunes.forms import FineTuneForm
+from apps.jobs.job_page import shell_lines
+from apps.jobs.option_form import OptionsForm
+from apps.jobs.services import default_placement, engine_named
+
+
+def preview_fine_tune(form: FineTuneForm, options: OptionsForm) -> dict[str, Any]:
+    """Context of templates/finetunes/preview.html; without a base and a data set it is empty."""
+    base, dataset = _chosen(form, "base"), _chosen(form, "dataset")
+    if base is None or dataset is None:
+        return {"estimate": None, "command": None, "refusal": ""}
+    given = options.options if options.is_bound and options.is_valid() else {}
+    if options.is_bound and options.errors:
+        return {"estimate": None, "command": None, "refusal": "Mend the marked fields to see the estimate."}
+    variant, gpus = default_placement("train")
+    try:
+        spec = services.build_spec(base=base, dataset=dataset, engine="axolotl", options=given)
+    except Problem as problem:
+        return {"estimate": None, "command": None, "refusal": str(problem)}
+    placement = Placement(variant="cuda" if variant == "cuda" else "cpu")
+    command = engine_named(spec.engine, kind="train").command(spec, placement)
+    estimate = estimate_training(base=base, dataset=dataset, options=spec.options, on_gpu=gpus > 0)
+    return {
+        "estimate": estimate,
+        "parts": _parts(estimate),
+        "on_gpu": gpus > 0,
+        "command": {"lines": shell_lines(command.argv), "files": command.files, "env": command.env, "is_exact": False},
+        "refusal": "",
+    }
+
+
+def _chosen(form: FineTuneForm, name: str) -> Any:
+    """The chosen row: from a valid form, else the first choice, which is what the browser shows."""
+    if form.is_bound:
+        form.is_valid()
+        return form.cleaned_data.get(name)
+    wanted = form.initial.get(name)
+    rows = form.fields[name].queryset  # type: ignore[attr-defined]
+    return (rows.filter(pk=wanted).first() if str(wanted).isdigit() else None) or rows.first()
+
+
+def _parts(estimate: Any) -> dict[str, float]:
+    if estimate is None:
+        return {}
+    return {
+        "weights": estimate.weights_bytes,
+        "activations": estimate.activation_bytes,
+        "optimizer": estimate.optimizer_bytes,
+        "overhead": estimate.overhead_bytes,
+    }

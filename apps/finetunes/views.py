@@ -1,0 +1,107 @@
+"""Pages of data sets and fine-tunes."""
+
+from __future__ import annotations
+
+from django.contrib import messages
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.views.decorators.http import require_http_methods, require_POST
+from django.views.decorators.vary import vary_on_headers
+
+from apps.accounts.access import team_for
+from apps.accounts.problems import Problem
+from apps.accounts.rest import signed_in
+from apps.finetunes import fine_tune_list, services
+from apps.finetunes.forms import DatasetForm, FineTuneForm
+from apps.finetunes.models import Dataset, FineTune
+from apps.finetunes.preview import preview_fine_tune
+from apps.jobs.option_form import OptionsForm, option_form
+from apps.jobs.services import engine_named
+
+ENGINE = "axolotl"
+
+
+@vary_on_headers("HX-Request")
+def fine_tunes(request: HttpRequest) -> HttpResponse:
+    rows = fine_tune_list.fine_tune_rows(signed_in(request))
+    part = "#list" if request.htmx else ""  # type: ignore[attr-defined]
+    context = {"rows": rows, "headline": fine_tune_list.headline(rows)}
+    return render(request, f"finetunes/fine_tunes.html{part}", context)
+
+
+@vary_on_headers("HX-Request")
+def fine_tune(request: HttpRequest, fine_tune_id: str) -> HttpResponse:
+    rows = FineTune.objects.visible_to(signed_in(request)).select_related("base__model", "dataset", "output__model")
+    row = rows.with_public_id(fine_tune_id).first()
+    if row is None:
+        raise Http404(f"There is no fine-tune “{fine_tune_id}”, or your team may not see it.")
+    context = fine_tune_list.fine_tune_page(row)
+    part = "#live" if request.htmx else ""  # type: ignore[attr-defined]
+    status = 286 if request.htmx and context["job"].is_over else 200  # type: ignore[attr-defined]
+    return render(request, f"finetunes/fine_tune.html{part}", context, status=status)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+def fine_tune_new(request: HttpRequest) -> HttpResponse:
+    user = signed_in(request)
+    chosen = request.POST if request.method == "POST" else None
+    form = FineTuneForm(chosen, user=user, initial=request.GET.dict())
+    options = option_form(engine_named(ENGINE, kind="train").Options, chosen)
+    if request.method == "POST" and form.is_valid() and options.is_valid():
+        try:
+            made = services.create_fine_tune(
+                team=team_for(user, None), user=user, options=options.options, **form.cleaned_data
+            )
+            return redirect("fine_tune", made.public_id)
+        except Problem as problem:
+            add_problem(form, problem)
+    status = 422 if request.method == "POST" else 200
+    context = {"form": form, "options": options} | preview_fine_tune(form, options)
+    return render(request, "finetunes/fine_tune_new.html", context, status=status)
+
+
+@require_POST
+def fine_tune_preview(request: HttpRequest) -> HttpResponse:
+    form = FineTuneForm(request.POST, user=signed_in(request))
+    options = option_form(engine_named(ENGINE, kind="train").Options, request.POST)
+    return render(request, "finetunes/preview.html", preview_fine_tune(form, options))
+
+
+def datasets(request: HttpRequest) -> HttpResponse:
+    rows = Dataset.objects.visible_to(signed_in(request)).select_related("created_by").order_by("-pk")[:100]
+    return render(request, "finetunes/datasets.html", {"rows": rows})
+
+
+def dataset(request: HttpRequest, dataset_id: str) -> HttpResponse:
+    row = Dataset.objects.visible_to(signed_in(request)).with_public_id(dataset_id).first()
+    if row is None:
+        raise Http404(f"There is no data set “{dataset_id}”, or your team may not see it.")
+    fine_tunes = row.fine_tunes.select_related("base__model", "job").order_by("-pk")[:20]
+    return render(request, "finetunes/dataset.html", {"dataset": row, "fine_tunes": fine_tunes})
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+def dataset_new(request: HttpRequest) -> HttpResponse:
+    user = signed_in(request)
+    form = DatasetForm(request.POST or None, request.FILES or None)
+    if request.method == "POST" and form.is_valid():
+        try:
+            made = services.create_dataset(
+                team=team_for(user, None),
+                user=user,
+                name=form.cleaned_data["name"],
+                data=form.data_bytes(),
+                description=form.cleaned_data["description"],
+            )
+            messages.success(request, f"{made.row_count} rows are ready to train on.")
+            return redirect("dataset", made.public_id)
+        except Problem as problem:
+            add_problem(form, problem)
+    return render(request, "finetunes/dataset_new.html", {"form": form}, status=422 if form.errors else 200)
+
+
+def add_problem(form: DatasetForm | FineTuneForm | OptionsForm, problem: Problem) -> None:
+    """A service's refusal beside the field it names, else above the form."""
+    errors: list[tuple[str | None, str]] = [(error.field.split()[0], error.message) for error in problem.errors]
+    for name, message in errors or [(None, str(problem))]:
+        form.add_error(name if name in form.fields else None, message)

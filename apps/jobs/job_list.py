@@ -1,0 +1,69 @@
+"""What the Jobs page shows: its headline, filters and one page of rows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db.models import Count, Q
+
+from apps.accounts.models import User
+from apps.jobs.models import Job, JobKind
+from apps.jobs.presentation import open_attempt, reason_sentence, state_word
+from apps.jobs.querysets import JobQuerySet
+
+PAGE_SIZE = 50
+FILTERS: dict[str, tuple[str, Q]] = {
+    "all": ("All", Q()),
+    "active": ("Running", Q(status__in=["starting", "running", "cancelling"])),
+    "waiting": ("Waiting", Q(status__in=["queued", "held"])),
+    "failed": ("Failed", Q(status="failed")),
+    "done": ("Done", Q(status__in=["succeeded", "cancelled"])),
+}
+
+
+def job_list(user: User, *, show: str, kind: str, cursor: str) -> dict[str, Any]:
+    """The template's context. An unknown filter shows everything; a foreign cursor the first page."""
+    show = show if show in FILTERS else "all"
+    visible: JobQuerySet = Job.objects.visible_to(user)
+    rows = visible.filter(FILTERS[show][1]).for_display().order_by("-pk")
+    if kind in JobKind.values:
+        rows = rows.filter(kind=kind)
+    if cursor.isascii() and cursor.isdigit():
+        rows = rows.filter(pk__lt=int(cursor))
+    found = list(rows[: PAGE_SIZE + 1])
+    return {
+        "headline": _headline(visible),
+        "rows": [job_row(job) for job in found[:PAGE_SIZE]],
+        "next": found[PAGE_SIZE - 1].pk if len(found) > PAGE_SIZE else None,
+        "show": show,
+        "kind": kind,
+        "filters": [(key, title) for key, (title, _) in FILTERS.items()],
+        "kinds": JobKind.choices,
+        "is_moving": any(not job.is_over for job in found),
+    }
+
+
+def _headline(visible: JobQuerySet) -> str:
+    counts = visible.open().aggregate(
+        running=Count("pk", filter=Q(status__in=["starting", "running", "cancelling"])),
+        waiting=Count("pk", filter=Q(status="queued")),
+        held=Count("pk", filter=Q(status="held")),
+    )
+    parts = [f"{counts['running']} running" if counts["running"] else "", f"{counts['waiting']} waiting"]
+    parts = [part for part in parts if part and not part.startswith("0 ")]
+    if counts["held"]:
+        parts.append(f"{counts['held']} held")
+    return ", ".join(parts).capitalize() if parts else "Nothing runs now"
+
+
+def job_row(job: Job) -> dict[str, Any]:
+    """One job as a table row or list item shows it."""
+    attempt = open_attempt(job) or next(iter(job.attempts.all()), None)
+    return {
+        "job": job,
+        "state": state_word(job),
+        "host": attempt.host.name if attempt else "",
+        "reason": reason_sentence(job),
+        "can_retry": job.status in ("failed", "cancelled", "held"),
+        "can_cancel": not job.is_over and job.status != "cancelling",
+    }

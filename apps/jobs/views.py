@@ -1,0 +1,92 @@
+"""Pages of jobs: the list, one job, its log."""
+
+from __future__ import annotations
+
+from django.contrib import messages
+from django.http import FileResponse, Http404, HttpRequest, HttpResponse, StreamingHttpResponse
+from django.shortcuts import redirect, render
+from django.views.decorators.http import require_POST
+from django.views.decorators.vary import vary_on_headers
+
+from apps.accounts.problems import Problem
+from apps.accounts.rest import signed_in
+from apps.jobs import services
+from apps.jobs.attempt_logs import log_path
+from apps.jobs.job_list import job_list
+from apps.jobs.job_page import job_page
+from apps.jobs.models import Attempt, Job
+from apps.jobs.streams import log_stream, metrics_stream
+
+
+def job_or_404(request: HttpRequest, job_id: str) -> Job:
+    job: Job | None = Job.objects.visible_to(signed_in(request)).with_public_id(job_id).for_display().first()
+    if job is None:
+        raise Http404(f"There is no job “{job_id}”, or your team may not see it.")
+    return job
+
+
+@vary_on_headers("HX-Request")
+def jobs(request: HttpRequest) -> HttpResponse:
+    context = job_list(
+        signed_in(request),
+        show=request.GET.get("show", "all"),
+        kind=request.GET.get("kind", ""),
+        cursor=request.GET.get("cursor", ""),
+    )
+    part = "#list" if request.htmx else ""  # type: ignore[attr-defined]
+    return render(request, f"jobs/jobs.html{part}", context)
+
+
+@vary_on_headers("HX-Request")
+def job(request: HttpRequest, job_id: str) -> HttpResponse:
+    context = job_page(job_or_404(request, job_id), epoch=request.GET.get("attempt", ""))
+    part = "#live" if request.htmx else ""  # type: ignore[attr-defined]
+    # 286 tells htmx to stop polling: an ended job moves no more.
+    status = 286 if request.htmx and context["job"].is_over else 200  # type: ignore[attr-defined]
+    return render(request, f"jobs/job.html{part}", context, status=status)
+
+
+def _chosen_attempt(job: Job, epoch: str) -> Attempt | None:
+    return next((each for each in job.attempts.all() if str(each.epoch) == epoch), None)
+
+
+def job_log(request: HttpRequest, job_id: str) -> FileResponse | HttpResponse:
+    """The whole log of an attempt as a download."""
+    row = job_or_404(request, job_id)
+    attempt = _chosen_attempt(row, request.GET.get("attempt", "")) or row.attempts.first()
+    if attempt is None or not log_path(attempt).exists():
+        return HttpResponse("", content_type="text/plain; charset=utf-8")
+    name = f"{row.public_id}-attempt-{attempt.epoch}.log"
+    return FileResponse(log_path(attempt).open("rb"), as_attachment=True, filename=name, content_type="text/plain")
+
+
+def job_log_stream(request: HttpRequest, job_id: str) -> StreamingHttpResponse:
+    row = job_or_404(request, job_id)
+    resume = request.headers.get("Last-Event-ID", "") or request.GET.get("offset", "")
+    offset = int(resume) if resume.isascii() and resume.isdigit() else None
+    return log_stream(row, _chosen_attempt(row, request.GET.get("attempt", "")), offset)
+
+
+def job_metrics_stream(request: HttpRequest, job_id: str) -> StreamingHttpResponse:
+    resume = request.headers.get("Last-Event-ID", "") or request.GET.get("after", "")
+    return metrics_stream(job_or_404(request, job_id), int(resume) if resume.isascii() and resume.isdigit() else 0)
+
+
+@require_POST
+def job_cancel(request: HttpRequest, job_id: str) -> HttpResponse:
+    return _act(request, job_id, services.cancel_job, "Asked {} to stop.")
+
+
+@require_POST
+def job_retry(request: HttpRequest, job_id: str) -> HttpResponse:
+    return _act(request, job_id, services.retry_job, "{} is queued again.")
+
+
+def _act(request: HttpRequest, job_id: str, service: services.JobAction, done: str) -> HttpResponse:
+    row = job_or_404(request, job_id)
+    try:
+        service(job=row, user=signed_in(request))
+        messages.success(request, done.format(row.public_id))
+    except Problem as problem:
+        messages.error(request, str(problem))
+    return redirect("job", row.public_id)

@@ -51,7 +51,7 @@ def understand(record: Record) -> Plan:
         field = ".".join(str(part) for part in first["loc"])
         raise Problem("bad_config", f"{error.title}: {field}: {first['msg']}.") from None
     except LookupError as error:
-        raise Problem("bad_config", f"This worker does not know the engine: {error}") from None
+        raise Problem("bad_config", f"{error}.") from None
     return Plan(spec, engine)
 
 

@@ -9,6 +9,10 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
+from apps.accounts.access import teams_of
+from apps.accounts.models import User
+from apps.accounts.rest import signed_in
+from apps.serving.models import Route
 from stackweb.api import api
 
 PREFIX = "/api/v1"
@@ -20,8 +24,15 @@ def api_docs(request: HttpRequest) -> HttpResponse:
         "groups": grouped_routes(api.get_openapi_schema(path_prefix=PREFIX)),
         "api_url": f"{settings.STACKWEB_URL}{PREFIX}",
         "gateway_url": f"{settings.STACKWEB_URL}/v1",
+        "route_name": _a_route(signed_in(request)),
     }
     return render(request, "dashboard/api_docs.html", page)
+
+
+def _a_route(user: User) -> str:
+    """A route that the reader may call, so that the example works as it stands."""
+    routes = Route.objects.filter(team__in=teams_of(user)).order_by("pk")
+    return routes.values_list("name", flat=True).first() or "your-endpoint"
 
 
 def grouped_routes(schema: dict[str, Any]) -> list[tuple[str, list[dict[str, str]]]]:

@@ -33,6 +33,20 @@ def teams_of(user: User) -> list[Team]:
     return list(teams.order_by("pk"))
 
 
+def administered_teams(user: User) -> list[Team]:
+    """Teams whose people the person may change."""
+    teams = Team.objects.all()
+    if not user.is_superuser:
+        teams = teams.filter(memberships__user=user, memberships__role=Role.ADMIN)
+    return list(teams.order_by("pk"))
+
+
+def require_server_admin(user: User) -> None:
+    """Raises Problem 403 unless the person is an admin of the installation."""
+    if not user.is_superuser:
+        raise forbidden("Only an admin of this server may do this.")
+
+
 def team_for(user: User, slug: str | None) -> Team:
     """The named team, or the person's first one. Raises Problem 422 for a team they are not in."""
     teams = teams_of(user)

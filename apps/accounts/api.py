@@ -11,9 +11,9 @@ from ninja import Router, Schema, Status
 
 from apps.accounts.access import team_for, teams_of
 from apps.accounts.models import ApiToken, Team, User
-from apps.accounts.people import change_person, claim_link, role_of
-from apps.accounts.rest import Page, create_once, page_of, signed_in
-from apps.accounts.services import create_api_token, create_team, create_user, revoke_api_token
+from apps.accounts.people import change_person, invite_person, renewed_link, role_of
+from apps.accounts.rest import create_once, page_of, signed_in
+from apps.accounts.services import create_api_token, create_team, revoke_api_token
 
 router = Router(tags=["People and tokens"])
 
@@ -34,6 +34,11 @@ class UserOut(Schema):
     is_admin: bool
     is_active: bool
     roles: dict[str, str]  # team slug -> role, of the teams that the caller sees
+
+
+class UserPage(Schema):
+    items: list[UserOut]
+    next: str | None
 
 
 class UserIn(Schema):
@@ -69,6 +74,11 @@ class TokenOut(Schema):
     expires_at: datetime | None
     revoked_at: datetime | None
     last_used_at: datetime | None
+
+
+class TokenPage(Schema):
+    items: list[TokenOut]
+    next: str | None
 
 
 class TokenCreatedOut(TokenOut):
@@ -107,7 +117,7 @@ def post_team(request: HttpRequest, payload: TeamIn) -> Status[dict[str, Any]]:
     return Status(*create_once(request, create))
 
 
-@router.get("/users", response=Page)
+@router.get("/users", response=UserPage)
 def list_users(request: HttpRequest, cursor: str | None = None, limit: int = 50) -> dict[str, Any]:
     viewer = signed_in(request)
     rows, teams = User.objects.seen_by(viewer).prefetch_related("memberships"), teams_of(viewer)
@@ -119,14 +129,13 @@ def post_user(request: HttpRequest, payload: UserIn) -> Status[dict[str, Any]]:
     actor, shown_once = signed_in(request), {"claim_url": ""}
 
     def create() -> dict[str, Any]:
-        person = create_user(
+        person, shown_once["claim_url"] = invite_person(
             actor=actor,
             username=payload.username,
             display_name=payload.display_name,
             team=team_for(actor, payload.team),
             role=role_of(payload.role),
         )
-        shown_once["claim_url"] = claim_link(actor, person)
         return _user(person, teams_of(actor))
 
     status, answer = create_once(request, create)
@@ -152,10 +161,10 @@ def post_claim_link(request: HttpRequest, user_id: int) -> Status[dict[str, Any]
     """A new one-time link with which the person sets a password; it replaces an unused one."""
     actor = signed_in(request)
     person = get_object_or_404(User.objects.seen_by(actor), pk=user_id)
-    return Status(201, _user(person, teams_of(actor)) | {"claim_url": claim_link(actor, person)})
+    return Status(201, _user(person, teams_of(actor)) | {"claim_url": renewed_link(actor=actor, person=person)})
 
 
-@router.get("/tokens", response=Page)
+@router.get("/tokens", response=TokenPage)
 def list_tokens(request: HttpRequest, cursor: str | None = None, limit: int = 50) -> dict[str, Any]:
     rows = ApiToken.objects.seen_by(signed_in(request)).select_related("user")
     return page_of(rows, cursor=cursor, limit=limit, show=_token)

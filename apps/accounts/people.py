@@ -9,10 +9,10 @@ from django.db import transaction
 from django.db.models import Count, Exists, OuterRef, Prefetch
 from django.utils import timezone
 
-from apps.accounts.access import teams_of
+from apps.accounts.access import administered_teams, require_server_admin, teams_of
 from apps.accounts.models import ClaimToken, Membership, Role, Team, User
 from apps.accounts.problems import unknown_choice
-from apps.accounts.services import create_claim, disable_user, enable_user, set_admin, set_role
+from apps.accounts.services import create_claim, create_user, disable_user, enable_user, set_admin, set_role
 
 
 def people_facts(user: User) -> dict[str, Any]:
@@ -32,12 +32,24 @@ def people_facts(user: User) -> dict[str, Any]:
         "active_count": sum(person.is_active for person in people),
         "invited_count": sum(person.is_invited for person in people),
         "team_rows": list(counted.order_by("name")),
-        "may_change": user.is_superuser,
+        "administered": administered_teams(user),
     }
 
 
-def claim_link(actor: User, person: User) -> str:
-    """A fresh one-time address with which the person sets a password."""
+@transaction.atomic
+def invite_person(*, actor: User, username: str, display_name: str, team: Team, role: Role) -> tuple[User, str]:
+    """A new person, and the one-time address with which they set a password."""
+    person = create_user(actor=actor, username=username, display_name=display_name, team=team, role=role)
+    return person, _claim_link(actor, person)
+
+
+def renewed_link(*, actor: User, person: User) -> str:
+    """A fresh link for somebody who is here already: whoever opens it becomes them."""
+    require_server_admin(actor)
+    return _claim_link(actor, person)
+
+
+def _claim_link(actor: User, person: User) -> str:
     return f"{settings.STACKWEB_URL}/claim/{create_claim(actor=actor, user=person)}"
 
 

@@ -12,6 +12,7 @@ from django.db.models import Q
 from django.utils import timezone
 from django.utils.text import slugify
 
+from apps.accounts.access import require_role, require_server_admin
 from apps.accounts.audit import audit
 from apps.accounts.models import ApiToken, ClaimToken, Membership, Role, Team, User
 from apps.accounts.problems import Problem, conflict, forbidden, invalid, not_found, unknown_choice
@@ -29,6 +30,7 @@ def default_team() -> Team:
 @transaction.atomic
 def create_team(*, actor: User, name: str) -> Team:
     """Raises Problem 422 for a name that is empty, too long or taken."""
+    require_server_admin(actor)
     name = " ".join(name.split())
     slug = slugify(name)
     if not slug or len(name) > 80:
@@ -43,6 +45,7 @@ def create_team(*, actor: User, name: str) -> Team:
 @transaction.atomic
 def create_user(*, actor: User, username: str, display_name: str = "", team: Team, role: Role) -> User:
     """A person without a password; a claim link lets them set one. Raises Problem 422."""
+    require_role(actor, Role.ADMIN, team)
     user = User(username=_checked_username(username), display_name=display_name.strip()[:120])
     user.set_unusable_password()
     user.save()
@@ -54,6 +57,7 @@ def create_user(*, actor: User, username: str, display_name: str = "", team: Tea
 @transaction.atomic
 def set_role(*, actor: User, user: User, team: Team, role: Role | None) -> None:
     """Gives the person that role in the team; None takes them out of it."""
+    require_role(actor, Role.ADMIN, team)
     _check_is_person(user)
     if role is None:
         Membership.objects.filter(user=user, team=team).delete()
@@ -65,6 +69,7 @@ def set_role(*, actor: User, user: User, team: Team, role: Role | None) -> None:
 @transaction.atomic
 def set_admin(*, actor: User, user: User, is_admin: bool) -> None:
     """Makes the person an admin of the installation, or no longer one. The last admin stays."""
+    require_server_admin(actor)
     _check_is_person(user)
     if not is_admin:
         _check_not_last_admin(user)
@@ -76,6 +81,7 @@ def set_admin(*, actor: User, user: User, is_admin: bool) -> None:
 @transaction.atomic
 def disable_user(*, actor: User, user: User) -> None:
     """Ends the person's access: no sign-in, no token, no open link. What they made stays."""
+    require_server_admin(actor)
     _check_is_person(user)
     _check_not_last_admin(user)
     user.is_active = False
@@ -88,6 +94,7 @@ def disable_user(*, actor: User, user: User) -> None:
 
 @transaction.atomic
 def enable_user(*, actor: User, user: User) -> None:
+    require_server_admin(actor)
     user.is_active = True
     user.save(update_fields=["is_active"])
     _audit_person(actor, "user.enabled", user)

@@ -12,7 +12,6 @@ from apps.catalog.models import ModelVersion
 from apps.dashboard.fleet_picture import HostPicture, fleet_picture
 from apps.dashboard.overview import EndpointRow, endpoint_rows
 from apps.dashboard.words import gib
-from apps.fleet.joining import is_reachable
 
 
 @dataclass(frozen=True)
@@ -32,7 +31,8 @@ def first_run_facts(user: User) -> dict[str, Any]:
         "steps": steps,
         "current": next((step for step in steps if not step.is_done), steps[-1]),
         "hosts": hosts,
-        "is_reachable": is_reachable(),
+        "done_count": sum(step.is_done for step in steps),
+        "gpu_count": sum(len(host.gpus) for host in hosts),
     }
 
 

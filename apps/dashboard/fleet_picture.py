@@ -10,7 +10,7 @@ from typing import Any
 
 from apps.accounts.models import User
 from apps.dashboard.words import gib
-from apps.fleet.models import Device, EngineEnvironment, Host, Reservation, TelemetrySample
+from apps.fleet.models import Device, Host, Reservation, TelemetrySample
 from apps.fleet.querysets import hosts_with_devices, latest_samples, live_reservations
 from apps.fleet.reservations import RAM_KEPT_BYTES
 from apps.jobs.kinds import handler_of
@@ -50,7 +50,7 @@ class Well:
     @property
     def parts(self) -> list[tuple[str, float]]:
         """(class of the segment, share of the well in percent); only numbers enter a style."""
-        if self.device.kind == Device.Kind.GPU:
+        if not self.is_cpu:
             kind = self.holders[0].kind if self.holders else "other"
             return [(SEGMENT_OF_KIND.get(kind, "ovh"), round(self.percent, 1))] if self.percent else []
         total = self.device.memory_bytes or 1
@@ -60,9 +60,30 @@ class Well:
         ]
 
     @property
+    def is_cpu(self) -> bool:
+        return self.device.kind == Device.Kind.CPU
+
+    @property
+    def short_title(self) -> str:
+        return "CPU" if self.is_cpu else f"GPU {self.device.index}"
+
+    @property
+    def load_fraction(self) -> float:
+        return (self.load_percent or 0.0) / 100
+
+    @property
+    def load_label(self) -> str:
+        return f"Load of {self.title}"
+
+    @property
+    def holders_or_none(self) -> list[Holder | None]:
+        """One table row each; a device that nobody holds has one row too."""
+        return list(self.holders) or [None]
+
+    @property
     def is_free(self) -> bool:
         """A GPU that nobody holds, or a CPU with memory left."""
-        if self.device.kind == Device.Kind.GPU:
+        if not self.is_cpu:
             return not self.holders and not self.is_off
         return self.free_bytes > 0 and not self.is_off
 
@@ -88,8 +109,13 @@ class HostPicture:
         return [well for well in self.wells if well.device.kind == Device.Kind.GPU]
 
     @property
-    def environments(self) -> list[EngineEnvironment]:
-        return list(self.host.environments.all())
+    def shown_wells(self) -> list[Well]:
+        """GPUs, or the CPU of a host without any."""
+        return self.gpus or self.wells
+
+    @property
+    def driver(self) -> str:
+        return next((well.device.driver for well in self.gpus), "")
 
     @property
     def state(self) -> str:

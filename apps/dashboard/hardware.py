@@ -7,7 +7,6 @@ from typing import Any
 from apps.accounts.models import User
 from apps.dashboard.fleet_picture import HostPicture, Well, fleet_picture
 from apps.dashboard.words import count_of, gib, listed
-from apps.fleet.joining import is_reachable
 from apps.fleet.models import Device
 
 
@@ -17,7 +16,12 @@ def hardware_facts(user: User) -> dict[str, Any]:
         "hosts": hosts,
         "headline": headline(hosts),
         "lede": lede(hosts),
-        "is_reachable": is_reachable(),
+        "environments": [
+            {"host_name": host.host.name, "engine": row.engine, "variant": row.variant}
+            | {"size_bytes": row.size_bytes, "path": row.path}
+            for host in hosts
+            for row in host.host.environments.all()
+        ],
         **load_figures(hosts),
     }
 

@@ -22,38 +22,35 @@ def shell_facts(user: User) -> dict[str, Any]:
         fine_tunes=Count("pk", filter=Q(kind="train")),
         eval_runs=Count("pk", filter=Q(kind="evaluate")),
         jobs=Count("pk"),
-        held=Count("pk", filter=Q(status="held")),
     )
+    silent = sum(host.is_silent for host in hosts)
     teams = teams_of(user)
-    return badges | {
-        "team": teams[0].name if teams else "",
-        "silent_hosts": sum(host.is_silent for host in hosts),
-        **_pulse(hosts),
-    }
+    return badges | {"team": teams[0].name if teams else "", "hardware": silent, **_pulse(hosts)}
 
 
 def _pulse(hosts: list[Host]) -> dict[str, Any]:
-    """One bar a GPU, or one a host where no host has a GPU. `percent` None: nothing known."""
-    samples = latest_samples(hosts)
-    has_gpus = any(device.kind == Device.Kind.GPU for host in hosts for device in host.devices.all())
-    bars: list[dict[str, Any]] = []
-    for host in hosts:
-        sample = None if host.is_silent else samples.get(host.pk)
-        if not has_gpus:
-            bars.append({"percent": sample.cpu_percent if sample else None})
-            continue
-        load = {gpu["uuid"]: gpu.get("util_percent") for gpu in sample.gpus} if sample else {}
-        gpus = [device for device in host.devices.all() if device.kind == Device.Kind.GPU]
-        if bars and gpus:
-            bars.append({"is_gap": True})
-        bars += [{"percent": load.get(device.uuid)} for device in gpus]
-    return {"pulse": bars, "pulse_title": "GPU load" if has_gpus else "CPU load", "pulse_word": _word(hosts, bars)}
-
-
-def _word(hosts: list[Host], bars: list[dict[str, Any]]) -> str:
-    gpus = [device.pk for host in hosts for device in host.devices.all() if device.kind == Device.Kind.GPU]
+    """One bar a GPU, or one a host where no host has a GPU; `off` where nothing is known."""
+    samples = latest_samples(host for host in hosts if not host.is_silent)
+    gpus = [device for host in hosts for device in host.devices.all() if device.kind == Device.Kind.GPU]
+    load = {gpu["uuid"]: gpu.get("util_percent") for sample in samples.values() for gpu in sample.gpus}
     if gpus:
-        held = Reservation.objects.filter(released_at=None, device__in=gpus).values("device").distinct()
-        return f"{held.count()}/{len(gpus)} busy"
-    known = [bar["percent"] for bar in bars if bar["percent"] is not None]
-    return f"{sum(known) / len(known):.0f}%" if known else "no host"
+        return {
+            "pulse": [_bar(load.get(device.uuid)) for device in gpus],
+            "pulse_title": "GPU load",
+            "pulse_words": f"{_busy(gpus)}/{len(gpus)} busy",
+        }
+    known = [sample.cpu_percent for sample in samples.values()]
+    return {
+        "pulse": [_bar(samples[host.pk].cpu_percent if host.pk in samples else None) for host in hosts],
+        "pulse_title": "CPU load",
+        "pulse_words": f"{sum(known) / len(known):.0f}%" if known else "no report",
+    }
+
+
+def _bar(percent: float | None) -> dict[str, Any]:
+    return {"value": percent or 0, "off": percent is None}
+
+
+def _busy(gpus: list[Device]) -> int:
+    held = Reservation.objects.filter(released_at=None, device__in=[gpu.pk for gpu in gpus])
+    return held.values("device").distinct().count()

@@ -11,8 +11,8 @@ from django.utils import timezone
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST, require_safe
 
-from apps.accounts.access import teams_of
-from apps.accounts.models import ApiToken
+from apps.accounts.access import has_role, teams_of
+from apps.accounts.models import ApiToken, Role
 from apps.accounts.problems import Problem
 from apps.accounts.rest import signed_in
 from apps.accounts.services import create_api_token, revoke_api_token
@@ -32,6 +32,7 @@ def _tokens_page(request: HttpRequest, *, status: int = 200, **more: Any) -> Htt
         .select_related("team", "created_by")
         .order_by("-pk"),
         "teams": teams_of(user),
+        "may_create_keys": has_role(user, Role.MEMBER),
         "lives": LIVES.items(),
         "is_reachable": is_reachable(),
         "values": request.POST,
@@ -75,4 +76,4 @@ def token_revoke(request: HttpRequest, token_id: int) -> HttpResponse:
 @require_POST
 def join_token_create(request: HttpRequest) -> HttpResponse:
     _, token = create_join_token(user=signed_in(request))
-    return _tokens_page(request, secret=join_command(token), shown="command for one new host")
+    return _tokens_page(request, secret=join_command(token), shown="Command for one new host")

@@ -63,8 +63,12 @@ class Child:
 
     @property
     def cause(self) -> str:
-        """The line of its output a person should read when it died."""
-        return self._filter.cause or self._filter.last_line or "it printed nothing"
+        """How it ended, and the line of its output that says why."""
+        code = self._process.returncode if self._process else None
+        if code is not None and code < 0:
+            return f"killed by signal {-code}"
+        why = self._filter.cause or self._filter.last_line
+        return f"ended with code {code}" + (f": {why}" if why else "")
 
     def is_running(self) -> bool:
         return self._process is not None and self._process.poll() is None
@@ -107,13 +111,13 @@ class Child:
         if self._process is None or self.is_running():
             return True
         if self._start_again_at is None:
-            return self._note_death(self._process.returncode)
+            return self._note_death()
         if time.monotonic() >= self._start_again_at:
             self.start()
             self._terminal.child(self.name, "started again")
         return True
 
-    def _note_death(self, code: int) -> bool:
+    def _note_death(self) -> bool:
         if self._reader:
             self._reader.join(1)
         if time.monotonic() - self._started_at > STEADY_SECONDS:
@@ -124,9 +128,7 @@ class Child:
             return False
         delay = DELAYS_SECONDS[self.failures - 1] if not gives_up else 60
         self._start_again_at = time.monotonic() + delay
-        self._terminal.child(
-            self.name, f"ended with code {code}: {self.cause}. Starts again in {delay} s; log in {self.log}"
-        )
+        self._terminal.child(self.name, f"{self.cause}. Starts again in {delay} s; its log is {self.log}")
         return True
 
     def ask_to_stop(self) -> None:

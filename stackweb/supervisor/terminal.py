@@ -6,10 +6,11 @@ import re
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 WIDTH = 12  # of the name column
+REPEAT_SECONDS = 60.0
 TROUBLE = re.compile(r"\b(WARNING|ERROR|CRITICAL|FATAL|PANIC)\b")
 # Postgres calls every refused statement an error; the part that sent it reports what matters.
 POSTGRES_TROUBLE = re.compile(r"\b(FATAL|PANIC)\b")
@@ -57,27 +58,34 @@ class Terminal:
 class LineFilter:
     """Chooses the lines worth showing, and remembers the last one that names a cause."""
 
-    def __init__(self, trouble: re.Pattern[str] = TROUBLE) -> None:
+    def __init__(self, trouble: re.Pattern[str] = TROUBLE, clock: Callable[[], float] = time.monotonic) -> None:
         self._trouble = trouble
+        self._clock = clock
         self._in_traceback = False
-        self._last_shown = ""
-        self.last_line = ""
+        self._shown_at: dict[str, float] = {}
         self.cause = ""
+        self.last_line = ""
 
     def shows(self, line: str) -> bool:
-        """True for warnings, errors and the last line of a traceback; an exact repeat is not shown."""
-        if not line.strip():
-            return False
-        self.last_line = line.strip()
+        """True for warnings, errors and the last line of a traceback, each wording once a minute."""
+        self.last_line = line.strip() or self.last_line
         if line.startswith("Traceback (most recent call last)"):
             self._in_traceback = True
             return False
-        ends_traceback = self._in_traceback and not line.startswith((" ", "\t"))
+        ends_traceback = self._in_traceback and bool(line.strip()) and not line.startswith((" ", "\t"))
         if ends_traceback:
             self._in_traceback = False
         if not ends_traceback and not self._trouble.search(line):
             return False
         self.cause = line.strip()
-        repeated = line == self._last_shown
-        self._last_shown = line
-        return not repeated
+        return not self._was_shown_lately(line)
+
+    def _was_shown_lately(self, line: str) -> bool:
+        """Numbers do not count: a time, a pid or an attempt is not another trouble."""
+        wording = re.sub(r"[0-9a-f-]*\d[0-9a-f-]*", "#", line)
+        now = self._clock()
+        self._shown_at = {text: at for text, at in self._shown_at.items() if now - at < REPEAT_SECONDS}
+        if wording in self._shown_at:
+            return True
+        self._shown_at[wording] = now
+        return False

@@ -139,8 +139,7 @@ class Supervisor:
                 child = self._start_child(program)
                 if program.name == "web":
                     self._await(child, lambda: web_answers(self.address))
-        services = self.home.read_services()
-        self.home.write_services(**{**services, "pids": self._pids()})
+        self._note_pids()
 
     def _start_child(self, program: Program) -> Child:
         child = Child(program, self.journal, self.home.logs, self.terminal)
@@ -152,7 +151,7 @@ class Supervisor:
         deadline = time.monotonic() + READY_SECONDS
         while not is_ready():
             if not child.is_running():
-                raise UpError(f"{child.name} ended at its start: {child.cause}. Its log is {child.log}")
+                raise UpError(f"{child.name} did not start, {child.cause}. Its log is {child.log}")
             if time.monotonic() > deadline:
                 raise UpError(f"{child.name} does not answer after {READY_SECONDS} s. Its log is {child.log}")
             self._pause(0.05)
@@ -165,6 +164,9 @@ class Supervisor:
     def _pids(self) -> dict[str, int]:
         return {child.name: child.pid for child in self.children if child.pid}
 
+    def _note_pids(self) -> None:
+        self.home.write_services(**{**self.home.read_services(), "pids": self._pids()})
+
     def _greet(self, claim_url: str) -> None:
         self.terminal.line()
         self.terminal.line(f"Stackweb runs at {self.address.url}")
@@ -176,10 +178,13 @@ class Supervisor:
     # Running and stopping
 
     def _watch(self) -> None:
+        pids = self._pids()
         while not self._stop_wished.wait(LOOK_SECONDS):
             for child in self.children:
                 if not child.look():
-                    raise UpError(f"{child.name} keeps ending: {child.cause}. Its log is {child.log}")
+                    raise UpError(f"{child.name} keeps ending, {child.cause}. Its log is {child.log}")
+            if pids != (pids := self._pids()):
+                self._note_pids()
 
     def _stop(self) -> None:
         """A start that never came to run anything stops nothing, not even an earlier start's engines."""

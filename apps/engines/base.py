@@ -13,15 +13,20 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-Kind = Literal[
-    "serve", "train", "evaluate", "benchmark", "convert", "download", "install", "tokenise"
-]
+Kind = Literal["serve", "train", "evaluate", "benchmark", "convert", "download", "install", "tokenise"]
 Variant = Literal["cpu", "cuda"]
 Phase = Literal["installing", "downloading", "loading", "ready", "running"]
 # A user's failure never reruns by itself; see apps/jobs/states.py for the sentences.
 CauseReason = Literal[
-    "out_of_memory", "disk_full", "engine_exited", "bad_config", "model_not_found", "gated_model",
-    "environment_failed", "not_a_number", "port_taken",
+    "out_of_memory",
+    "disk_full",
+    "engine_exited",
+    "bad_config",
+    "model_not_found",
+    "gated_model",
+    "environment_failed",
+    "not_a_number",
+    "port_taken",
 ]
 
 

@@ -1,8 +1,8 @@
-"""Every engine by name; its module is imported when somebody first asks for it."""
+"""Every engine by name. Modules are imported when first asked for, so that a listing stays cheap."""
 
 from __future__ import annotations
 
-import difflib
+from difflib import get_close_matches
 from functools import cache
 from importlib import import_module
 
@@ -22,21 +22,25 @@ ENGINES: dict[str, str] = {
 
 
 class UnknownEngine(LookupError):
-    """No engine of that name; the message names the nearest one."""
+    """No engine of that name; the text offers the nearest one, `suggestion` holds it or ""."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.suggestion = next(iter(get_close_matches(name.lower().replace("_", "-"), ENGINES, n=1)), "")
+        hint = f"did you mean {self.suggestion!r}?" if self.suggestion else f"there are: {', '.join(ENGINES)}"
+        super().__init__(f"No engine is named {name!r}; {hint}")
 
 
 @cache
 def get_engine(name: str) -> Engine:
-    """The engine of that name. Raises UnknownEngine."""
+    """The one instance of an engine; raises UnknownEngine."""
     if name not in ENGINES:
-        near = difflib.get_close_matches(name, ENGINES, n=1)
-        hint = f"Did you mean {near[0]!r}?" if near else f"Known: {', '.join(ENGINES)}."
-        raise UnknownEngine(f"There is no engine {name!r}. {hint}")
-    module, _, class_name = ENGINES[name].partition(":")
-    engine: Engine = getattr(import_module(module), class_name)()
+        raise UnknownEngine(name)
+    module, _, attribute = ENGINES[name].partition(":")
+    engine: Engine = getattr(import_module(module), attribute)()
     return engine
 
 
 def engines_of(kind: Kind) -> list[Engine]:
-    """Every engine that does this kind of work."""
-    return [engine for name in ENGINES if (engine := get_engine(name)).kind == kind]
+    """The engines that do this kind of work, in the registry's order."""
+    return [engine for engine in map(get_engine, ENGINES) if engine.kind == kind]

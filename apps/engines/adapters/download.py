@@ -1,0 +1,60 @@
+"""Brings a model onto a host and reads what it is. `payload.source` is a line of apps.engines.sources;
+`placement.model_path` is the folder to make, empty for one under the host's models folder."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from apps.engines.base import Command, Engine, Event, Placement, Produced, Result, RunSpec, Strict
+from apps.engines.folder import manifest_sha256, model_facts
+from apps.engines.lines import read_own_line
+from apps.engines.sources import parse_source
+
+RECORD = "download.json"
+
+
+class Options(Strict):
+    """A download has no choices beyond its source."""
+
+
+class Download(Engine):
+    name = "download"
+    title = "Download"
+    version = "1"
+    kind = "download"
+    Options = Options
+    environment = None  # the worker's own; a package's model is expanded in the lm-eval environment
+
+    def command(self, spec: RunSpec, placement: Placement) -> Command:
+        """Raises ValueError for a source that is none."""
+        source = parse_source(spec.payload["source"])
+        argv = [placement.bin("python"), "-m", "workers.downloads", str(source)]
+        argv += ["--record", f"{placement.work_dir}/{RECORD}", "--variant", placement.variant]
+        if placement.model_path and source.kind != "path":
+            argv += ["--into", placement.model_path]
+        return Command(argv=argv)
+
+    def read_line(self, line: str) -> Event | None:
+        return read_own_line(line)
+
+    def collect(self, spec: RunSpec, work_dir: Path) -> Result:
+        path = work_dir / RECORD
+        if not path.is_file():
+            return Result(ok=False, cause="The download ended without recording what it brought")
+        record: dict[str, Any] = json.loads(path.read_text())
+        folder, files = Path(record["path"]), record["files"]
+        for file in files:
+            if not (folder / file["path"]).is_file():
+                return Result(ok=False, reason="model_not_found", cause=f"{folder / file['path']} is gone again")
+        facts = model_facts(folder) | {"source": record["source"], "revision": record["revision"]}
+        produced = Produced(
+            role="weights",
+            path=str(folder),
+            size_bytes=sum(file["size_bytes"] for file in files),
+            sha256=manifest_sha256(files),
+            files=files,
+            facts=facts,
+        )
+        return Result(ok=True, produced=[produced])

@@ -1,0 +1,111 @@
+"""What a model folder holds: its manifest and the facts of its config.json and safetensors headers.
+
+Reading only; a folder is what a download, a conversion or a training run left behind.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable
+from math import prod
+from pathlib import Path
+from typing import Any
+
+RECORD = ".stackweb.json"  # written by a finished download: where the folder came from, and its manifest
+_CHUNK = 4 * 1024 * 1024
+
+
+def sha256_of(path: Path, on_bytes: Callable[[int], None] = lambda count: None) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK):
+            digest.update(chunk)
+            on_bytes(len(chunk))
+    return digest.hexdigest()
+
+
+def manifest(
+    folder: Path, names: Iterable[str] | None = None, on_bytes: Callable[[int], None] = lambda count: None
+) -> list[dict[str, Any]]:
+    """`{path, size_bytes, sha256}` of every file, sorted by path; hidden files are bookkeeping."""
+    listed = names if names is not None else visible_files(folder)
+    return [
+        {
+            "path": name,
+            "size_bytes": (folder / name).stat().st_size,
+            "sha256": sha256_of(folder / name, on_bytes),
+        }
+        for name in sorted(listed)
+    ]
+
+
+def visible_files(folder: Path) -> list[str]:
+    """Relative paths of the files in `folder`, without anything whose path has a hidden part."""
+    found = (path.relative_to(folder) for path in sorted(folder.rglob("*")) if path.is_file())
+    return [str(path) for path in found if not any(part.startswith(".") for part in path.parts)]
+
+
+def manifest_sha256(files: list[dict[str, Any]]) -> str:
+    """The name of a folder's content: sha256 of its sorted "<sha256>  <path>" lines."""
+    lines = sorted(f"{file['sha256']}  {file['path']}" for file in files)
+    return hashlib.sha256("".join(f"{line}\n" for line in lines).encode()).hexdigest()
+
+
+def missing_parts(folder: Path) -> str:
+    """What keeps `folder` from being a model in Hugging Face format; empty when nothing does."""
+    if not folder.is_dir():
+        return f"{folder} is not a folder on this host"
+    if not (folder / "config.json").is_file():
+        return f"{folder} has no config.json; name a folder in Hugging Face format"
+    if not any(folder.glob("*.safetensors")):
+        return f"{folder} has no .safetensors file; convert the weights to safetensors first"
+    return ""
+
+
+def model_facts(folder: Path) -> dict[str, Any]:
+    """Architecture, shape, precision, parameter count and chat template; absent facts are left out."""
+    config = _json(folder / "config.json")
+    text = {**config, **config.get("text_config", {})}
+    heads, hidden = text.get("num_attention_heads"), text.get("hidden_size")
+    quantisation = config.get("quantization_config", {})
+    facts = {
+        "architecture": next(iter(config.get("architectures") or []), None),
+        "model_type": config.get("model_type"),
+        "layers": text.get("num_hidden_layers"),
+        "hidden_size": hidden,
+        "intermediate_size": text.get("intermediate_size"),
+        "attention_heads": heads,
+        "kv_heads": text.get("num_key_value_heads", heads),
+        "head_dim": text.get("head_dim") or (hidden // heads if heads and hidden else None),
+        "vocab_size": text.get("vocab_size"),
+        "context_length": text.get("max_position_embeddings"),
+        "dtype": text.get("dtype") or text.get("torch_dtype"),
+        "quantisation": quantisation.get("quant_method") or ("none" if config else None),
+        "parameters": parameter_count(folder) or None,
+        "weights_bytes": sum(path.stat().st_size for path in folder.glob("*.safetensors")) or None,
+        "chat_template": _has_chat_template(folder),
+        "config": config,
+    }
+    return {name: value for name, value in facts.items() if value is not None}
+
+
+def parameter_count(folder: Path) -> int:
+    """Elements of all tensors by the safetensors headers; packed quantised weights count as stored."""
+    total = 0
+    for path in sorted(folder.glob("*.safetensors")):
+        with path.open("rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+            header = json.loads(file.read(length))
+        header.pop("__metadata__", None)
+        total += sum(prod(tensor["shape"]) for tensor in header.values())
+    return total
+
+
+def _has_chat_template(folder: Path) -> bool:
+    return (folder / "chat_template.jinja").is_file() or "chat_template" in _json(folder / "tokenizer_config.json")
+
+
+def _json(path: Path) -> dict[str, Any]:
+    loaded = json.loads(path.read_text()) if path.is_file() else {}
+    return loaded if isinstance(loaded, dict) else {}

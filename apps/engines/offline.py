@@ -1,0 +1,22 @@
+"""The environment variables of every engine run: nothing is fetched, counted or written outside its folder."""
+
+from __future__ import annotations
+
+from apps.engines.base import Placement
+
+
+def offline_environment(placement: Placement) -> dict[str, str]:
+    """Offline switches, private home and caches, and the CPU threads this attempt may use."""
+    return {
+        "HF_HUB_OFFLINE": "1",
+        "TRANSFORMERS_OFFLINE": "1",
+        "HF_DATASETS_OFFLINE": "1",
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+        "HF_HOME": f"{placement.work_dir}/hf",
+        "HOME": placement.work_dir,
+        "PYTHONNOUSERSITE": "1",
+        "TOKENIZERS_PARALLELISM": "false",
+        "OMP_NUM_THREADS": str(placement.cpu_count),
+        # Empty hides every GPU from a run that was placed on the CPU device.
+        "CUDA_VISIBLE_DEVICES": ",".join(map(str, placement.devices)),
+    }

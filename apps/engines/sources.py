@@ -1,0 +1,47 @@
+"""Where a model comes from, as one line of text.
+
+hub:owner/name@revision      a Hub repository; the revision defaults to main
+path:/absolute/folder        a folder on the host, used where it is
+package:name==version        a small model carried by a locked package (locks/package-models.txt)
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+SourceKind = Literal["hub", "path", "package"]
+_REPO = re.compile(r"^[\w.-]+(/[\w.-]+)?$")
+_PACKAGE = re.compile(r"^[A-Za-z0-9][\w.-]*$")
+
+
+@dataclass(frozen=True)
+class Source:
+    kind: SourceKind
+    name: str  # repository, folder or package
+    revision: str = ""  # Hub revision or package version
+
+    def __str__(self) -> str:
+        separator = {"hub": "@", "package": "==", "path": ""}[self.kind]
+        return f"{self.kind}:{self.name}{separator}{self.revision}"
+
+
+def parse_source(text: str) -> Source:
+    """Raises ValueError naming the value and the right form."""
+    scheme, _, rest = text.strip().partition(":")
+    if scheme not in get_args(SourceKind):
+        raise ValueError(f"{text!r} starts with none of hub:, path: and package:; write hub:owner/name")
+    if scheme == "path":
+        if not rest.startswith("/") or ".." in rest.split("/"):
+            raise ValueError(f"{text!r} is not an absolute path; write path:/folder/of/the/model")
+        return Source("path", rest.rstrip("/"))
+    if scheme == "hub":
+        name, _, revision = rest.partition("@")
+        if not _REPO.match(name) or ".." in name:
+            raise ValueError(f"{text!r} names no repository; write hub:owner/name or hub:owner/name@revision")
+        return Source("hub", name, revision or "main")
+    name, _, version = rest.partition("==")
+    if not version or not _PACKAGE.match(name):
+        raise ValueError(f"{text!r} names no package version; write package:name==1.0")
+    return Source("package", name, version)

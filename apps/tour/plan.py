@@ -1,0 +1,45 @@
+"""What a tour will take, said before it starts: minutes and disk."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from apps.engines.locks import lock_disk_bytes
+from apps.fleet.models import Host
+from apps.jobs.environments import has_environment
+from apps.jobs.services import default_placement
+
+ENVIRONMENTS = ("vllm", "lm-eval", "axolotl")
+MODEL_BYTES = 400_000_000  # the package's GGUF file and the folder made from it
+# Measured on 2 CPU cores: an install takes 1 to 2.5 minutes, the steps themselves 6 to 9.
+INSTALL_MINUTES = (1.0, 2.5)
+RUN_MINUTES = (6.0, 12.0)
+
+
+@dataclass(frozen=True)
+class TourPlan:
+    missing: list[str]  # environments to install first
+    disk_bytes: int
+    minutes_low: float
+    minutes_high: float
+
+    @property
+    def sentence(self) -> str:
+        installs = f", with {', '.join(self.missing)} to install first" if self.missing else ""
+        return (
+            f"About {self.minutes_low:.0f} to {self.minutes_high:.0f} minutes and "
+            f"{self.disk_bytes / 1e9:.1f} GB of disk{installs}."
+        )
+
+
+def plan_tour() -> TourPlan:
+    """For the first host of the fleet, which is where the first fit goes."""
+    variant, _ = default_placement("serve")
+    host = Host.objects.order_by("name").first()
+    missing = [name for name in ENVIRONMENTS if host is None or not has_environment(host, name, variant)]
+    return TourPlan(
+        missing=missing,
+        disk_bytes=MODEL_BYTES + sum(lock_disk_bytes(name, variant) for name in missing),
+        minutes_low=RUN_MINUTES[0] + INSTALL_MINUTES[0] * len(missing),
+        minutes_high=RUN_MINUTES[1] + INSTALL_MINUTES[1] * len(missing),
+    )

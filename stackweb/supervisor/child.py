@@ -70,6 +70,11 @@ class Child:
         why = self._filter.cause or self._filter.last_line
         return f"ended with code {code}" + (f": {why}" if why else "")
 
+    @property
+    def trouble(self) -> str:
+        """The last warning or error it printed; empty when there was none."""
+        return self._filter.cause
+
     def is_running(self) -> bool:
         return self._process is not None and self._process.poll() is None
 

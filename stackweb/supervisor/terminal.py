@@ -12,8 +12,9 @@ from contextlib import contextmanager
 WIDTH = 12  # of the name column
 REPEAT_SECONDS = 60.0
 TROUBLE = re.compile(r"\b(WARNING|ERROR|CRITICAL|FATAL|PANIC)\b")
-# Postgres calls every refused statement an error; the part that sent it reports what matters.
-POSTGRES_TROUBLE = re.compile(r"\b(FATAL|PANIC)\b")
+# Postgres calls every refused statement an error; the part that sent it reports what matters. It is
+# fatal to a session, to nothing else, that it comes too early.
+POSTGRES_TROUBLE = re.compile(r"\b(FATAL|PANIC)\b(?!:\s+the database system is)")
 # Valkey warns of kernel settings at every start; they do not matter for queues of this size.
 VALKEY_TROUBLE = re.compile(r"(?i)\b(fatal|error|failed|can't)\b")
 

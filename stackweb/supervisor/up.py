@@ -153,7 +153,8 @@ class Supervisor:
             if not child.is_running():
                 raise UpError(f"{child.name} did not start, {child.cause}. Its log is {child.log}")
             if time.monotonic() > deadline:
-                raise UpError(f"{child.name} does not answer after {READY_SECONDS} s. Its log is {child.log}")
+                why = f": {child.trouble}" if child.trouble else ""
+                raise UpError(f"{child.name} does not answer after {READY_SECONDS} s{why}. Its log is {child.log}")
             self._pause(0.05)
 
     def _manage(self, env: dict[str, str], *command: str) -> str:

@@ -35,7 +35,7 @@ class _Fake(Engine):
     def command(self, spec: RunSpec, placement: Placement) -> Command:
         options = Options.model_validate(spec.options)
         argv = [placement.bin("python"), "-m", PROGRAM, self.kind, "--work-dir", placement.work_dir]
-        for name, value in options.model_dump().items():
+        for name, value in options.model_dump(exclude={"exit_code"}).items():
             flag = f"--{name.replace('_', '-')}"
             if value is True:
                 argv.append(flag)

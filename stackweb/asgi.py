@@ -14,7 +14,7 @@ from django.core.asgi import get_asgi_application
 django_application = get_asgi_application()
 
 # Django must be set up before any app is imported.
-from apps.gateway.asgi import gateway_application  # noqa: E402
+from apps.gateway.asgi import gateway_application, gateway_lifespan  # noqa: E402
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -24,5 +24,7 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 async def application(scope: Scope, receive: Receive, send: Send) -> None:
     if scope["type"] == "http" and scope["path"].startswith("/v1/"):
         await gateway_application(scope, receive, send)
+    elif scope["type"] == "lifespan":
+        await gateway_lifespan(receive, send)
     else:
         await django_application(scope, receive, send)

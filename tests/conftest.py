@@ -63,7 +63,7 @@ def asgi_server(transactional_db: None, servers: ServersOfThisRun) -> Iterator[s
     from stackweb.asgi import application
 
     config = uvicorn.Config(
-        application, port=servers.web_port, lifespan="off", log_level="warning", timeout_graceful_shutdown=2
+        application, port=servers.web_port, lifespan="on", log_level="warning", timeout_graceful_shutdown=2
     )
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, name="asgi_server", daemon=True)

@@ -43,6 +43,12 @@ def prepare_local_host(*, home: Path) -> Host:
     return host
 
 
+def is_local(host: Host) -> bool:
+    """Whether the host's engines listen on the loopback of the machine that this process runs on."""
+    enrolled = _read(settings.HOME / "host" / "worker.json").get("host_name")
+    return host.name in (enrolled, host_name(socket.gethostname()))
+
+
 def renew_broker_users() -> None:
     """The broker forgets its users when it restarts; every joined host must find its own again."""
     for host in Host.objects.filter(tokens__revoked_at=None, tokens__isnull=False).distinct():

@@ -36,6 +36,7 @@ class UsageRecord(models.Model):
     is_stream = models.BooleanField(default=False)
     prompt_tokens = models.PositiveIntegerField(default=0)
     completion_tokens = models.PositiveIntegerField(default=0)
+    is_exact = models.BooleanField(default=True)  # False: the engine never told, so tokens are estimated
     ttft_ms = models.FloatField(null=True)
     duration_ms = models.FloatField()
     at = models.DateTimeField(default=timezone.now, db_index=True)

@@ -1,3 +1,136 @@
-from ninja import Router
+"""REST: endpoints."""
 
-router = Router()
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from django.http import HttpRequest
+from django.urls import reverse
+from ninja import Router, Schema, Status
+from pydantic import ConfigDict, Field
+
+from apps.accounts.access import team_for
+from apps.accounts.problems import invalid, not_found
+from apps.accounts.rest import create_once, page_of, signed_in
+from apps.catalog.models import ModelVersion
+from apps.jobs.api import job_out
+from apps.jobs.schemas import JobOut
+from apps.serving import services
+from apps.serving.models import Endpoint
+from apps.serving.states import endpoint_state
+
+router = Router(tags=["endpoints"])
+
+
+class EndpointIn(Schema):
+    model_config = ConfigDict(extra="forbid")
+
+    version: str = Field(description="The model version to serve, such as mv-3")
+    name: str = Field("", description="a to z, 0 to 9 and hyphens; from the model's name when empty")
+    engine: str = "vllm"
+    options: dict[str, Any] = Field(default_factory=dict, description="The engine's options; defaults fill the rest")
+    team: str | None = Field(None, description="Slug of your team; your first one when empty")
+
+
+class EndpointOut(Schema):
+    id: str
+    name: str
+    team: str
+    version: str
+    model: str
+    engine: str
+    options: dict[str, Any]
+    state: str
+    state_sentence: str
+    is_ready: bool
+    job: JobOut | None
+    created_by: str | None
+    created_at: datetime
+    url: str
+
+
+class EndpointPage(Schema):
+    items: list[EndpointOut]
+    next: str | None
+
+
+def endpoint_out(endpoint: Endpoint) -> dict[str, Any]:
+    state = endpoint_state(endpoint)
+    return {
+        "id": endpoint.public_id,
+        "name": endpoint.name,
+        "team": endpoint.team.slug,
+        "version": endpoint.version.public_id,
+        "model": endpoint.version.model.name,
+        "engine": endpoint.engine,
+        "options": endpoint.options,
+        "state": state.word,
+        "state_sentence": state.sentence,
+        "is_ready": state.is_ready,
+        "job": job_out(state.job) if state.job else None,
+        "created_by": endpoint.created_by.username if endpoint.created_by else None,
+        "created_at": endpoint.created_at,
+        "url": reverse("endpoint", args=[endpoint.public_id]),
+    }
+
+
+def _visible(request: HttpRequest, endpoint_id: str) -> Endpoint:
+    rows = Endpoint.objects.visible_to(signed_in(request)).with_public_id(endpoint_id).with_newest_job()
+    endpoint: Endpoint | None = rows.first()
+    if endpoint is None:
+        raise not_found("endpoint", endpoint_id)
+    return endpoint
+
+
+def visible_version(request: HttpRequest, version_id: str) -> ModelVersion:
+    """Raises Problem 422 naming the field for a version that the person's teams do not have."""
+    rows = ModelVersion.objects.visible_to(signed_in(request)).with_public_id(version_id)
+    version: ModelVersion | None = rows.select_related("model").first()
+    if version is None:
+        raise invalid(
+            "version", f"There is no model version “{version_id}”. GET /api/v1/models lists yours.", value=version_id
+        )
+    return version
+
+
+@router.get("/endpoints", response=EndpointPage)
+def list_endpoints(request: HttpRequest, cursor: str | None = None, limit: int = 50) -> dict[str, Any]:
+    rows = Endpoint.objects.visible_to(signed_in(request)).with_newest_job()
+    return page_of(rows, cursor=cursor, limit=limit, show=endpoint_out)
+
+
+@router.post("/endpoints", response={201: EndpointOut})
+def create_endpoint(request: HttpRequest, payload: EndpointIn) -> Status[dict[str, Any]]:
+    """Serves a model version. Repeating it with the same `Idempotency-Key` changes nothing."""
+
+    def create() -> dict[str, Any]:
+        user = signed_in(request)
+        endpoint = services.create_endpoint(
+            team=team_for(user, payload.team),
+            user=user,
+            version=visible_version(request, payload.version),
+            name=payload.name,
+            engine=payload.engine,
+            options=payload.options,
+        )
+        return endpoint_out(endpoint)
+
+    return Status(*create_once(request, create))
+
+
+@router.get("/endpoints/{endpoint_id}", response=EndpointOut)
+def get_endpoint(request: HttpRequest, endpoint_id: str) -> dict[str, Any]:
+    return endpoint_out(_visible(request, endpoint_id))
+
+
+@router.post("/endpoints/{endpoint_id}/stop", response=EndpointOut)
+def stop_endpoint(request: HttpRequest, endpoint_id: str) -> dict[str, Any]:
+    endpoint = services.stop_endpoint(endpoint=_visible(request, endpoint_id), user=signed_in(request))
+    return endpoint_out(endpoint)
+
+
+@router.post("/endpoints/{endpoint_id}/start", response=EndpointOut)
+def start_endpoint(request: HttpRequest, endpoint_id: str) -> dict[str, Any]:
+    endpoint = services.start_endpoint(endpoint=_visible(request, endpoint_id), user=signed_in(request))
+    return endpoint_out(endpoint)

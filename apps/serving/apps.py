@@ -5,3 +5,19 @@ class ServingConfig(AppConfig):
     name = "apps.serving"
     label = "serving"
     verbose_name = "Serving"
+
+    def ready(self) -> None:
+        from apps.catalog.placement import hosts_with_model, prepare_model, resolve_model
+        from apps.jobs.kinds import KindHandler, register_kind
+        from apps.serving.links import endpoint_url, replica_ended
+
+        register_kind(
+            "serve",
+            KindHandler(
+                detail_url=endpoint_url,
+                on_finished=replica_ended,
+                prepare=prepare_model,
+                preferred_hosts=hosts_with_model,
+                resolve=resolve_model,
+            ),
+        )

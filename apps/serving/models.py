@@ -8,6 +8,7 @@ from django.utils import timezone
 from apps.accounts.models import Team, TeamOwned
 from apps.catalog.models import ModelVersion
 from apps.jobs.models import Job
+from apps.serving.querysets import EndpointQuerySet
 
 
 class Endpoint(TeamOwned):
@@ -23,6 +24,8 @@ class Endpoint(TeamOwned):
     options = models.JSONField(default=dict)
     wish = models.CharField(max_length=8, choices=Wish, default=Wish.RUNNING)
     stopped_at = models.DateTimeField(null=True, blank=True)
+
+    objects = EndpointQuerySet.as_manager()
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["team", "name"], name="one_endpoint_per_name")]

@@ -1,0 +1,44 @@
+"""A plan's numbers as the ledger keeps them and as the page shows them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from apps.calibration.services import NewEstimate
+from apps.catalog.models import ModelVersion
+from apps.planning.memory import FitEstimate
+from apps.serving.plans import Plan
+
+
+def new_estimates(plan: Plan, version: ModelVersion) -> list[NewEstimate]:
+    """Under the names by which the engine reports what came."""
+    fit = plan.fit
+    if fit is None:
+        return []
+    context: dict[str, Any] = {
+        "engine": plan.engine.name,
+        "engine_version": plan.engine.version,
+        "device": plan.device.name if plan.device else "",
+        "model": str(version),
+    }
+    rows = [
+        ("weights_bytes", "bytes", fit.weights_bytes, fit.weights_bytes, fit.weights_bytes),
+        ("kv_cache_bytes", "bytes", fit.kv_cache_bytes, fit.kv_cache_bytes_low, fit.kv_cache_bytes_high),
+        ("kv_cache_tokens", "tokens", fit.kv_tokens, fit.kv_tokens_low, fit.kv_tokens_high),
+        ("peak_memory_bytes", "bytes", *totals(fit)),
+        ("max_concurrency", "requests", *_users(fit)),
+    ]
+    return [
+        NewEstimate(quantity, unit, value, low, high, fit.confidence, fit.formula_version, context)
+        for quantity, unit, value, low, high in rows
+    ]
+
+
+def _users(fit: FitEstimate) -> tuple[float, float, float]:
+    return fit.concurrent_users, fit.concurrent_users_low, fit.concurrent_users_high
+
+
+def totals(fit: FitEstimate) -> tuple[int, int, int]:
+    """All memory together: middle, low, high estimate."""
+    held = fit.weights_bytes + fit.kv_cache_bytes
+    return held + fit.overhead_bytes, held + fit.overhead_bytes_low, held + fit.overhead_bytes_high

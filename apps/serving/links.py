@@ -1,0 +1,23 @@
+"""What serving tells the jobs room about jobs of kind serve."""
+
+from __future__ import annotations
+
+from django.urls import reverse
+from django.utils import timezone
+
+from apps.jobs.models import Job
+from apps.jobs.states import JobStatus
+from apps.serving.models import Endpoint, Replica
+
+
+def endpoint_url(job: Job) -> str:
+    replica = Replica.objects.select_related("endpoint").filter(job=job).first()
+    if replica is None:
+        return reverse("job", args=[job.public_id])
+    return reverse("endpoint", args=[replica.endpoint.public_id])
+
+
+def replica_ended(job: Job) -> None:
+    """A replica that a person stopped stops its endpoint; one that failed leaves it down, as wished."""
+    if job.status == JobStatus.CANCELLED:
+        Endpoint.objects.filter(replicas__job=job).update(wish=Endpoint.Wish.STOPPED, stopped_at=timezone.now())

@@ -1,0 +1,131 @@
+"""What serving a version would take: placement, memory, the exact spec. Preview and deploy share it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import Any
+
+from apps.catalog.models import ModelVersion
+from apps.catalog.placement import model_ref, needed_files
+from apps.engines.base import Engine, RunSpec
+from apps.fleet.models import Device
+from apps.fleet.reservations import RAM_KEPT_BYTES
+from apps.jobs.kinds import CannotPrepare
+from apps.jobs.services import checked_options, default_placement, engine_named
+from apps.planning.memory import GIB, FitEstimate, Memory, ServingPlan, serving_fit
+from apps.planning.shapes import CannotEstimate, shape_from_config
+
+# Where the formulas know nothing: room for the engine's processes, and a small KV cache.
+UNKNOWN_OVERHEAD_BYTES, UNKNOWN_KV_BYTES = 3 * GIB, 1 * GIB
+KV_SPACE_OPTION = "cpu_kv_cache_gib"  # the CPU build's KV cache, in whole GiB
+
+
+@dataclass(frozen=True)
+class Plan:
+    """`fit` None: not estimated, and `why_not` says why. Sizes in bytes, on each device."""
+
+    engine: Engine
+    spec: RunSpec
+    variant: str
+    gpus: int
+    device: Device | None
+    capacity_bytes: int
+    fit: FitEstimate | None
+    why_not: str
+    ram_bytes: int  # to reserve on the CPU device; 0 on GPUs
+
+
+def plan_serving(*, version: ModelVersion, engine: str, options: dict[str, Any], name: str) -> Plan:
+    """Raises Problem 422 for an unknown engine or a wrong option; an estimate that fails is no error."""
+    adapter = engine_named(engine, kind="serve")
+    checked = checked_options(adapter, options)
+    variant, gpus = default_placement("serve")
+    gpus *= _whole(checked.get("tensor_parallel")) or 1
+    device = _largest_device("gpu" if gpus else "cpu")
+    capacity = _capacity(device)
+    fit, why_not = _fit(version, checked, adapter, device, capacity)
+    if fit is not None and variant == "cpu" and KV_SPACE_OPTION in checked and not checked[KV_SPACE_OPTION]:
+        # The engine is told what the reservation covers, instead of taking what it likes.
+        checked = checked | {KV_SPACE_OPTION: max(1, math.ceil(fit.kv_cache_bytes / GIB))}
+        fit, why_not = _fit(version, checked, adapter, device, capacity)
+    spec = RunSpec(kind="serve", engine=engine, model=model_ref(version), served_name=name, options=checked)
+    ram = 0 if gpus else _ram(fit, version)
+    return Plan(adapter, spec, variant, gpus, device, capacity, fit, why_not, ram)
+
+
+def _whole(value: object) -> int | None:
+    return value if isinstance(value, int) and value > 0 else None
+
+
+def _largest_device(kind: str) -> Device | None:
+    return Device.objects.filter(kind=kind, is_present=True).order_by("-memory_bytes").select_related("host").first()
+
+
+def _capacity(device: Device | None) -> int:
+    if device is None:
+        return 0
+    return device.memory_bytes - (RAM_KEPT_BYTES if device.kind == Device.Kind.CPU else 0)
+
+
+def _fit(
+    version: ModelVersion, options: dict[str, Any], engine: Engine, device: Device | None, capacity: int
+) -> tuple[FitEstimate | None, str]:
+    if device is None:
+        return None, "No host is connected."
+    kind = "gpu" if device.kind == Device.Kind.GPU else "cpu"
+    memory = Memory(kind, capacity, device.name)  # type: ignore[arg-type]
+    try:
+        shape = shape_from_config(version.facts.get("config", {}))
+        plan = _with_options(ServingPlan(shape=shape, engine_version=engine.version), options, kind)
+        return serving_fit(_with_files(plan, version), memory), ""
+    except CannotEstimate as error:
+        return None, str(error)
+
+
+def _with_options(plan: ServingPlan, options: dict[str, Any], kind: str) -> ServingPlan:
+    """The engine's options that memory depends on; an option that an engine lacks keeps the plan's default."""
+    dtype = str(options.get("dtype") or "auto")
+    precision = ("float32" if kind == "cpu" else "auto") if dtype == "auto" else dtype
+    kv_gib = _whole(options.get(KV_SPACE_OPTION))
+    return replace(
+        plan,
+        precision=precision,
+        kv_cache_dtype=str(options.get("kv_cache_dtype") or "auto"),
+        max_model_len=_whole(options.get("max_model_len")),
+        tensor_parallel=(_whole(options.get("tensor_parallel")) or 1) if kind == "gpu" else 1,
+        gpu_memory_utilisation=float(options.get("gpu_memory_utilization") or plan.gpu_memory_utilisation),
+        kv_space_bytes=kv_gib * GIB if kv_gib and kind == "cpu" else None,
+        max_num_seqs=_whole(options.get("max_num_seqs")),
+        enforce_eager=bool(options.get("enforce_eager")),
+    )
+
+
+def _with_files(plan: ServingPlan, version: ModelVersion) -> ServingPlan:
+    stored = version.precision or "bf16"
+    precision = stored if plan.precision == "auto" else plan.precision
+    return replace(
+        plan,
+        precision=precision,
+        file_bytes=version.facts.get("weights_bytes") or weight_bytes(version) or None,
+        stored_precision=stored,
+    )
+
+
+def weight_bytes(version: ModelVersion) -> int:
+    """Of the weights that must be loaded: the base's, for an adapter. 0 where no files are registered."""
+    try:
+        return needed_files(version).weights.size_bytes
+    except CannotPrepare:
+        return 0
+
+
+def _ram(fit: FitEstimate | None, version: ModelVersion) -> int:
+    if fit is not None:
+        return fit.weights_bytes + fit.overhead_bytes + max(fit.kv_cache_bytes, _one_context(fit))
+    # Twice the files: the CPU builds load 16-bit weights as float32.
+    return 2 * weight_bytes(version) + UNKNOWN_OVERHEAD_BYTES + UNKNOWN_KV_BYTES
+
+
+def _one_context(fit: FitEstimate) -> int:
+    return fit.required_bytes - fit.weights_bytes - fit.overhead_bytes

@@ -1,0 +1,117 @@
+"""Create, stop and start endpoints."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from django.db import transaction
+
+from apps.accounts.access import require_role
+from apps.accounts.audit import audit
+from apps.accounts.models import Role, Team, User
+from apps.accounts.problems import conflict, invalid
+from apps.calibration.services import record_estimates
+from apps.catalog.models import ModelVersion
+from apps.jobs.services import cancel_job, submit_job
+from apps.serving.estimates import new_estimates
+from apps.serving.models import Endpoint, Replica, Route, RouteTarget
+from apps.serving.plans import Plan, plan_serving
+from apps.serving.states import endpoint_state, newest_job
+
+NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
+
+
+def name_for(version: ModelVersion) -> str:
+    """A valid name from the model's: `SmolLM2.135M` becomes `smollm2-135m`."""
+    return re.sub(r"[^a-z0-9]+", "-", version.model.name.lower()).strip("-")[:50].strip("-") or "model"
+
+
+def check_name(team: Team, name: str) -> str:
+    """Raises Problem 422 for a name that is not lower-case words with hyphens, or is taken in the team."""
+    if not NAME.fullmatch(name):
+        raise invalid("name", "Use a to z, 0 to 9 and hyphens, at most 63, such as “chat-prod”.", value=name)
+    if Endpoint.objects.filter(team=team, name=name).exists():
+        raise invalid("name", f"An endpoint named “{name}” exists. Choose another name, or start that one.", value=name)
+    return name
+
+
+@transaction.atomic
+def create_endpoint(
+    *,
+    team: Team,
+    user: User,
+    version: ModelVersion,
+    name: str = "",
+    engine: str = "vllm",
+    options: dict[str, Any] | None = None,
+) -> Endpoint:
+    """A stable name for a model version, with a route of that name and its first replica.
+
+    Raises Problem 422 for a wrong name, engine or option.
+    """
+    require_role(user, Role.MEMBER, team)
+    Team.objects.select_for_update(no_key=True).get(pk=team.pk)  # two at once must not take one name
+    name = check_name(team, name or name_for(version))
+    plan = plan_serving(version=version, engine=engine, options=options or {}, name=name)
+    endpoint = Endpoint.objects.create(
+        team=team, created_by=user, name=name, version=version, engine=engine, options=options or {}
+    )
+    route, _ = Route.objects.get_or_create(team=team, name=name)
+    RouteTarget.objects.create(route=route, endpoint=endpoint)
+    _start_replica(endpoint, plan, user)
+    audit(user, "endpoint.created", object_id=endpoint.public_id, object_name=name, team=team)
+    return endpoint
+
+
+def _start_replica(endpoint: Endpoint, plan: Plan, user: User) -> Replica:
+    job = submit_job(
+        team=endpoint.team,
+        user=user,
+        kind="serve",
+        name=f"Serve {endpoint.version.model.name} as {endpoint.name}",
+        spec=plan.spec,
+        variant=plan.variant,
+        gpus=plan.gpus,
+        ram_bytes=plan.ram_bytes,
+    )
+    record_estimates(job=job, estimates=new_estimates(plan, endpoint.version))
+    return Replica.objects.create(endpoint=endpoint, job=job)
+
+
+@transaction.atomic
+def stop_endpoint(*, endpoint: Endpoint, user: User) -> Endpoint:
+    """Takes the endpoint off the gateway at once and stops its replica. Raises Problem 409 when it is stopped."""
+    endpoint = _locked(endpoint, user)
+    job = newest_job(endpoint)
+    if job is None or job.is_over:
+        raise conflict(f"{endpoint.name} is not running; there is nothing to stop.")
+    cancel_job(job=job, user=user)
+    endpoint.wish = Endpoint.Wish.STOPPED
+    endpoint.save(update_fields=["wish"])
+    audit(user, "endpoint.stopped", object_id=endpoint.public_id, object_name=endpoint.name, team=endpoint.team)
+    return endpoint
+
+
+@transaction.atomic
+def start_endpoint(*, endpoint: Endpoint, user: User) -> Endpoint:
+    """Starts a new replica of a stopped or failed endpoint. Raises Problem 409 while one still lives."""
+    endpoint = _locked(endpoint, user)
+    state = endpoint_state(endpoint)
+    if state.word == "Held" and state.job is not None:
+        cancel_job(job=state.job, user=user)
+    elif not state.is_ended:
+        raise conflict(f"{state.sentence} Stop it before you start it again.")
+    plan = plan_serving(version=endpoint.version, engine=endpoint.engine, options=endpoint.options, name=endpoint.name)
+    _start_replica(endpoint, plan, user)
+    endpoint.wish, endpoint.stopped_at = Endpoint.Wish.RUNNING, None
+    endpoint.save(update_fields=["wish", "stopped_at"])
+    audit(user, "endpoint.started", object_id=endpoint.public_id, object_name=endpoint.name, team=endpoint.team)
+    return endpoint
+
+
+def _locked(endpoint: Endpoint, user: User) -> Endpoint:
+    require_role(user, Role.MEMBER, endpoint.team)
+    rows = Endpoint.objects.select_for_update(of=("self",)).select_related("version__model", "team")
+    locked: Endpoint = rows.get(pk=endpoint.pk)
+    return locked

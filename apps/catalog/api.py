@@ -1,3 +1,139 @@
+"""REST: models with their versions, files and places; imports."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.http import HttpRequest
+from django.urls import reverse
 from ninja import Router
 
-router = Router()
+from apps.accounts.access import team_for
+from apps.accounts.problems import not_found, unknown_choice
+from apps.accounts.rest import create_once, page_of, signed_in
+from apps.catalog.models import Artifact, LineageEdge, Model, ModelImport, ModelVersion
+from apps.catalog.schemas import ImportIn, ImportOut, ModelDetailOut, ModelPage
+from apps.catalog.services import import_model
+from apps.fleet.models import Host
+from apps.jobs.api import job_out
+
+router = Router(tags=["models"])
+
+
+@router.get("/models", response=ModelPage)
+def list_models(request: HttpRequest, q: str = "", cursor: str | None = None, limit: int = 50) -> dict[str, Any]:
+    """Models of your teams, newest first; `q` searches name, publisher, source and licence."""
+    rows = Model.objects.visible_to(signed_in(request)).matching(q).select_related("team")
+    rows = rows.prefetch_related("versions__artifacts__locations__host")
+    return page_of(rows, cursor=cursor, limit=limit, show=model_out)
+
+
+@router.post("/models", response={201: ImportOut}, operation_id="create_model")
+@router.post("/models/import", response={201: ImportOut}, operation_id="import_model")
+def start_import(request: HttpRequest, payload: ImportIn) -> tuple[int, dict[str, Any]]:
+    """Starts an import; the model appears in the catalogue when its job has succeeded."""
+    user = signed_in(request)
+    wishes = payload.model_dump(exclude={"host", "team"})
+
+    def create() -> dict[str, Any]:
+        team = team_for(user, payload.team or None)
+        return import_out(import_model(team=team, user=user, host=host_named(payload.host), **wishes))
+
+    return create_once(request, create)
+
+
+@router.get("/models/{model_id}", response=ModelDetailOut)
+def get_model(request: HttpRequest, model_id: str) -> dict[str, Any]:
+    rows = Model.objects.visible_to(signed_in(request)).with_public_id(model_id).select_related("team")
+    model = rows.first()
+    if model is None:
+        raise not_found("model", model_id)
+    versions = model.versions.order_by("-pk").prefetch_related("artifacts__locations__host")
+    return model_out(model) | {"card": model.card, "versions": [version_detail(each) for each in versions]}
+
+
+def host_named(name: str) -> Host | None:
+    """The host, None for no name. Raises Problem 422 with the nearest name for an unknown one."""
+    if not name:
+        return None
+    host = Host.objects.filter(name=name).first()
+    if host is None:
+        raise unknown_choice("host", name, Host.objects.values_list("name", flat=True), noun="host")
+    return host
+
+
+def import_out(row: ModelImport) -> dict[str, Any]:
+    return {
+        "id": row.public_id,
+        "name": row.name,
+        "source": row.source,
+        "source_ref": row.source_ref,
+        "revision": row.revision,
+        "version": row.version.public_id if row.version else None,
+        "model": row.version.model.public_id if row.version else None,
+        "job": job_out(row.job),
+    }
+
+
+def model_out(model: Model) -> dict[str, Any]:
+    versions = sorted(model.versions.all(), key=lambda version: -version.pk)
+    return {
+        "id": model.public_id,
+        "name": model.name,
+        "team": model.team.slug,
+        "publisher": model.publisher,
+        "source": model.source,
+        "source_ref": model.source_ref,
+        "license": model.license,
+        "summary": model.summary,
+        "created_at": model.created_at,
+        "versions": [version_out(version) for version in versions],
+        "url": reverse("model", args=[model.public_id]),
+    }
+
+
+def version_out(version: ModelVersion) -> dict[str, Any]:
+    artifacts = list(version.artifacts.all())
+    return {
+        "id": version.public_id,
+        "label": version.label,
+        "revision": version.revision,
+        "note": version.note,
+        "precision": version.precision,
+        "parameters": version.parameter_count,
+        "context_tokens": version.context_length,
+        "size_bytes": sum(artifact.size_bytes for artifact in artifacts),
+        "hosts": sorted({place.host.name for artifact in artifacts for place in artifact.locations.all()}),
+        "created_at": version.created_at,
+    }
+
+
+def version_detail(version: ModelVersion) -> dict[str, Any]:
+    parents = version.parent_edges.select_related("parent__model", "job")
+    children = version.child_edges.select_related("child__model", "job")
+    return version_out(version) | {
+        "artifacts": [_artifact_out(artifact) for artifact in version.artifacts.all()],
+        "parents": [_edge_out(edge, edge.parent) for edge in parents],
+        "children": [_edge_out(edge, edge.child) for edge in children],
+    }
+
+
+def _artifact_out(artifact: Artifact) -> dict[str, Any]:
+    places = sorted(artifact.locations.all(), key=lambda place: place.host.name)
+    return {
+        "role": artifact.role,
+        "format": artifact.format,
+        "size_bytes": artifact.size_bytes,
+        "manifest_sha256": artifact.manifest_sha256,
+        "files": artifact.files,
+        "locations": [{"host": p.host.name, "path": p.path, "adopted": p.is_adopted} for p in places],
+    }
+
+
+def _edge_out(edge: LineageEdge, other: ModelVersion) -> dict[str, Any]:
+    return {
+        "version": other.public_id,
+        "model": other.model.name,
+        "relation": edge.relation,
+        "job": edge.job.public_id if edge.job else None,
+    }

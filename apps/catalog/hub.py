@@ -24,7 +24,7 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 from huggingface_hub.hf_api import ModelInfo
-from huggingface_hub.utils import build_hf_headers, hf_raise_for_status
+from huggingface_hub.utils import build_hf_headers, hf_raise_for_status  # type: ignore[attr-defined]
 
 from apps.accounts.problems import FieldError, Problem, invalid
 from apps.fleet.egress import EgressRefused, egress_client
@@ -99,8 +99,8 @@ def _safetensors_bytes(repo: str, info: ModelInfo) -> int:
 
 
 def _license(info: ModelInfo) -> str:
-    data = info.card_data.to_dict() if info.card_data else {}
-    given = data.get("license_name") or data.get("license") or ""
+    card = info.card_data
+    given = (card.get("license_name") or card.get("license") or "") if card else ""
     return str(", ".join(given) if isinstance(given, list) else given)
 
 

@@ -6,6 +6,7 @@ from django.db import models
 from django.utils import timezone
 
 from apps.accounts.models import TeamOwned
+from apps.catalog.querysets import ModelQuerySet
 from apps.fleet.models import Host
 from apps.jobs.models import Job
 
@@ -26,6 +27,8 @@ class Model(TeamOwned):
     license = models.CharField(max_length=80, blank=True)
     summary = models.CharField(max_length=300, blank=True)
     card = models.TextField(blank=True)  # Markdown, sanitised when shown
+
+    objects = ModelQuerySet.as_manager()
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["team", "name"], name="one_model_per_name")]

@@ -94,7 +94,8 @@ def _host_of(job: Job) -> Host:
     attempt = job.attempts.select_related("host").order_by("-epoch").first()
     if attempt is None:
         raise CannotRegister(f"{job.public_id} ended without an attempt, so its files are on no host.")
-    return attempt.host
+    host: Host = attempt.host
+    return host
 
 
 def _downloaded_version(row: ModelImport, produced: Produced) -> ModelVersion:
@@ -163,7 +164,8 @@ def _artifact(version: ModelVersion, role: Artifact.Role, produced: Produced) ->
 def _first_difference(known: Artifact, produced: Produced) -> str:
     before = {file["path"]: file["sha256"] for file in known.files}
     after = {file["path"]: file["sha256"] for file in produced.files}
-    return min(path for path in before.keys() | after.keys() if before.get(path) != after.get(path))
+    paths: set[str] = before.keys() | after.keys()
+    return min(path for path in paths if before.get(path) != after.get(path))
 
 
 def _located(artifact: Artifact, host: Host, path: str, *, is_adopted: bool = False) -> None:

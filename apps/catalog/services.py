@@ -55,7 +55,7 @@ def import_model(
 
 def copy_version(*, version: ModelVersion, host: Host) -> ModelImport:
     """Starts bringing a known version to one more host, or returns the import that does so already."""
-    source = Source(version.model.source, version.model.source_ref, version.revision)
+    source = parse_source(_source_line(version.model, version.revision))
     under_way: ModelImport | None = (
         ModelImport.objects.filter(version=version, job__pinned_host=host, job__finished_at=None)
         .select_related("job")
@@ -67,6 +67,11 @@ def copy_version(*, version: ModelVersion, host: Host) -> ModelImport:
         return _start_import(
             team=version.team, user=None, source=source, name=version.model.name, host=host, version=version
         )
+
+
+def _source_line(model: Model, revision: str) -> str:
+    separator = "==" if model.source == Model.Source.PACKAGE else "@"
+    return f"{model.source}:{model.source_ref}{separator}{revision}"
 
 
 def _checked_source(source: str, source_ref: str, revision: str) -> Source:
@@ -145,14 +150,14 @@ def _only_host() -> Host:
 def _earlier_import(team: Team, source: Source, name: str, host: Host | None) -> ModelImport | None:
     """The same import, done or under way. Raises Problem 409 when the name belongs to something else."""
     same_name = ModelImport.objects.filter(team=team, name=name).select_related("job", "version__model")
-    under_way = list(same_name.filter(job__finished_at=None))
+    under_way: list[ModelImport] = list(same_name.filter(job__finished_at=None))
     model = Model.objects.filter(team=team, name=name).first()
     if model is not None and (model.source, model.source_ref) != (source.kind, source.name):
         raise conflict(f"{name} is already the name of another model. Give this one another name.", id=model.public_id)
     for each in under_way:
         if (each.source, each.source_ref) != (source.kind, source.name):
             raise conflict(f"{name} is being imported from elsewhere ({each.source_ref}).", id=each.public_id)
-    done = list(same_name.filter(job__status=JobStatus.SUCCEEDED).exclude(version=None))
+    done: list[ModelImport] = list(same_name.filter(job__status=JobStatus.SUCCEEDED).exclude(version=None))
     for each in [*under_way, *done]:
         if each.revision == source.revision and _serves_host(each, host):
             return each

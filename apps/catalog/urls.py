@@ -1,3 +1,7 @@
-from django.urls import URLPattern
+from django.urls import path
 
-urlpatterns: list[URLPattern] = []
+from apps.catalog import views
+
+urlpatterns = [
+    path("models/import", views.model_import, name="model_import"),
+]

@@ -1,14 +1,18 @@
 from django.urls import path
 
-from apps.dashboard import health, tokens_views, views
+from apps.dashboard import health, model_page, tokens_views, views
 
 urlpatterns = [
     path("", views.overview, name="overview"),
     path("healthz", health.healthz, name="healthz"),
     path("search", views.search, name="search"),
+    path("models", model_page.models, name="models"),
+    path("models/<str:model_id>", model_page.model, name="model"),
     path("hardware", views.hardware, name="hardware"),
     path("settings/tokens", tokens_views.settings_tokens, name="settings_tokens"),
     path("settings/tokens/new", tokens_views.token_create, name="token_create"),
     path("settings/tokens/<int:token_id>/revoke", tokens_views.token_revoke, name="token_revoke"),
+    path("settings/keys", tokens_views.key_create, name="key_create"),
+    path("settings/keys/<str:key_id>/revoke", tokens_views.key_revoke, name="key_revoke"),
     path("settings/join-tokens", tokens_views.join_token_create, name="join_token_create"),
 ]

@@ -1,0 +1,150 @@
+"""Which of our hardware runs a model version, and for how many users: estimates, not measurements."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from dataclasses import dataclass
+from typing import Literal
+
+from django.db.models import Max
+
+from apps.catalog.models import ModelVersion
+from apps.fleet.models import Device, Host
+from apps.fleet.reservations import RAM_KEPT_BYTES
+from apps.planning.memory import FitEstimate, Memory, ServingPlan, serving_fit
+from apps.planning.shapes import CannotEstimate, shape_from_config
+from apps.planning.weights import PRECISIONS
+
+TOKENS_PER_USER = 8192
+COUNTS = (1, 2, 4, 8)
+# How dark a "runs on" cell is: more bits kept, darker.
+_SHADES = {"fp32": "f3", "bf16": "f3", "fp16": "f3", "fp8": "f2", "int8": "f2"}
+
+
+@dataclass(frozen=True)
+class DeviceClass:
+    """Devices of one kind in the fleet; `most_on_one_host` limits tensor parallelism."""
+
+    title: str
+    short: str
+    kind: Literal["gpu", "cpu"]
+    memory_bytes: int
+    most_on_one_host: int = 1
+
+    @property
+    def memory(self) -> Memory:
+        return Memory(kind=self.kind, total_bytes=self.memory_bytes, name=self.title)
+
+
+@dataclass(frozen=True)
+class Fit:
+    """One way to serve a version here. Without an estimate, `problem` says why there is none."""
+
+    device: DeviceClass
+    count: int
+    precision: str
+    estimate: FitEstimate | None
+    problem: str = ""
+
+    @property
+    def fits(self) -> bool:
+        return self.estimate is not None and self.estimate.fits
+
+    @property
+    def parts(self) -> dict[str, float]:
+        """What fills the memory strip: bytes on each device; a KV cache only where it has room."""
+        if self.estimate is None:
+            return {}
+        held: dict[str, float] = {"weights": self.estimate.weights_bytes, "kv": self.estimate.kv_cache_bytes}
+        return held | {"overhead": self.estimate.overhead_bytes}
+
+    @property
+    def used_bytes(self) -> float:
+        return sum(self.parts.values())
+
+    @property
+    def cell(self) -> str:
+        """The `runs on` cell: the precision on one device, ×2 where it takes more, – where it cannot run."""
+        if not self.fits:
+            return "–"
+        return self.precision.partition("-")[0].upper() if self.count == 1 else f"×{self.count}"
+
+    @property
+    def shade(self) -> str:
+        return _SHADES.get(self.precision, "f1") if self.fits and self.count == 1 else "f0"
+
+    @property
+    def spoken(self) -> str:
+        if self.fits:
+            return f"{self.device.title}: {self.precision.upper()} on {self.count}"
+        return f"{self.device.title}: {self.estimate.reason if self.estimate else self.problem}"
+
+
+def device_classes() -> list[DeviceClass]:
+    """The fleet's GPUs by product, largest memory first; where there is none, the CPU of the largest host."""
+    gpus = Device.objects.filter(kind=Device.Kind.GPU, is_present=True, host__cordoned=False)
+    on_host = Counter(gpus.values_list("name", "memory_bytes", "host_id"))
+    most: dict[tuple[str, int], int] = {}
+    for (name, memory_bytes, _), count in on_host.items():
+        most[name, memory_bytes] = max(count, most.get((name, memory_bytes), 0))
+    found = [
+        DeviceClass(_title(name), _short(name), "gpu", memory_bytes, count)
+        for (name, memory_bytes), count in sorted(most.items(), key=lambda item: -item[0][1])
+    ]
+    largest_ram = Host.objects.filter(cordoned=False).aggregate(most=Max("ram_bytes"))["most"] or 0
+    if not found and largest_ram > RAM_KEPT_BYTES:
+        found.append(DeviceClass("CPU", "CPU", "cpu", largest_ram - RAM_KEPT_BYTES))
+    return found
+
+
+def _title(product: str) -> str:
+    return re.sub(r"^(NVIDIA|GeForce)\s+", "", re.sub(r"^NVIDIA\s+", "", product))
+
+
+def _short(product: str) -> str:
+    """H100 of "NVIDIA H100 80GB HBM3": the first word with a digit that is not a size."""
+    words = re.split(r"[\s-]+", _title(product))
+    return next((word for word in words if re.search(r"\d", word) and not word.endswith("GB")), words[0])
+
+
+def best_fit(version: ModelVersion, device: DeviceClass) -> Fit:
+    """On as few devices as it takes; the fit on one device where it fits on none of the counts."""
+    tried = fits_on(version, device)
+    return next((fit for fit in tried if fit.fits), tried[0])
+
+
+def fits_on(version: ModelVersion, device: DeviceClass, tokens_per_user: int = TOKENS_PER_USER) -> list[Fit]:
+    """One device, then more until it fits well or the largest host has no more."""
+    found: list[Fit] = []
+    for count in COUNTS:
+        if count > device.most_on_one_host:
+            break
+        found.append(_fit(version, device, count, tokens_per_user))
+        estimate = found[-1].estimate
+        if estimate is None or estimate.verdict == "fits":
+            break
+    return found
+
+
+def _fit(version: ModelVersion, device: DeviceClass, count: int, tokens_per_user: int) -> Fit:
+    precision = version.precision
+    if device.kind == "cpu" and precision in ("bf16", "fp16"):
+        precision = "fp32"  # our CPU builds compute in 32 bits: 16-bit arithmetic is very slow there
+    try:
+        if precision not in PRECISIONS:
+            raise CannotEstimate(f"Weights stored as {precision or 'an unknown type'} are not estimated yet.")
+        shape = shape_from_config(version.facts.get("config", {}))
+        tokens = min(tokens_per_user, shape.max_context or tokens_per_user)
+        plan = ServingPlan(
+            shape=shape,
+            precision=precision,
+            file_bytes=version.facts.get("weights_bytes"),
+            stored_precision=version.precision,
+            max_model_len=tokens,
+            tokens_per_user=tokens,
+            tensor_parallel=count,
+        )
+        return Fit(device, count, precision, serving_fit(plan, device.memory))
+    except CannotEstimate as error:
+        return Fit(device, count, precision, None, str(error))

@@ -1,0 +1,102 @@
+"""What the Model page shows of one version: fit, files, places and lineage."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from apps.accounts.models import User
+from apps.catalog.fit import Fit, device_classes, fits_on
+from apps.catalog.models import Artifact, LineageEdge, Model, ModelVersion
+
+TREE_DEPTH = 8
+TREE_ROWS = 60
+
+
+@dataclass(frozen=True)
+class TreeRow:
+    """A version in the lineage tree; `relation` says how it came from the row above it."""
+
+    version: ModelVersion
+    depth: int
+    relation: str
+    is_here: bool
+
+
+def chosen_version(model: Model, label: str) -> ModelVersion | None:
+    """The version of that label, or the newest one."""
+    versions = model.versions.order_by("-pk")
+    return versions.filter(label=label).first() or versions.first()
+
+
+def model_facts(user: User, model: Model, label: str) -> dict[str, Any]:
+    """The catalogue's part of the Model page's context."""
+    version = chosen_version(model, label)
+    facts: dict[str, Any] = {"model": model, "versions": list(model.versions.order_by("-pk")), "version": version}
+    if version is None:
+        return facts
+    artifacts = list(version.artifacts.prefetch_related("locations__host"))
+    fits = [fit for device in device_classes() for fit in fits_on(version, device)]
+    return facts | {
+        "artifacts": artifacts,
+        "fits": fits,
+        "best": _best(fits),
+        "lede": _lede(version, fits, artifacts),
+        "tree": lineage_tree(user, version),
+        "facts": version_facts(version),
+    }
+
+
+def version_facts(version: ModelVersion) -> list[tuple[str, str]]:
+    """Label and value of what is known of the version; unknown ones are left out."""
+    facts = version.facts
+    heads = f"{facts['attention_heads']}/{facts['kv_heads']}" if facts.get("kv_heads") else ""
+    layers = f"{facts['layers']} layers" if facts.get("layers") else ""
+    rows = [
+        ("Architecture", facts.get("architecture", "")),
+        ("Shape", ", ".join(part for part in (layers, f"heads {heads}" if heads else "") if part)),
+        ("Vocabulary", f"{facts['vocab_size']:,}" if facts.get("vocab_size") else ""),
+        ("Chat template", {True: "yes", False: "none"}.get(facts.get("chat_template"), "")),
+        ("Note", version.note),
+    ]
+    return [(label, value) for label, value in rows if value]
+
+
+def _best(fits: list[Fit]) -> Fit | None:
+    """The row to recommend: fits well on the fewest, smallest devices."""
+    good = [fit for fit in fits if fit.estimate is not None and fit.estimate.verdict == "fits"]
+    return min(good, key=lambda fit: (fit.count, fit.device.memory_bytes), default=None)
+
+
+def _lede(version: ModelVersion, fits: list[Fit], artifacts: list[Artifact]) -> str:
+    hosts = sorted({place.host.name for artifact in artifacts for place in artifact.locations.all()})
+    places = f"Its files lie on {', '.join(hosts)}." if hosts else "Its files lie on no host yet."
+    best = _best(fits) or next((fit for fit in fits if fit.fits), None)
+    if best is None:
+        return f"Nothing here runs it. {places}" if fits else places
+    number = f"{best.count} × " if best.count > 1 else "one "
+    where = "the CPU" if best.device.kind == "cpu" else f"{number}{best.device.title}"
+    return f"Runs at {best.precision.upper()} on {where}. {places}"
+
+
+def lineage_tree(user: User, version: ModelVersion) -> list[TreeRow]:
+    """From the oldest ancestor down, as far as `user` may see, at most 60 versions."""
+    root = version
+    for _ in range(TREE_DEPTH):
+        edge = root.parent_edges.select_related("parent__model").first()
+        if edge is None or not ModelVersion.objects.visible_to(user).filter(pk=edge.parent_id).exists():
+            break
+        root = edge.parent
+    rows = [TreeRow(root, 0, root.model.get_source_display(), root == version)]
+    _add_children(user, root, 1, version, rows)
+    return rows
+
+
+def _add_children(user: User, parent: ModelVersion, depth: int, here: ModelVersion, rows: list[TreeRow]) -> None:
+    edges = LineageEdge.objects.filter(parent=parent, child__in=ModelVersion.objects.visible_to(user))
+    for edge in edges.select_related("child__model").order_by("pk"):
+        if len(rows) >= TREE_ROWS:
+            return
+        rows.append(TreeRow(edge.child, depth, edge.get_relation_display(), edge.child == here))
+        if depth < TREE_DEPTH:
+            _add_children(user, edge.child, depth + 1, here, rows)

@@ -1,0 +1,100 @@
+"""Shapes of the catalogue on the wire. Sizes in bytes, context in tokens."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from ninja import Field, Schema
+
+from apps.jobs.schemas import JobOut
+
+
+class LocationOut(Schema):
+    host: str
+    path: str
+    adopted: bool  # a folder that was there before; Stackweb never deletes it
+
+
+class FileOut(Schema):
+    path: str
+    size_bytes: int
+    sha256: str
+
+
+class ArtifactOut(Schema):
+    role: str  # weights | adapter
+    format: str
+    size_bytes: int
+    manifest_sha256: str
+    files: list[FileOut]
+    locations: list[LocationOut]
+
+
+class ParentOut(Schema):
+    version: str
+    model: str
+    relation: str  # fine_tune | adapter | merge | quantisation
+    job: str | None
+
+
+class VersionOut(Schema):
+    id: str
+    label: str
+    revision: str
+    note: str
+    precision: str
+    parameters: int | None
+    context_tokens: int | None
+    size_bytes: int
+    hosts: list[str]
+    created_at: datetime
+
+
+class VersionDetailOut(VersionOut):
+    artifacts: list[ArtifactOut]
+    parents: list[ParentOut]
+    children: list[ParentOut]
+
+
+class ModelOut(Schema):
+    id: str
+    name: str
+    team: str
+    publisher: str
+    source: str  # hub | package | path | fine_tune
+    source_ref: str
+    license: str
+    summary: str
+    created_at: datetime
+    versions: list[VersionOut]  # newest first
+    url: str
+
+
+class ModelDetailOut(ModelOut):
+    card: str
+    versions: list[VersionDetailOut]  # type: ignore[assignment]
+
+
+class ModelPage(Schema):
+    items: list[ModelOut]
+    next: str | None
+
+
+class ImportIn(Schema):
+    source: str = Field(description="hub, package or path")
+    source_ref: str = Field(description="owner/name, a package with a model, or an absolute folder on a host")
+    revision: str = Field("", description="Hub branch, tag or commit; empty for main")
+    name: str = Field("", description="empty: named after the source")
+    host: str = Field("", description="empty: any host; needed for a folder when there are several hosts")
+    team: str = Field("", description="slug; empty: your first team")
+
+
+class ImportOut(Schema):
+    id: str
+    name: str
+    source: str
+    source_ref: str
+    revision: str
+    version: str | None  # null until every file is whole
+    model: str | None
+    job: JobOut

@@ -1,0 +1,57 @@
+"""The Add model page. The Models and Model pages join higher rooms: apps/dashboard/model_page.py."""
+
+from __future__ import annotations
+
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.views.decorators.http import require_http_methods
+
+from apps.accounts.access import team_for
+from apps.accounts.problems import Problem
+from apps.accounts.rest import signed_in
+from apps.catalog.forms import FORMS, ImportForm
+from apps.catalog.hub import endpoint
+from apps.catalog.models import ModelImport
+from apps.catalog.packages import PACKAGED_MODELS
+from apps.catalog.services import import_model
+from apps.fleet.models import Host
+
+
+@require_http_methods(["GET", "POST"])
+def model_import(request: HttpRequest) -> HttpResponse:
+    posted = _posted_form(request)
+    if posted is not None and posted.is_valid() and (row := _import(request, posted)) is not None:
+        messages.success(request, f"Importing {row.name}. It appears under Models when every file is whole.")
+        return redirect("job", row.job.public_id)
+    forms = {source: form(auto_id=f"{source}-%s") for source, form in FORMS.items()}
+    if posted is not None:
+        forms[posted.source.value] = posted
+    context = {
+        "forms": forms,
+        "packages": list(PACKAGED_MODELS.values()),
+        "hosts": Host.objects.order_by("name"),
+        "hub": endpoint(),
+    }
+    return render(request, "catalog/model_import.html", context, status=422 if posted is not None else 200)
+
+
+def _posted_form(request: HttpRequest) -> ImportForm | None:
+    source = request.POST.get("source", "")
+    if request.method != "POST" or source not in FORMS:
+        return None
+    return FORMS[source](request.POST, auto_id=f"{source}-%s")
+
+
+def _import(request: HttpRequest, form: ImportForm) -> ModelImport | None:
+    """The started import; None after its refusal was written into the form."""
+    user = signed_in(request)
+    try:
+        team = team_for(user, request.POST.get("team"))
+        return import_model(team=team, user=user, source=form.source, **form.cleaned_data)
+    except Problem as problem:
+        for error in problem.errors:
+            form.add_error(error.field if error.field in form.fields else None, error.message)
+        if not problem.errors:
+            form.add_error(None, str(problem))
+    return None

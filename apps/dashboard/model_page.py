@@ -1,0 +1,61 @@
+"""The Models and the Model page: the catalogue joined with what serves, scores and trained a model."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db.models import Count
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.views.decorators.http import require_safe
+from django.views.decorators.vary import vary_on_headers
+
+from apps.accounts.models import User
+from apps.accounts.rest import signed_in
+from apps.catalog.model_facts import model_facts
+from apps.catalog.model_list import model_list
+from apps.catalog.models import Model, ModelVersion
+from apps.evals.models import EvalRun, Score
+from apps.finetunes.models import FineTune
+from apps.jobs.models import Job
+from apps.serving.models import Endpoint
+
+SCORES, JOBS = 12, 8
+
+
+@require_safe
+@vary_on_headers("HX-Request")
+def models(request: HttpRequest) -> HttpResponse:
+    user = signed_in(request)
+    context = model_list(user, text=request.GET.get("q", ""), sort=request.GET.get("sort", ""))
+    counted = Score.objects.filter(version__model__in=[row.model for row in context["rows"]], is_headline=True)
+    counts = dict(
+        counted.values_list("version__model").annotate(count=Count("pk")).values_list("version__model", "count")
+    )
+    part = "#list" if request.htmx else ""  # type: ignore[attr-defined]
+    return render(request, f"catalog/models.html{part}", context | {"score_counts": counts})
+
+
+@require_safe
+def model(request: HttpRequest, model_id: str) -> HttpResponse:
+    user = signed_in(request)
+    row = Model.objects.visible_to(user).with_public_id(model_id).first()
+    if row is None:
+        raise Http404(f"There is no model “{model_id}”, or your team may not see it.")
+    context = model_facts(user, row, request.GET.get("version", ""))
+    return render(request, "catalog/model.html", context | _higher_rooms(user, context["version"]))
+
+
+def _higher_rooms(user: User, version: ModelVersion | None) -> dict[str, Any]:
+    """What serves this version, its newest scores, and the jobs about it."""
+    if version is None:
+        return {}
+    jobs = Job.objects.visible_to(user)
+    scores = Score.objects.filter(version=version, is_headline=True).select_related("run")
+    runs = EvalRun.objects.filter(version=version).values("job")
+    trainings = FineTune.objects.filter(base=version).values("job")
+    return {
+        "endpoints": Endpoint.objects.visible_to(user).filter(version=version, wish=Endpoint.Wish.RUNNING),
+        "scores": scores.order_by("-pk")[:SCORES],
+        "jobs": jobs.filter(pk__in=runs.union(trainings)).for_display().order_by("-pk")[:JOBS],
+    }

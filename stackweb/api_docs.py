@@ -41,7 +41,8 @@ def grouped_routes(schema: dict[str, Any]) -> list[tuple[str, list[dict[str, str
     for path, operations in schema["paths"].items():
         for method, operation in operations.items():
             tag = (operation.get("tags") or ["other"])[0].capitalize()
-            summary = (operation.get("description") or operation["summary"]).strip().partition("\n")[0]
+            about = operation.get("description") or operation["summary"].capitalize()
+            summary = about.strip().partition("\n")[0].replace("`", "")
             route = {"method": method.upper(), "path": path.removeprefix(PREFIX), "summary": summary}
             groups.setdefault(tag, []).append(route)
     return list(groups.items())

@@ -7,7 +7,8 @@ from typing import Any
 
 from django.urls import reverse
 
-from apps.accounts.models import User
+from apps.accounts.access import has_role
+from apps.accounts.models import Role, User
 from apps.catalog.models import ModelVersion
 from apps.dashboard.fleet_picture import HostPicture, fleet_picture
 from apps.dashboard.overview import EndpointRow, endpoint_rows
@@ -31,6 +32,7 @@ def first_run_facts(user: User) -> dict[str, Any]:
         "steps": steps,
         "current": next((step for step in steps if not step.is_done), steps[-1]),
         "hosts": hosts,
+        "may_act": has_role(user, Role.MEMBER),
         "done_count": sum(step.is_done for step in steps),
         "gpu_count": sum(len(host.gpus) for host in hosts),
     }
@@ -62,12 +64,12 @@ def _model(user: User) -> Step:
 
 def _ask(endpoints: list[EndpointRow]) -> Step:
     title = "Ask it something"
-    live = next((row for row in endpoints if row.state == "Live"), None)
+    live = next((row for row in endpoints if row.state.word == "Live"), None)
     if live:
         url = reverse("endpoint", args=[live.endpoint.public_id])
         return Step("ask", title, f"{live.endpoint.name} is live.", False, url, "Open playground")
     if endpoints:
         first = endpoints[0]
         url = reverse("endpoint", args=[first.endpoint.public_id])
-        return Step("ask", title, f"{first.endpoint.name}: {first.state}.", False, url, "Open endpoint")
+        return Step("ask", title, first.state.sentence, False, url, "Open endpoint")
     return Step("ask", title, "Serve the model, then open its playground.", False, reverse("endpoint_new"), "Serve")

@@ -42,6 +42,7 @@ class Well:
     load: dict[str, Any]  # the GPU's last telemetry, empty without one
     holders: list[Holder]
     is_off: bool  # silent or cordoned host
+    is_silent: bool
 
     @property
     def percent(self) -> float:
@@ -50,6 +51,8 @@ class Well:
     @property
     def parts(self) -> list[tuple[str, float]]:
         """(class of the segment, share of the well in percent); only numbers enter a style."""
+        if self.is_silent:
+            return []
         if not self.is_cpu:
             kind = self.holders[0].kind if self.holders else "other"
             return [(SEGMENT_OF_KIND.get(kind, "ovh"), round(self.percent, 1))] if self.percent else []
@@ -152,11 +155,11 @@ def _well(host: Host, device: Device, sample: TelemetrySample | None, holders: l
     if device.kind == Device.Kind.CPU:
         used = sum(holder.ram_bytes for holder in holders)
         load = sample.cpu_percent if sample else None
-        return Well(device, f"{host.name} CPU", used, load, {}, holders, is_off)
+        return Well(device, f"{host.name} CPU", used, load, {}, holders, is_off, host.is_silent)
     seen = next((gpu for gpu in sample.gpus if gpu["uuid"] == device.uuid), {}) if sample else {}
     title = f"{host.name} GPU {device.index}"
     used = seen.get("memory_used_bytes") or 0
-    return Well(device, title, used, seen.get("util_percent"), seen, holders, is_off)
+    return Well(device, title, used, seen.get("util_percent"), seen, holders, is_off, host.is_silent)
 
 
 def _holders(user: User, reservations: Iterable[Reservation]) -> dict[int, list[Holder]]:

@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db.models import Count, Prefetch, Q
+from django.db.models import Count, Q
 from django.urls import reverse
 from django.utils import timezone
 
-from apps.accounts.models import User
+from apps.accounts.access import has_role
+from apps.accounts.models import Role, User
 from apps.dashboard.fleet_picture import HostPicture, fleet_picture
 from apps.dashboard.hardware import load_figures
 from apps.dashboard.usage import usage_figures
@@ -18,9 +19,10 @@ from apps.dashboard.words import count_of, gib, listed
 from apps.jobs.job_list import job_row
 from apps.jobs.kinds import handler_of
 from apps.jobs.models import Job
-from apps.jobs.presentation import reason_sentence, state_word
+from apps.jobs.presentation import reason_sentence
 from apps.jobs.reasons import Reason
-from apps.serving.models import Endpoint, Replica
+from apps.serving.models import Endpoint
+from apps.serving.states import EndpointState, endpoint_state
 
 ALERTS, ENDPOINTS, JOBS = 6, 8, 8
 
@@ -41,8 +43,7 @@ class Alert:
 @dataclass(frozen=True)
 class EndpointRow:
     endpoint: Endpoint
-    state: str
-    host: str
+    state: EndpointState
 
 
 def overview_facts(user: User) -> dict[str, Any]:
@@ -55,9 +56,10 @@ def overview_facts(user: User) -> dict[str, Any]:
         "headline": headline(endpoints, hosts),
         "lede": lede(hosts, counts),
         "endpoints": endpoints[:ENDPOINTS],
-        "live_count": sum(row.state == "Live" for row in endpoints),
+        "live_count": sum(row.state.word == "Live" for row in endpoints),
         "jobs": [job_row(job) for job in _active_jobs(user)],
         "counts": counts,
+        "may_act": has_role(user, Role.MEMBER),
         **load_figures(hosts),
         **usage_figures(user),
     }
@@ -78,29 +80,14 @@ def _job_counts(user: User) -> dict[str, int]:
 
 def endpoint_rows(user: User) -> list[EndpointRow]:
     """Endpoints that should run, by name, each in the state of its newest replica."""
-    replicas = Replica.objects.order_by("-pk").select_related("job").prefetch_related("job__attempts__host")
-    rows = (
-        Endpoint.objects.visible_to(user)
-        .filter(wish=Endpoint.Wish.RUNNING)
-        .select_related("version__model", "team")
-        .prefetch_related(Prefetch("replicas", replicas))
-        .order_by("name")
-    )
-    return [_endpoint_row(endpoint) for endpoint in rows]
-
-
-def _endpoint_row(endpoint: Endpoint) -> EndpointRow:
-    replica = next(iter(endpoint.replicas.all()), None)
-    if replica is None:
-        return EndpointRow(endpoint, "Queued", "")
-    attempt = next(iter(replica.job.attempts.all()), None)
-    return EndpointRow(endpoint, state_word(replica.job), attempt.host.name if attempt else "")
+    running = Endpoint.objects.visible_to(user).filter(wish=Endpoint.Wish.RUNNING)
+    return [EndpointRow(row, endpoint_state(row)) for row in running.with_newest_job().order_by("name")]
 
 
 def headline(endpoints: list[EndpointRow], hosts: list[HostPicture]) -> str:
     """The worst thing first; otherwise what is served."""
-    live = [row for row in endpoints if row.state == "Live"]
-    broken = [row for row in endpoints if row.state in ("Failed", "Stalled", "Unknown", "Held")]
+    live = [row for row in endpoints if row.state.word == "Live"]
+    broken = [row for row in endpoints if row.state.word in ("Down", "Unknown", "Held")]
     silent = [host.host.name for host in hosts if host.state == "Unreachable"]
     if broken:
         down = count_of(len(broken), "endpoint")

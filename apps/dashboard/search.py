@@ -21,8 +21,8 @@ LONGEST = 100
 
 # name of the URL, title, icon, key
 ACTIONS = (
-    ("endpoint_new", "Serve a model", "rocket", "d"),
-    ("fine_tune_new", "Start a fine-tune", "activity", "f"),
+    ("endpoint_new", "Serve a model", "rocket", ""),
+    ("fine_tune_new", "Start a fine-tune", "activity", ""),
     ("eval_run_new", "Start an evaluation", "list-checks", ""),
     ("model_import", "Add a model", "download", ""),
 )

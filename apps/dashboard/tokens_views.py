@@ -6,19 +6,20 @@ from datetime import timedelta
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import redirect, render
+from django.shortcuts import get_object_or_404, redirect, render
 from django.utils import timezone
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST, require_safe
 
-from apps.accounts.access import has_role, teams_of
+from apps.accounts.access import has_role, team_for, teams_of
 from apps.accounts.models import ApiToken, Role
-from apps.accounts.problems import Problem
+from apps.accounts.problems import Problem, invalid
 from apps.accounts.rest import signed_in
 from apps.accounts.services import create_api_token, revoke_api_token
 from apps.fleet.joining import is_reachable, join_command
 from apps.fleet.services import create_join_token
 from apps.gateway.models import VirtualKey
+from apps.gateway.services import create_virtual_key, revoke_virtual_key
 
 LIVES = {"7": "in 7 days", "90": "in 90 days", "": "never"}
 
@@ -69,6 +70,40 @@ def token_revoke(request: HttpRequest, token_id: int) -> HttpResponse:
         revoke_api_token(actor=signed_in(request), token_id=token_id)
     except Problem as problem:
         return _tokens_page(request, status=problem.status, problem=problem, at="token")
+    return redirect("settings_tokens")
+
+
+@never_cache
+@require_POST
+def key_create(request: HttpRequest) -> HttpResponse:
+    user, sent = signed_in(request), request.POST
+    try:
+        key, token = create_virtual_key(
+            team=team_for(user, sent.get("team")),
+            user=user,
+            name=sent.get("name", ""),
+            requests_per_minute=_limit(sent.get("requests_per_minute", "").strip()),
+        )
+    except Problem as problem:
+        return _tokens_page(request, status=problem.status, problem=problem, at="key")
+    return _tokens_page(request, secret=token.plain, shown=f"Virtual key “{key.name}”")
+
+
+def _limit(text: str) -> int | None:
+    """Empty is no limit. Raises Problem 422 for anything but a number."""
+    if text and not (text.isascii() and text.isdigit() and len(text) < 10):
+        raise invalid("requests_per_minute", "Give a whole number, or nothing for no limit.", value=text[:20])
+    return int(text) if text else None
+
+
+@require_POST
+def key_revoke(request: HttpRequest, key_id: str) -> HttpResponse:
+    user = signed_in(request)
+    rows = VirtualKey.objects.visible_to(user).select_related("team")
+    try:
+        revoke_virtual_key(key=get_object_or_404(rows.with_public_id(key_id)), user=user)
+    except Problem as problem:
+        return _tokens_page(request, status=problem.status, problem=problem, at="key")
     return redirect("settings_tokens")
 
 

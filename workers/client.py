@@ -35,7 +35,7 @@ class Refused(Exception):
 
 
 class Fenced(Refused):
-    """409: the lease is not ours any more, or, with `expected_offset`, the log has a gap."""
+    """The lease is not ours any more (409, or 404 for the attempt); with `expected_offset`, the log has a gap."""
 
     def __init__(self, detail: str, expected_offset: int | None = None) -> None:
         super().__init__(409, detail)
@@ -216,7 +216,8 @@ def _accepted(answer: httpx.Response) -> httpx.Response:
         problem = {}
     detail = str(problem.get("detail") or problem.get("title") or f"The server answers {answer.status_code}")
     for error in problem.get("errors") or []:
-        detail += f" {error}"
-    if answer.status_code == 409:
+        detail += f" ({error.get('field')}: {error.get('message')})"
+    is_unknown_attempt = answer.status_code == 404 and "/attempts/" in answer.url.path
+    if answer.status_code == 409 or is_unknown_attempt:
         raise Fenced(detail, problem.get("expected_offset"))
     raise Refused(answer.status_code, detail)

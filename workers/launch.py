@@ -11,11 +11,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from apps.engines.registry import get_engine
 from pydantic import ValidationError
 
 from apps.engines.base import Command, Engine, Placement, RunSpec
 from apps.engines.locks import UnknownLock
+from apps.engines.registry import get_engine
 from workers import journal, processes, shim
 from workers.client import Server
 from workers.config import WorkerConfig

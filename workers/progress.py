@@ -75,8 +75,10 @@ class Progress:
         self.reason = event.reason or self.reason
         if (self.phase, self.done, self.total, self.step, len(self.measurements)) != before:
             self.moved_at = now
-        if self.kind != "serve" and (self.done is not None or self.step is not None):
+        if self.kind != "serve" and (event.progress_done is not None or event.step is not None):
             self.is_up = True
+            if self.phase == "loading":
+                self.phase = "running"  # not every engine says so when it begins to work
 
     def set_phase(self, phase: Phase) -> None:
         self.phase = phase

@@ -54,8 +54,8 @@ class Well:
         if self.is_silent:
             return []
         if not self.is_cpu:
-            kind = self.holders[0].kind if self.holders else "other"
-            return [(SEGMENT_OF_KIND.get(kind, "ovh"), round(self.percent, 1))] if self.percent else []
+            kind = SEGMENT_OF_KIND.get(self.holders[0].kind, "opt") if self.holders else "ovh"
+            return [(kind, round(self.percent, 1))] if self.percent else []
         total = self.device.memory_bytes or 1
         return [
             (SEGMENT_OF_KIND.get(holder.kind, "opt"), round(100 * holder.ram_bytes / total, 1))
@@ -97,6 +97,8 @@ class Well:
     @property
     def spoken(self) -> str:
         names = ", ".join(holder.name for holder in self.holders) or ("off" if self.is_off else "free")
+        if self.used_bytes and not self.holders and not self.is_off:
+            names = "held by no job, yet its memory is used"
         load = "" if self.load_percent is None else f", load {self.load_percent:.0f}%"
         return f"{self.title}: {names}{load}, {gib(self.used_bytes)} of {gib(self.device.memory_bytes)}"
 

@@ -60,6 +60,10 @@
   // polling: say when the server cannot be reached, keep the values
   const live = ok => { const mark = $("#live-state"); if (mark) { mark.classList.toggle("stale", !ok); mark.textContent = ok ? "Live" : "Not reachable"; } };
   d.addEventListener("htmx:sendError", () => live(false));
+  // A page nobody looks at does not poll. (A filter in hx-trigger would need eval, which the CSP forbids.)
+  d.addEventListener("htmx:beforeRequest", event => {
+    if (d.hidden && event.target.getAttribute("hx-trigger")?.startsWith("every")) event.preventDefault();
+  });
   d.addEventListener("htmx:afterOnLoad", () => { live(true); markScrollers(); });
   d.addEventListener("htmx:configRequest", event => { const token = $("[name=csrfmiddlewaretoken]"); if (token) event.detail.headers["X-CSRFToken"] = token.value; });
 

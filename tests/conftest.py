@@ -20,11 +20,9 @@ atexit.register(SERVERS.stop)
 os.environ.update(SERVERS.environment())
 os.environ["DJANGO_SETTINGS_MODULE"] = "stackweb.settings"
 
+import django  # noqa: E402
 
-def pytest_configure() -> None:
-    import django
-
-    django.setup()
+django.setup()  # here, because the conftest of a folder below may import models
 
 
 @pytest.fixture(scope="session")

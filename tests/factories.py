@@ -62,8 +62,9 @@ def make_job(team: Team, *, kind: str = "evaluate", name: str = "", **fields: An
     """A queued job of the fake engine; `status="failed"` and the like also set its end."""
     if fields.get("status") in ("succeeded", "failed", "cancelled"):
         fields.setdefault("finished_at", timezone.now())
-    fields.setdefault("spec", {"kind": kind, "engine": "fake"})
-    return Job.objects.create(team=team, kind=kind, name=name or f"job{next(_numbers)}", engine="fake", **fields)
+    engine = {"serve": "fake-serve", "train": "fake-train", "evaluate": "fake-eval"}.get(kind, kind)
+    fields = {"engine": engine, "spec": {"kind": kind, "engine": engine}} | fields
+    return Job.objects.create(team=team, kind=kind, name=name or f"job{next(_numbers)}", **fields)
 
 
 def make_attempt(job: Job, host: Host, **fields: Any) -> Attempt:
@@ -79,7 +80,7 @@ def make_endpoint(team: Team, name: str = "", *, version: ModelVersion | None = 
     """An endpoint with one replica; keyword arguments go to the replica's job."""
     name = name or f"endpoint{next(_numbers)}"
     version = version or make_model_version(team)
-    endpoint = Endpoint.objects.create(team=team, name=name, version=version, engine="fake")
+    endpoint = Endpoint.objects.create(team=team, name=name, version=version, engine="fake-serve")
     Replica.objects.create(endpoint=endpoint, job=make_job(team, kind="serve", name=name, **job))
     return endpoint
 

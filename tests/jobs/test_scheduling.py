@@ -1,0 +1,150 @@
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from django.db import IntegrityError, transaction
+from django.utils import timezone
+
+from apps.accounts.models import Team, User
+from apps.accounts.problems import Problem
+from apps.fleet.models import EngineEnvironment, Reservation
+from apps.jobs.models import Attempt, Job
+from apps.jobs.reaping import withdraw_unclaimed
+from apps.jobs.scheduling import place_waiting_jobs
+from tests.factories import GIB, make_host
+from tests.jobs.conftest import Worker, start, submit
+
+
+def test_gpus_are_given_once(team: Team, alice: User) -> None:
+    make_host("brio", gpus=2)
+    jobs = [submit(team, alice, gpus=1) for _ in range(3)]
+    place_waiting_jobs()
+    held = Reservation.objects.filter(released_at=None).values_list("device__index", flat=True)
+    assert sorted(held) == [0, 1]
+    jobs[2].refresh_from_db()
+    assert jobs[2].status == "queued"
+    assert "brio has 0 GPUs free" in jobs[2].wait_reason
+
+
+def test_the_database_refuses_a_second_live_reservation(team: Team, alice: User) -> None:
+    device = make_host("brio", gpus=1).devices.get(kind="gpu")
+    Reservation.objects.create(device=device, holder="11111111-1111-4111-8111-111111111111")
+    with pytest.raises(IntegrityError), transaction.atomic():
+        Reservation.objects.create(device=device, holder="22222222-2222-4222-8222-222222222222")
+
+
+def test_the_cpu_device_is_shared_by_reserved_ram(team: Team, alice: User) -> None:
+    make_host("atlas", ram_gib=16)  # 2 GiB stay with the system
+    jobs = [submit(team, alice, ram_bytes=6 * GIB) for _ in range(3)]
+    place_waiting_jobs()
+    statuses = [Job.objects.get(pk=job.pk).status for job in jobs]
+    assert statuses == ["starting", "starting", "queued"]
+    assert "Waits for 6.0 GiB of RAM" in Job.objects.get(pk=jobs[2].pk).wait_reason
+
+
+def test_priority_goes_first_then_age(team: Team, alice: User) -> None:
+    make_host("atlas", ram_gib=8)
+    low = submit(team, alice, ram_bytes=5 * GIB)
+    high = submit(team, alice, ram_bytes=5 * GIB, priority=5)
+    place_waiting_jobs()
+    assert Job.objects.get(pk=high.pk).status == "starting"
+    assert Job.objects.get(pk=low.pk).status == "queued"
+
+
+@pytest.mark.parametrize("how", ["cordoned", "silent"])
+def test_cordoned_and_silent_hosts_get_nothing(team: Team, alice: User, how: str) -> None:
+    host = make_host("atlas")
+    host.cordoned = how == "cordoned"
+    host.last_seen_at = timezone.now() - timedelta(minutes=5 if how == "silent" else 0)
+    host.save()
+    job = submit(team, alice)
+    place_waiting_jobs()
+    job.refresh_from_db()
+    assert (job.status, job.wait_reason) == ("queued", "No host is connected.")
+
+
+def test_a_missing_environment_is_installed_first(team: Team, alice: User, worker: Worker) -> None:
+    from apps.engines.base import ModelRef, RunSpec
+    from apps.jobs.services import submit_job
+
+    spec = RunSpec(kind="serve", engine="vllm", served_name="m", model=ModelRef(name="m", path="/m"))
+    job = submit_job(team=team, user=alice, kind="serve", name="serve m", spec=spec)
+    twin = submit_job(team=team, user=alice, kind="serve", name="serve m too", spec=spec)
+    place_waiting_jobs()
+    install = Job.objects.get(kind="install")  # one install for both
+    assert set(install.followers.all()) == {job, twin}
+    job.refresh_from_db()
+    assert job.wait_reason.startswith(f"Waits for {install.public_id}")
+    place_waiting_jobs()
+    attempt = install.attempts.get()
+    worker.claim(attempt)
+    worker.finish(attempt, exit_code=1, reason="environment_failed", cause="no space left")
+    place_waiting_jobs()
+    job.refresh_from_db()
+    assert (job.status, job.reason) == ("failed", "environment_failed")
+    assert "no space left" in job.cause
+
+
+def test_todays_lock_counts_not_an_old_one(team: Team, alice: User, worker: Worker) -> None:
+    from apps.engines.locks import lock_sha256
+    from apps.jobs.environments import has_environment
+
+    held = EngineEnvironment.objects.create(
+        host=worker.host, engine="vllm", variant="cpu", lock_sha256="0" * 64, path="/old"
+    )
+    assert not has_environment(worker.host, "vllm", "cpu")
+    held.lock_sha256 = lock_sha256("vllm", "cpu")
+    held.save()
+    assert has_environment(worker.host, "vllm", "cpu")
+
+
+def test_a_job_waits_for_those_before_it_and_fails_with_them(team: Team, alice: User, worker: Worker) -> None:
+    first, attempt = start(team, alice, worker)
+    second = submit(team, alice, after=[first])
+    place_waiting_jobs()
+    assert not second.attempts.exists()
+    worker.finish(attempt, exit_code=1, reason="engine_exited")
+    place_waiting_jobs()
+    second.refresh_from_db()
+    assert (second.status, second.reason) == ("failed", "dependency_failed")
+
+
+def test_an_attempt_nobody_claims_goes_back_to_the_queue(team: Team, alice: User, worker: Worker) -> None:
+    job = submit(team, alice)
+    place_waiting_jobs()
+    Attempt.objects.update(created_at=timezone.now() - timedelta(minutes=5))
+    withdraw_unclaimed()
+    job.refresh_from_db()
+    assert (job.status, job.infrastructure_losses) == ("queued", 0)
+    assert not Reservation.objects.filter(released_at=None).exists()
+
+
+def test_a_claimed_attempt_of_a_silent_host_keeps_its_devices(team: Team, alice: User, worker: Worker) -> None:
+    job, attempt = start(team, alice, worker)
+    past = timezone.now() - timedelta(hours=2)
+    Attempt.objects.update(created_at=past, lease_expires_at=past)
+    withdraw_unclaimed()
+    attempt.refresh_from_db()
+    assert attempt.is_unknown
+    assert attempt.ended_at is None
+    assert Reservation.objects.filter(holder=attempt.uuid, released_at=None).exists()
+
+
+def test_bad_wishes_are_refused_with_the_field_named(team: Team, alice: User) -> None:
+    from apps.engines.base import RunSpec
+    from apps.jobs.services import submit_job
+
+    with pytest.raises(Problem) as engine:
+        submit_job(
+            team=team, user=alice, kind="serve", name="x", spec=RunSpec(kind="serve", engine="vlm")
+        )
+    assert engine.value.errors[0].field == "engine"
+    assert engine.value.errors[0].nearest == "vllm"
+    with pytest.raises(Problem) as option:
+        submit(team, alice, options={"stepz": 3})
+    assert (option.value.errors[0].field, option.value.errors[0].nearest) == ("options.stepz", "steps")
+    with pytest.raises(Problem) as priority:
+        submit(team, alice, priority=-1)
+    assert priority.value.errors[0].field == "priority"
+    assert not Job.objects.exists()

@@ -42,7 +42,7 @@ test: setup chromium ## Every test: unit, flows, browser, real engines on CPU (m
 	$(PYTEST) -m "not long and not gpu"
 
 test-fast: setup ## Without browser and real engines
-	$(PYTEST) -m "not engines and not browser and not long and not gpu"
+	$(PYTEST) -m "not engines and not browser and not slow and not long and not gpu"
 
 test-long: setup ## The hours-long ones
 	$(call run_tests,-m long,No test is marked 'long' yet: nothing was run.)

@@ -81,6 +81,7 @@ def processes_of(home: Path) -> list[psutil.Process]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_up_survives_kill_9_and_stops_without_a_trace(home: Path) -> None:
     with HeldPort() as web:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import socket
 from pathlib import Path
@@ -28,7 +29,8 @@ def prepare_local_host(*, home: Path) -> Host:
     kept = {
         "state_dir": str(folder / "state"),
         "models_dir": str(folder / "models"),
-        "env_root": str(folder / "environments"),
+        # Gigabytes that every installation of this person can share, so not inside the home.
+        "env_root": os.environ.get("STACKWEB_ENV_ROOT") or str(Path("~/.cache/stackweb/environments").expanduser()),
         "sweep_seconds": SWEEP_SECONDS,
     } | before
     now = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from functools import cache
 
-from celery import Celery, current_app
+from celery import Celery
 from django.conf import settings
 from django.db import transaction
 from kombu.exceptions import OperationalError
@@ -17,12 +17,12 @@ logger = logging.getLogger(__name__)
 
 def schedule_soon() -> None:
     """Lets the scheduler look as soon as this transaction is committed."""
-    transaction.on_commit(lambda: _ring(current_app, "jobs.place", "control"))
+    transaction.on_commit(lambda: _ring(_publisher(""), "jobs.place", "control"))
 
 
 def wake_host(host: Host) -> None:
     """Lets the host's agent sweep as soon as this transaction is committed."""
-    transaction.on_commit(lambda: _ring(_app_for(host.broker_prefix), "workers.wake", host.queue))
+    transaction.on_commit(lambda: _ring(_publisher(host.broker_prefix), "workers.wake", host.queue))
 
 
 def _ring(app: Celery, task: str, queue: str) -> None:
@@ -33,11 +33,11 @@ def _ring(app: Celery, task: str, queue: str) -> None:
 
 
 @cache
-def _app_for(prefix: str) -> Celery:
-    """A publisher whose keys carry the host's own prefix."""
+def _publisher(prefix: str) -> Celery:
+    """Sends without being a worker; a host's messages carry the host's own key prefix."""
     app = Celery("doorbell", broker=settings.REDIS_URL, set_as_current=False)
     app.conf.update(
-        broker_transport_options={"global_keyprefix": prefix},
+        broker_transport_options={"global_keyprefix": prefix} if prefix else {},
         accept_content=["json"],
         task_serializer="json",
     )

@@ -132,10 +132,18 @@ def _progress(job: Job, each: BeatIn) -> None:
         Job.objects.filter(pk=job.pk).update(**fields)
 
 
+# The phases in which a job of that kind does what it was asked for; before them it is starting.
+_AT_WORK = {
+    "serve": {"ready"},
+    "install": {"installing", "running"},
+    "download": {"installing", "downloading", "loading", "running"},
+}
+
+
 def _follow_phase(attempt: Attempt) -> None:
     """A server runs when it answers; a batch job runs when it works."""
     job: Job = attempt.job
-    works = attempt.phase == "ready" or (attempt.phase == "running" and job.kind != "serve")
+    works = attempt.phase in _AT_WORK.get(job.kind, {"ready", "running"})
     if job.status == JobStatus.STARTING and works:
         what = f"Ready on {attempt.host.name}" if job.kind == "serve" else f"Running on {attempt.host.name}"
         switch_status(

@@ -1,3 +1,9 @@
-from django.urls import URLPattern
+from django.urls import URLPattern, path
 
-urlpatterns: list[URLPattern] = []
+from apps.gateway import views
+
+urlpatterns: list[URLPattern] = [
+    path("endpoints", views.endpoints, name="endpoints"),
+    path("endpoints/<str:endpoint_id>", views.endpoint, name="endpoint"),
+    path("endpoints/<str:endpoint_id>/chat", views.endpoint_chat, name="endpoint_chat"),
+]

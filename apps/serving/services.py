@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import Any, Protocol
 
 from django.db import transaction
 
@@ -18,6 +18,13 @@ from apps.serving.estimates import new_estimates
 from apps.serving.models import Endpoint, Replica, Route, RouteTarget
 from apps.serving.plans import Plan, plan_serving
 from apps.serving.states import endpoint_state, newest_job
+
+
+class EndpointAction(Protocol):
+    """What a button on an endpoint does."""
+
+    def __call__(self, *, endpoint: Endpoint, user: User) -> Endpoint: ...
+
 
 NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 

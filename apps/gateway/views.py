@@ -1,0 +1,50 @@
+"""Pages of endpoints, with what the gateway metered, and the playground's chat."""
+
+from __future__ import annotations
+
+from asgiref.sync import sync_to_async
+from django.http import Http404, HttpRequest, HttpResponse, StreamingHttpResponse
+from django.shortcuts import render
+from django.views.decorators.http import require_POST
+from django.views.decorators.vary import vary_on_headers
+
+from apps.accounts.access import has_role
+from apps.accounts.models import Role
+from apps.accounts.rest import signed_in
+from apps.gateway.endpoint_list import endpoint_list
+from apps.gateway.endpoint_page import endpoint_page
+from apps.gateway.playground import stream_chat
+from apps.serving.models import Endpoint
+from apps.serving.views import endpoint_or_404
+
+
+@vary_on_headers("HX-Request")
+def endpoints(request: HttpRequest) -> HttpResponse:
+    user = signed_in(request)
+    context = endpoint_list(user, show=request.GET.get("show", "all"), search=request.GET.get("q", "").strip()[:80])
+    context["may_act"] = has_role(user, Role.MEMBER)
+    part = "#list" if request.htmx else ""  # type: ignore[attr-defined]
+    return render(request, f"serving/endpoints.html{part}", context)
+
+
+@vary_on_headers("HX-Request")
+def endpoint(request: HttpRequest, endpoint_id: str) -> HttpResponse:
+    row = endpoint_or_404(request, endpoint_id)
+    base_url = request.build_absolute_uri("/v1")
+    context = endpoint_page(row, signed_in(request), base_url=base_url)
+    part = "#live" if request.htmx else ""  # type: ignore[attr-defined]
+    return render(request, f"serving/endpoint.html{part}", context)
+
+
+@require_POST
+async def endpoint_chat(request: HttpRequest, endpoint_id: str) -> HttpResponse | StreamingHttpResponse:
+    row = await sync_to_async(_chattable)(request, endpoint_id)
+    return await stream_chat(endpoint_id=row.pk, name=row.name, sent=request.body)
+
+
+def _chattable(request: HttpRequest, endpoint_id: str) -> Endpoint:
+    rows = Endpoint.objects.editable_by(signed_in(request)).with_public_id(endpoint_id)
+    row: Endpoint | None = rows.first()
+    if row is None:
+        raise Http404(f"There is no endpoint “{endpoint_id}”, or you may not use it.")
+    return row

@@ -1,0 +1,59 @@
+"""The deploy form. Its option fields come from the engine's own Options (apps.jobs.option_form)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django import forms
+
+from apps.accounts.models import User
+from apps.catalog.models import ModelVersion
+from apps.engines.registry import ENGINES, get_engine
+
+# Offered in this order. Any registered engine that serves is accepted, so that tests can use the fake one.
+OFFERED = {"vllm": "most models, fastest", "llama-cpp": "GGUF files, small machines"}
+
+
+class EndpointForm(forms.Form):
+    version = forms.ModelChoiceField(
+        queryset=ModelVersion.objects.none(),
+        label="Model version",
+        empty_label=None,
+        help_text="Pinned, so a restart never changes it.",
+    )
+    name = forms.CharField(max_length=63, required=False, label="Endpoint name", help_text="Apps send it as the model.")
+    engine = forms.ChoiceField(choices=[], initial="vllm")
+
+    def __init__(self, *args: Any, user: User, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        versions = ModelVersion.objects.visible_to(user).select_related("model")
+        self.fields["version"].queryset = versions.order_by("-pk")  # type: ignore[attr-defined]
+        serving = [name for name in ENGINES if get_engine(name).kind == "serve"]
+        self.fields["engine"].choices = [(name, get_engine(name).title) for name in serving]  # type: ignore[attr-defined]
+
+    def offered_engines(self) -> list[dict[str, Any]]:
+        """The choices on the page: what is offered, and the engine that is chosen."""
+        chosen = self.engine_name()
+        names = [*OFFERED, *([] if chosen in OFFERED else [chosen])]
+        return [
+            {
+                "name": name,
+                "title": get_engine(name).title,
+                "note": OFFERED.get(name, "for tests"),
+                "chosen": name == chosen,
+            }
+            for name in names
+        ]
+
+    def engine_name(self) -> str:
+        """The chosen engine; the default where the choice is not one."""
+        known = dict(self.fields["engine"].choices)  # type: ignore[attr-defined]
+        given = str(self["engine"].value() or "")
+        return given if given in known else "vllm"
+
+    def chosen_version(self) -> ModelVersion | None:
+        """Of a form that may be half filled: the version shown in the select."""
+        queryset = self.fields["version"].queryset  # type: ignore[attr-defined]
+        given = str(self["version"].value() or "")
+        row: ModelVersion | None = queryset.filter(pk=int(given)).first() if given.isdigit() else None
+        return row or queryset.first()

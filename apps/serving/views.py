@@ -1,0 +1,97 @@
+"""Deploy form, its live preview, stop and start. The list and the endpoint's page are the gateway's."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import messages
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.views.decorators.http import require_http_methods, require_POST
+
+from apps.accounts.problems import Problem
+from apps.accounts.rest import signed_in
+from apps.engines.registry import get_engine
+from apps.jobs.option_form import OptionsForm, option_form
+from apps.serving import services
+from apps.serving.forms import EndpointForm
+from apps.serving.models import Endpoint
+from apps.serving.preview import preview_endpoint
+
+
+def endpoint_or_404(request: HttpRequest, endpoint_id: str) -> Endpoint:
+    rows = Endpoint.objects.visible_to(signed_in(request)).with_public_id(endpoint_id).with_newest_job()
+    endpoint: Endpoint | None = rows.first()
+    if endpoint is None:
+        raise Http404(f"There is no endpoint “{endpoint_id}”, or your team may not see it.")
+    return endpoint
+
+
+def _forms(request: HttpRequest) -> tuple[EndpointForm, OptionsForm]:
+    """The forms as sent, or fresh ones with what the address names, such as ?version=mv-3."""
+    sent = request.POST if request.method == "POST" else None
+    initial = request.GET.dict() | {"version": request.GET.get("version", "").removeprefix("mv-")}
+    form = EndpointForm(sent, user=signed_in(request), initial=initial)
+    # Another engine has other options: its own begin at their defaults.
+    same = sent is not None and sent.get("shown_engine", form.engine_name()) == form.engine_name()
+    return form, option_form(get_engine(form.engine_name()).Options, sent if same else None)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+def endpoint_new(request: HttpRequest) -> HttpResponse:
+    form, options = _forms(request)
+    if request.method == "POST" and form.is_valid() and options.is_valid():
+        try:
+            return redirect("endpoint", _create(request, form, options).public_id)
+        except Problem as problem:
+            _add_problem(form, problem)
+    status = 422 if request.method == "POST" else 200
+    context = {"form": form, "options": options} | preview_endpoint(form, options)
+    return render(request, "serving/endpoint_new.html", context, status=status)
+
+
+def _create(request: HttpRequest, form: EndpointForm, options: OptionsForm) -> Endpoint:
+    version = form.cleaned_data["version"]
+    return services.create_endpoint(
+        team=version.team,
+        user=signed_in(request),
+        version=version,
+        name=form.cleaned_data["name"],
+        engine=form.cleaned_data["engine"],
+        options=options.options,
+    )
+
+
+def _add_problem(form: EndpointForm, problem: Problem) -> None:
+    """A service's refusal beside the field it names, else above the form."""
+    found: list[tuple[str | None, str]] = [(error.field, error.message) for error in problem.errors]
+    for name, message in found or [(None, str(problem))]:
+        form.add_error(name if name in form.fields else None, message)
+
+
+@require_POST
+def endpoint_preview(request: HttpRequest) -> HttpResponse:
+    form, options = _forms(request)
+    context: dict[str, Any] = {"form": form, "options": options} | preview_endpoint(form, options)
+    context["is_other_engine"] = not options.is_bound
+    return render(request, "serving/preview_answer.html", context)
+
+
+@require_POST
+def endpoint_stop(request: HttpRequest, endpoint_id: str) -> HttpResponse:
+    return _act(request, endpoint_id, services.stop_endpoint, "{} is stopping. Callers are told so.")
+
+
+@require_POST
+def endpoint_start(request: HttpRequest, endpoint_id: str) -> HttpResponse:
+    return _act(request, endpoint_id, services.start_endpoint, "{} is starting.")
+
+
+def _act(request: HttpRequest, endpoint_id: str, service: services.EndpointAction, done: str) -> HttpResponse:
+    endpoint = endpoint_or_404(request, endpoint_id)
+    try:
+        service(endpoint=endpoint, user=signed_in(request))
+        messages.success(request, done.format(endpoint.name))
+    except Problem as problem:
+        messages.error(request, str(problem))
+    return redirect("endpoint", endpoint.public_id)

@@ -14,13 +14,13 @@ from apps.accounts.problems import Problem
 from apps.catalog.models import Model, ModelImport, ModelVersion
 from apps.catalog.packages import TOUR_PACKAGE
 from apps.catalog.services import import_model
+from apps.evals.comparison import compare_runs
 from apps.evals.models import EvalRun, Suite
 from apps.evals.services import create_eval_run
 from apps.finetunes.models import FineTune
 from apps.finetunes.services import create_fine_tune, tour_dataset
 from apps.jobs.models import Job
 from apps.jobs.presentation import reason_sentence
-from apps.leaderboard.comparison import compare_runs
 from apps.serving.models import Endpoint
 from apps.serving.services import create_endpoint, start_endpoint
 from apps.tour.asking import ask_through_gateway
@@ -133,7 +133,7 @@ def _look_ask(tour: TourRun, facts: Facts) -> Facts | None:
     return {
         "question": QUESTION,
         "answer": answer.text,
-        "detail": f"“{answer.text.strip()[:120]}” · {answer.completion_tokens} tokens, first after {answer.seconds:.1f} s",
+        "detail": f"“{answer.text.strip()[:120]}” ({answer.completion_tokens} tokens in {answer.seconds:.1f} s)",
     }
 
 
@@ -186,11 +186,19 @@ def _look_train(tour: TourRun, facts: Facts) -> Facts | None:
 
 
 def _look_compare(tour: TourRun, facts: Facts) -> Facts | None:
-    runs = EvalRun.objects.in_bulk([_fact(tour, "eval_base", "run"), _fact(tour, "eval_tuned", "run")])
-    result = compare_runs(
-        baseline=runs[_fact(tour, "eval_base", "run")], candidate=runs[_fact(tour, "eval_tuned", "run")]
-    )
-    return {"detail": result.sentence, "verdict": result.overall.verdict}
+    """Whatever the verdict, a comparison that could be made is a pass; one that was refused is not."""
+    base, tuned = (EvalRun.objects.get(pk=_fact(tour, step, "run")) for step in ("eval_base", "eval_tuned"))
+    result = compare_runs(tuned, base)
+    if result.overall is None:
+        raise StepFailed(result.why_not)
+    overall = result.overall
+    low, high = 100 * overall.low, 100 * overall.high
+    points = f"{100 * overall.difference:+.1f} points, 95% interval {low:+.1f} to {high:+.1f}"
+    return {
+        "detail": f"{result.word}: {points}, over {overall.n} items",
+        "verdict": overall.verdict,
+        "runs": [base.public_id, tuned.public_id],
+    }
 
 
 STEPS = (

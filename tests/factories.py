@@ -139,7 +139,9 @@ def make_artifact(version: ModelVersion, produced: Produced, *, host: Host | Non
 def make_adapter(base: ModelVersion, *, name: str = "tiny-tuned", host: Host | None = None) -> ModelVersion:
     """A LoRA adapter on `base`; its files lie on `host`."""
     model = Model.objects.create(team=base.team, name=name, source="fine_tune", source_ref=base.model.name)
-    version = ModelVersion.objects.create(team=base.team, model=model, label="v1", precision=base.precision)
+    version = ModelVersion.objects.create(
+        team=base.team, model=model, label="v1", precision=base.precision, facts=base.facts
+    )
     LineageEdge.objects.create(parent=base, child=version, relation="adapter")
     make_artifact(version, make_produced("adapter", path=f"/work/{name}", content=name), host=host)
     return version

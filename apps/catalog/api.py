@@ -6,7 +6,7 @@ from typing import Any
 
 from django.http import HttpRequest
 from django.urls import reverse
-from ninja import Router
+from ninja import Router, Status
 
 from apps.accounts.access import team_for
 from apps.accounts.problems import not_found, unknown_choice
@@ -30,7 +30,7 @@ def list_models(request: HttpRequest, q: str = "", cursor: str | None = None, li
 
 @router.post("/models", response={201: ImportOut}, operation_id="create_model")
 @router.post("/models/import", response={201: ImportOut}, operation_id="import_model")
-def start_import(request: HttpRequest, payload: ImportIn) -> tuple[int, dict[str, Any]]:
+def start_import(request: HttpRequest, payload: ImportIn) -> Status[dict[str, Any]]:
     """Starts an import; the model appears in the catalogue when its job has succeeded."""
     user = signed_in(request)
     wishes = payload.model_dump(exclude={"host", "team"})
@@ -39,7 +39,7 @@ def start_import(request: HttpRequest, payload: ImportIn) -> tuple[int, dict[str
         team = team_for(user, payload.team or None)
         return import_out(import_model(team=team, user=user, host=host_named(payload.host), **wishes))
 
-    return create_once(request, create)
+    return Status(*create_once(request, create))
 
 
 @router.get("/models/{model_id}", response=ModelDetailOut)

@@ -35,7 +35,7 @@ class FolderForm(ImportForm):
         label="Folder", max_length=400, help_text="Absolute, with config.json and .safetensors; read, never changed"
     )
     name = forms.CharField(max_length=120, required=False, help_text="As the folder when empty")
-    host = _host_field("On host", "The only host")
+    host = _host_field("On host", "Choose a host")
 
 
 class PackageForm(ImportForm):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.db.models import Count
+from django.db.models import Count, Q
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
@@ -57,5 +57,5 @@ def _higher_rooms(user: User, version: ModelVersion | None) -> dict[str, Any]:
     return {
         "endpoints": Endpoint.objects.visible_to(user).filter(version=version, wish=Endpoint.Wish.RUNNING),
         "scores": scores.order_by("-pk")[:SCORES],
-        "jobs": jobs.filter(pk__in=runs.union(trainings)).for_display().order_by("-pk")[:JOBS],
+        "jobs": jobs.filter(Q(pk__in=runs) | Q(pk__in=trainings)).for_display().order_by("-pk")[:JOBS],
     }

@@ -14,6 +14,13 @@ from apps.dashboard.fleet_picture import HostPicture, fleet_picture
 from apps.dashboard.overview import EndpointRow, endpoint_rows
 from apps.dashboard.words import gib
 
+HEADLINES = {
+    "admin": "Next: make the first admin",
+    "host": "Waiting for a first host",
+    "model": "Next: pick a first model",
+    "ask": "Next: ask a model something",
+}
+
 
 @dataclass(frozen=True)
 class Step:
@@ -28,9 +35,11 @@ class Step:
 def first_run_facts(user: User) -> dict[str, Any]:
     hosts = fleet_picture(user)
     steps = [_admin(user), _host(hosts), _model(user), _ask(endpoint_rows(user))]
+    current = next((step for step in steps if not step.is_done), steps[-1])
     return {
         "steps": steps,
-        "current": next((step for step in steps if not step.is_done), steps[-1]),
+        "current": current,
+        "headline": HEADLINES[current.key],
         "hosts": hosts,
         "may_act": has_role(user, Role.MEMBER),
         "done_count": sum(step.is_done for step in steps),

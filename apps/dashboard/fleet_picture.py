@@ -8,12 +8,13 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from django.urls import reverse
+
 from apps.accounts.models import User
 from apps.dashboard.words import gib
 from apps.fleet.models import Device, Host, Reservation, TelemetrySample
 from apps.fleet.querysets import hosts_with_devices, latest_samples, live_reservations
 from apps.fleet.reservations import RAM_KEPT_BYTES
-from apps.jobs.kinds import handler_of
 from apps.jobs.models import Attempt, Job
 from apps.jobs.presentation import state_word
 
@@ -158,7 +159,7 @@ def _well(host: Host, device: Device, sample: TelemetrySample | None, holders: l
         used = sum(holder.ram_bytes for holder in holders)
         load = sample.cpu_percent if sample else None
         return Well(device, f"{host.name} CPU", used, load, {}, holders, is_off, host.is_silent)
-    seen = next((gpu for gpu in sample.gpus if gpu["uuid"] == device.uuid), {}) if sample else {}
+    seen: dict[str, Any] = next((gpu for gpu in sample.gpus if gpu["uuid"] == device.uuid), {}) if sample else {}
     title = f"{host.name} GPU {device.index}"
     used = seen.get("memory_used_bytes") or 0
     return Well(device, title, used, seen.get("util_percent"), seen, holders, is_off, host.is_silent)
@@ -190,7 +191,7 @@ def _holder(row: Reservation, job: Job | None, sees_all: bool, teams: set[int]) 
         return Holder("another team", "", "Running", "", row.created_at, row.ram_bytes, "other")
     return Holder(
         name=job.name,
-        url=handler_of(job).detail_url(job),
+        url=reverse("job", args=[job.public_id]),  # a kind's own page would cost a query each
         state=state_word(job),
         owner=str(job.created_by or "Stackweb"),
         since=row.created_at,

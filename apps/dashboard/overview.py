@@ -17,7 +17,6 @@ from apps.dashboard.hardware import load_figures
 from apps.dashboard.usage import usage_figures
 from apps.dashboard.words import count_of, gib, listed
 from apps.jobs.job_list import job_row
-from apps.jobs.kinds import handler_of
 from apps.jobs.models import Job
 from apps.jobs.presentation import reason_sentence
 from apps.jobs.reasons import Reason
@@ -147,6 +146,6 @@ def _troubled(job: Job) -> Alert:
         subject=job.name,
         sentence=f"{'is held for you. ' if is_held else 'failed. '}{why}{cause}",
         at=job.finished_at or job.progress_at or job.created_at,
-        url=handler_of(job).detail_url(job),
+        url=reverse("job", args=[job.public_id]),
         action="Decide" if is_held else "Open",
     )

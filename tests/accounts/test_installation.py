@@ -61,9 +61,7 @@ def test_a_lost_token_file_is_made_anew(home: Path) -> None:
     assert ApiToken.objects.alive().count() == 1
 
 
-def test_folders_chosen_by_the_operator_stay_and_addresses_follow(
-    home: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_folders_chosen_by_the_operator_stay_and_addresses_follow(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     call_command("prepare_install")
     path = home / "host" / "worker.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"models_dir": "/srv/models"}))
@@ -77,9 +75,7 @@ def test_claim_url_replaces_the_earlier_one_and_ends_with_the_first_admin(home: 
     call_command("prepare_install")  # its automation user is no admin who could sign in
     first, second = claim_url(), claim_url()
     assert first != second
-    use_claim(
-        plain=second.rpartition("/")[2], username="ana", display_name="Ana Ruiz", password="plenty of words"
-    )
+    use_claim(plain=second.rpartition("/")[2], username="ana", display_name="Ana Ruiz", password="plenty of words")
     assert claim_url() == ""
     assert User.objects.get(username="ana").is_superuser
 

@@ -43,6 +43,16 @@ def duration(seconds: Number | None) -> str:
     return f"{whole // 86400} d {whole % 86400 // 3600} h"
 
 
+def age(seconds: Number) -> str:
+    """ "just now", "43 s ago", "4 min ago", "3 h ago", "2 d ago"."""
+    if seconds < 10:
+        return "just now"
+    for unit, length, end in (("s", 1, 60), ("min", 60, 3600), ("h", 3600, 86400)):
+        if seconds < end:
+            return f"{seconds // length:.0f} {unit} ago"
+    return f"{seconds // 86400:.0f} d ago"
+
+
 def ms(value: Number | None) -> str:
     """Milliseconds: "318 ms", and "1.94 s" from a thousand on."""
     if value is None:

@@ -8,22 +8,43 @@ import nh3
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString, mark_safe
 from markdown_it import MarkdownIt
+from markdown_it.rules_core import StateCore
 from pygments.lexer import Lexer
 from pygments.lexers import get_lexer_by_name, get_lexer_for_filename
-from pygments.token import Comment, Keyword, Literal, Name, Punctuation, _TokenType
+from pygments.token import (
+    Comment,
+    Keyword,
+    Literal,
+    Name,
+    Number,
+    Punctuation,
+    String,
+    _TokenType,
+    is_token_subtype,
+)
 from pygments.util import ClassNotFound
 
 _SPARK_WIDTH, _SPARK_HEIGHT = 72, 26
 _TOKEN_CLASSES: tuple[tuple[_TokenType, str], ...] = (
     (Comment, "tok-c"), (Keyword, "tok-k"), (Name.Tag, "tok-k"), (Name.Attribute, "tok-k"),
-    (Literal, "tok-s"), (Punctuation, "tok-p"),
+    (Number, "tok-n"), (String.Escape, "tok-p"), (Literal, "tok-s"), (Punctuation, "tok-p"),
 )  # fmt: skip
-_MARKDOWN = MarkdownIt("commonmark", {"html": False}).enable(["table", "strikethrough"])
 # No images: a card must not make the reader's browser call another server.
 _TAGS = {
     "a", "b", "blockquote", "br", "code", "del", "em", "h1", "h2", "h3", "h4", "h5", "h6", "hr", "i", "li",
     "ol", "p", "pre", "s", "strong", "table", "tbody", "td", "th", "thead", "tr", "ul",
 }  # fmt: skip
+
+
+def _lower_headings(state: StateCore) -> None:
+    """The page owns h1 and h2, so a card's title becomes an h3."""
+    for token in state.tokens:
+        if token.type in {"heading_open", "heading_close"}:
+            token.tag = f"h{min(6, int(token.tag[1]) + 2)}"
+
+
+_MARKDOWN = MarkdownIt("commonmark").enable(["table", "strikethrough"])
+_MARKDOWN.core.ruler.push("lower_headings", _lower_headings)
 
 
 def markdown(text: str) -> SafeString:
@@ -35,12 +56,12 @@ def markdown(text: str) -> SafeString:
 
 
 def highlighted(lang: str, text: str) -> SafeString:
-    """Text in numbered lines with the four tok-* classes; unknown languages stay plain."""
+    """Text in numbered lines with the tok-* classes; unknown languages stay plain."""
     lexer = _lexer(lang)
     lines: list[list[SafeString]] = [[]]
     tokens = lexer.get_tokens(text) if lexer else [(Name, text)]
     for kind, value in tokens:
-        css = next((css for token, css in _TOKEN_CLASSES if kind in token), "")
+        css = next((css for token, css in _TOKEN_CLASSES if is_token_subtype(kind, token)), "")
         for place, piece in enumerate(value.split("\n")):
             if place:
                 lines.append([])
@@ -49,12 +70,13 @@ def highlighted(lang: str, text: str) -> SafeString:
     while lines and not lines[-1]:
         lines.pop()
     body = format_html_join("", '<span class="ln">{}</span>', ((mark_safe("".join(line)),) for line in lines))  # noqa: S308
-    return format_html('<pre class="code" tabindex="0" aria-label="{}">{}</pre>', lang, body)
+    return format_html('<pre class="code" tabindex="0" role="group" aria-label="{}">{}</pre>', lang, body)
 
 
 def _lexer(lang: str) -> Lexer | None:
     try:
-        return get_lexer_for_filename(lang) if "." in lang else get_lexer_by_name(lang)
+        find = get_lexer_for_filename if "." in lang else get_lexer_by_name
+        return find(lang, stripnl=False)  # so that line numbers stay those of the file
     except ClassNotFound:
         return None
 
@@ -90,15 +112,20 @@ def interval_svg(value: float, low: float, high: float, tone: str = "") -> SafeS
 
 
 def difference_svg(difference: float, low: float, high: float, reach: float) -> SafeString:
-    """A paired difference with its band around a zero line; the axis runs from -reach to +reach."""
+    """A paired difference with its band around a zero line; a triangle points at one off the axis."""
 
     def place(value: float) -> float:
         return 60 + 56 * min(1.0, max(-1.0, value / reach))
 
+    tone = "better" if low > 0 else "worse" if high < 0 else ""
+    dot = format_html('<circle cx="{}" cy="8" r="3.5"/>', f"{place(difference):.1f}")
+    if abs(difference) > reach:
+        turn = "" if difference > 0 else ' transform="matrix(-1 0 0 1 120 0)"'
+        dot = mark_safe(f'<path d="M112 3.5 119 8l-7 4.5z"{turn}/>')  # noqa: S308  our own constant
     label = f"{100 * difference:+.1f} points, 95% interval {100 * low:+.1f} to {100 * high:+.1f}"
     return format_html(
-        '<svg class="ci diff" viewBox="0 0 120 16" width="120" height="16" role="img" aria-label="{}">'
+        '<svg class="ci diff {}" viewBox="0 0 120 16" width="120" height="16" role="img" aria-label="{}">'
         '<line class="axis" x1="4" y1="8" x2="116" y2="8"/><line class="zero" x1="60" y1="1" x2="60" y2="15"/>'
-        '<line class="band" x1="{}" y1="8" x2="{}" y2="8"/><circle cx="{}" cy="8" r="3.5"/></svg>',
-        label, f"{place(low):.1f}", f"{place(high):.1f}", f"{place(difference):.1f}",
+        '<line class="band" x1="{}" y1="8" x2="{}" y2="8"/>{}</svg>',
+        tone, label, f"{place(low):.1f}", f"{place(high):.1f}", dot,
     )  # fmt: skip

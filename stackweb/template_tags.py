@@ -141,7 +141,7 @@ def diff(difference: float, low: float, high: float, reach: float = 0.3) -> Safe
 def series_chart(
     context: template.Context, chart_id: str, data: dict[str, Any], label: str, height: int = 220
 ) -> SafeString:
-    """A uPlot chart: `data` is {"series": [{name, kind, steps, values}], "x_end", "stream"}; js/charts.js."""
+    """A uPlot chart; static/js/charts.js lists what `data` may say. Needs vendor/uplot on the page."""
     script = json.dumps(data).replace("<", "\\u003c")
     return format_html(
         '<div class="chart"><div class="plot" data-chart="{}" data-height="{}" role="img" aria-label="{}"></div></div>'
@@ -172,8 +172,7 @@ def ago(moment: datetime | None) -> SafeString | str:
     """ "4 min ago" with the exact time on hover."""
     if moment is None:
         return "–"
-    seconds = max(0.0, (timezone.now() - moment).total_seconds())
-    words = "just now" if seconds < 10 else f"{numbers.duration(seconds)} ago"
+    words = numbers.age((timezone.now() - moment).total_seconds())
     exact = f"{moment:%d %b %Y %H:%M:%S %Z}"
     return format_html('<time datetime="{}" title="{}">{}</time>', moment.isoformat(), exact, words)
 
@@ -194,11 +193,11 @@ def field_attrs(bound: Any) -> SafeString:
     """The input of a form field with class, description and error state wired up."""
     describes: list[str] = []
     if bound.help_text:
-        describes.append(f"{bound.id_for_label}-hint")
+        describes.append(f"{bound.auto_id}-hint")
     if bound.errors:
-        describes.append(f"{bound.id_for_label}-error")
-    is_checkbox = getattr(bound.field.widget, "input_type", "") == "checkbox"
-    attrs: dict[str, Any] = {} if is_checkbox else {"class": "in"}
+        describes.append(f"{bound.auto_id}-error")
+    kind = getattr(bound.field.widget, "input_type", "")
+    attrs: dict[str, Any] = {} if kind == "checkbox" else {"class": "in file" if kind == "file" else "in"}
     if describes:
         attrs["aria-describedby"] = " ".join(describes)
     if bound.errors:

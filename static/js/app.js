@@ -4,7 +4,7 @@
   const $ = (selector, root = d) => root.querySelector(selector);
   const $$ = (selector, root = d) => [...root.querySelectorAll(selector)];
   const say = text => { const region = $("#live-region"); region.textContent = ""; requestAnimationFrame(() => { region.textContent = text; }); };
-  window.stackweb = { say };
+  window.stackweb = { ...window.stackweb, say };
 
   // theme, menu, copy, dialogs
   const isDark = () => d.documentElement.dataset.theme ? d.documentElement.dataset.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
@@ -14,13 +14,26 @@
     try { localStorage.setItem("theme", theme); } catch {}
     d.dispatchEvent(new Event("themechange"));
   };
-  const openMenu = open => { $("#side")?.classList.toggle("open", open); $("[data-menu]")?.setAttribute("aria-expanded", String(open)); };
+  const openMenu = open => {
+    const side = $("#side"), button = $("[data-menu]");
+    if (!side || side.classList.contains("open") === open) return;
+    side.classList.toggle("open", open); button.setAttribute("aria-expanded", String(open));
+    // shown by a transition, so it can take focus only after a frame
+    if (open) setTimeout(() => $("a", side).focus(), 50); else if (side.contains(d.activeElement)) button.focus();
+  };
+  const tick = (button, from, to) => { const use = $("use", button); use?.setAttribute("href", use.getAttribute("href").replace(from, to)); };
   const copy = button => {
     const source = button.closest(".url")?.querySelector("span") || button.closest(".secret")?.querySelector("code")
       || $("[data-pane]:not([hidden])", button.closest("[data-panes]") || d.createElement("i")) || $(".code", button.closest(".panel") || d);
     const lines = $$(".ln", source);
-    const text = lines.length ? lines.map(line => line.textContent).join("\n") : source.textContent;
-    navigator.clipboard?.writeText(text).then(() => say("Copied"));
+    const text = lines.length ? lines.map(line => line.textContent).join("\n") : source.textContent.trim();
+    const done = () => { say("Copied"); tick(button, "#copy", "#check"); setTimeout(() => tick(button, "#check", "#copy"), 1500); };
+    // Plain http beyond loopback has no clipboard API; selecting and copying still works there.
+    if (navigator.clipboard) return void navigator.clipboard.writeText(text).then(done, () => say("Copying was refused by the browser"));
+    const box = d.createElement("textarea");
+    box.value = text; box.className = "sr"; (button.closest("dialog") || d.body).append(box); box.select();
+    if (d.execCommand("copy")) done();
+    box.remove(); button.focus();
   };
   const actions = {
     "[data-theme-toggle]": switchTheme,
@@ -29,6 +42,7 @@
     "[data-copy]": copy,
     "[data-open-dialog]": button => d.getElementById(button.dataset.openDialog)?.showModal(),
     "[data-close]": button => button.closest("dialog")?.close(),
+    "[data-dismiss]": button => button.closest("[data-toast]").remove(),
   };
   d.addEventListener("click", event => {
     for (const [selector, act] of Object.entries(actions)) {
@@ -50,6 +64,10 @@
   });
   addEventListener("pageshow", () => $$("form[data-sent]").forEach(form => delete form.dataset.sent));
 
+  // toasts go after 8 s, unless somebody is about to use them
+  const fade = toast => setTimeout(() => toast.matches(":hover, :focus-within") ? fade(toast) : toast.remove(), 8000);
+  $$("[data-toast]").forEach(toast => { say($("span", toast).textContent); fade(toast); });
+
   // a box that scrolls and holds nothing to focus gets a tab stop
   const markScrollers = () => $$(".tbl-w").forEach(box => {
     const scrolls = box.scrollWidth > box.clientWidth + 1 && !$("a,button,input,select", box);
@@ -60,6 +78,7 @@
   // polling: say when the server cannot be reached, keep the values
   const live = ok => { const mark = $("#live-state"); if (mark) { mark.classList.toggle("stale", !ok); mark.textContent = ok ? "Live" : "Not reachable"; } };
   d.addEventListener("htmx:sendError", () => live(false));
+  d.addEventListener("htmx:responseError", event => { if (event.detail.xhr.status >= 500) live(false); });
   // A page nobody looks at does not poll. (A filter in hx-trigger would need eval, which the CSP forbids.)
   d.addEventListener("htmx:beforeRequest", event => {
     if (d.hidden && event.target.getAttribute("hx-trigger")?.startsWith("every")) event.preventDefault();
@@ -90,20 +109,30 @@
   palette?.addEventListener("keydown", event => {
     if (event.key === "ArrowDown") { event.preventDefault(); mark(chosen + 1); }
     if (event.key === "ArrowUp") { event.preventDefault(); mark(chosen - 1); }
-    if (event.key === "Enter") { event.preventDefault(); $("a", options()[chosen])?.click(); }
+    if (event.key === "Enter" && event.target.matches("[role=combobox]")) { event.preventDefault(); $("a", options()[chosen] || palette.lastElementChild)?.click(); }
   });
 
-  // keys: "/" search or palette, Ctrl or Cmd with K palette, "g" then a letter goes, 1 to 4 vote
-  const places = { o: "/", m: "/models", h: "/hardware", e: "/endpoints", f: "/fine-tunes", v: "/evaluations", l: "/leaderboard", a: "/arena", j: "/jobs", d: "/datasets", s: "/settings" };
+  // keys: "/" search or palette, Ctrl or Cmd with K palette, "g" then a letter goes, 1 to 4 vote, j and k move
+  const places = Object.fromEntries($$(".nav a[data-key]").map(link => [link.dataset.key, link]));
   const keysAreOff = () => { try { return localStorage.getItem("keys") === "off"; } catch { return false; } };
+  $$("[data-keys-switch]").forEach(box => {
+    box.checked = !keysAreOff();
+    box.addEventListener("change", () => { try { localStorage.setItem("keys", box.checked ? "on" : "off"); } catch {} });
+  });
   let pressedG = 0;
   d.addEventListener("keydown", event => {
     if ((event.metaKey || event.ctrlKey) && event.key === "k") { event.preventDefault(); return openPalette(); }
+    if (event.key === "Escape") openMenu(false);
     if (keysAreOff() || event.target.matches("input,textarea,select") || event.metaKey || event.ctrlKey || event.altKey || $("dialog[open]")) return;
     if (event.key === "/") { event.preventDefault(); const box = $("[data-search]"); return box ? box.focus() : openPalette(); }
     if (event.key === "g") { pressedG = Date.now(); return; }
     if (/^[1-4]$/.test(event.key)) return $$(".vote .btn")[event.key - 1]?.click();
-    if (Date.now() - pressedG < 900 && places[event.key]) location.href = places[event.key];
+    if (Date.now() - pressedG < 900 && places[event.key]) return places[event.key].click();
     pressedG = 0;
+    const picks = $$(".pick a"), step = { j: 1, k: -1 }[event.key];
+    if (step && picks.length) {
+      const here = picks.findIndex(link => link.hasAttribute("aria-current"));
+      picks[Math.max(0, Math.min(picks.length - 1, here + step))].click();
+    }
   });
 })();

@@ -1,68 +1,121 @@
 // uPlot charts from <script type="application/json" id="data-…">:
-// {series: [{name, kind: "line"|"raw"|"dots", steps, values}], x_end, unit, zero, stream}.
+//   series  [{name, kind, steps, values, source}]; kind is line, dots (few, marked points), raw (thin, grey,
+//           not in the readout) or smooth (a moving average of its values); source names it in the stream
+//   x       "step" (default) or "time" (seconds since 1970)      x_end  where the x axis ends, if known
+//   unit    printed after values in the readout                  zero   true: the y axis starts at 0
+//   line    [value, "target 800 ms"]: a dashed limit             stream URL whose `metrics` events append points
 (() => {
   const d = document;
   const probe = d.createElement("i"); probe.hidden = true; d.body.append(probe);
   const token = name => { probe.style.color = `var(${name})`; return getComputedStyle(probe).color; };
-  const number = v => v == null ? "–" : Math.abs(v) >= 1000 ? Math.round(v).toLocaleString("en") : Math.abs(v) >= 10 ? v.toFixed(1) : Math.abs(v) >= .01 || v === 0 ? v.toFixed(3) : v.toExponential(2);
-  const colours = ["--s1", "--s2", "--s3", "--s4", "--s5"];
+  const FONT = "11px 'Instrument Sans'", COLOURS = ["--s1", "--s2", "--s3", "--s4", "--s5"];
   const charts = [];
+
+  const number = v => {
+    if (v == null) return "–";
+    const size = Math.abs(v);
+    if (size >= 1000) return Math.round(v).toLocaleString("en");
+    if (size >= 100) return v.toFixed(0);
+    if (size >= 10) return v.toFixed(1);
+    return size >= .01 || v === 0 ? v.toFixed(3) : v.toExponential(2);
+  };
+  const tick = v => v === 0 ? "0" : Math.abs(v) < .001 ? v.toExponential(0) : Math.abs(v) >= 10000 ? `${+(v / 1000).toFixed(1)}k` : String(+v.toFixed(3));
+  const clock = seconds => new Date(seconds * 1000).toLocaleTimeString("en-GB", { hour: "2-digit", minute: "2-digit" });
+  const average = values => {
+    const reach = Math.min(12, Math.floor(values.length / 10));
+    return values.map((_, i) => { const near = values.slice(Math.max(0, i - reach), i + reach + 1); return near.reduce((a, b) => a + b, 0) / near.length; });
+  };
 
   // One x axis for all series; a series without a value at a step has a gap there.
   const table = series => {
     const steps = [...new Set(series.flatMap(one => one.steps))].sort((a, b) => a - b);
-    return [steps, ...series.map(one => { const at = new Map(one.steps.map((step, i) => [step, one.values[i]])); return steps.map(step => at.has(step) ? at.get(step) : null); })];
+    return [steps, ...series.map(one => {
+      const values = one.kind === "smooth" ? average(one.values) : one.values;
+      const at = new Map(one.steps.map((step, i) => [step, values[i]]));
+      return steps.map(step => at.has(step) ? at.get(step) : null);
+    })];
   };
-  const style = (one, place) => {
-    const colour = one.kind === "raw" ? "--line-2" : colours[place % colours.length];
-    return { label: one.name, stroke: token(colour), width: one.kind === "raw" ? 1 : 1.75, spanGaps: true,
-      points: one.kind === "dots" || one.steps.length < 30 ? { show: true, size: one.kind === "dots" ? 7 : 5, fill: token("--surface"), width: 1.75 } : { show: false } };
+  // Colours in order of use; raw lines are grey and take none.
+  const colours = series => { let used = 0; return series.map(one => one.kind === "raw" ? "--line-2" : COLOURS[used++ % COLOURS.length]); };
+  const style = (one, colour, isTime) => {
+    const isDots = one.kind === "dots", marked = isDots || one.steps.length < 30;
+    return { label: one.name, stroke: token(colour), width: one.kind === "raw" ? 1 : 1.75, spanGaps: !isTime,
+      points: { show: marked, size: isDots ? 7 : 5, fill: token("--surface"), width: 1.75 } };
   };
-  const colourOf = (series, place) => series[place].kind === "raw" ? "--line-2" : colours[place % colours.length];
+  const limit = ([value, words]) => plot => {
+    const pen = plot.ctx, ratio = devicePixelRatio, y = Math.round(plot.valToPos(value, "y", true)) + .5, right = plot.bbox.left + plot.bbox.width;
+    pen.save();
+    pen.strokeStyle = pen.fillStyle = token("--warn"); pen.lineWidth = ratio; pen.setLineDash([4 * ratio, 4 * ratio]);
+    pen.beginPath(); pen.moveTo(plot.bbox.left, y); pen.lineTo(right, y); pen.stroke();
+    pen.font = FONT.replace("11", String(11 * ratio)); pen.textAlign = "right"; pen.fillText(words, right - 2, y - 6 * ratio);
+    pen.restore();
+  };
+  const yRange = spec => (_, low, high) => {
+    if (low == null) return [0, 1];
+    const top = Math.max(high, spec.line?.[0] ?? high), room = (top - low || Math.abs(top) || 1) * .08;
+    return [spec.zero ? 0 : low - room, top + room];
+  };
+
+  function readout({ el, spec, plot }) {
+    const box = d.querySelector(`[data-readout="${el.dataset.chart}"]`);
+    if (!box || !plot.data[0].length) return;
+    const place = plot.cursor.idx ?? plot.data[0].length - 1, x = plot.data[0][place];
+    const cell = (words, value, colour) => {
+      const span = d.createElement("span"), bold = d.createElement("b");
+      if (colour) { const key = d.createElement("i"); key.style.setProperty("--c", `var(${colour})`); span.append(key); }
+      bold.textContent = value; span.append(words ? `${words} ` : "", bold, colour && spec.unit ? ` ${spec.unit}` : "");
+      return span;
+    };
+    const cells = spec.series.map((one, i) => {
+      let at = place;
+      while (spec.x !== "time" && at > 0 && plot.data[i + 1][at] == null) at--;
+      return one.kind === "raw" ? null : cell(one.name, number(plot.data[i + 1][at]), colours(spec.series)[i]);
+    });
+    box.replaceChildren(spec.x === "time" ? cell("", clock(x)) : cell("step", x.toLocaleString("en")), ...cells.filter(Boolean));
+  }
 
   function draw(chart) {
-    const { el, spec } = chart, data = table(spec.series), ink = token("--ink-3"), grid = token("--grid");
-    const axis = { stroke: ink, font: "11px 'Instrument Sans'", grid: { stroke: grid, width: 1 }, ticks: { show: false }, gap: 6 };
-    const readout = d.querySelector(`[data-readout="${el.dataset.chart}"]`);
-    const read = plot => {
-      if (!readout || !plot.data[0].length) return;
-      const place = plot.cursor.idx ?? plot.data[0].length - 1;
-      const cells = spec.series.map((one, i) => { let at = place; while (at > 0 && plot.data[i + 1][at] == null) at--; return [one.name, plot.data[i + 1][at], colourOf(spec.series, i)]; });
-      readout.replaceChildren(...[["step", plot.data[0][place], null], ...cells].map(([name, value, colour]) => {
-        const cell = d.createElement("span");
-        if (colour) { const key = d.createElement("i"); key.className = "ln"; key.style.setProperty("--c", `var(${colour})`); cell.className = "legend"; cell.append(key); }
-        const bold = d.createElement("b"); bold.textContent = colour ? number(value) : value.toLocaleString("en");
-        cell.append(`${name} `, bold); return cell;
-      }));
-    };
-    el.style.height = `${el.dataset.height}px`;
+    const { el, spec } = chart, isTime = spec.x === "time", colour = colours(spec.series);
+    const axis = { stroke: token("--ink-3"), font: FONT, grid: { stroke: token("--grid"), width: 1 }, ticks: { show: false }, gap: 6 };
+    const horizontal = isTime ? { values: (_, ticks) => ticks.map(clock) } : {};
     chart.plot?.destroy(); el.replaceChildren();
     chart.plot = new uPlot({
       width: el.clientWidth, height: +el.dataset.height, padding: [10, 14, 0, 0], legend: { show: false },
-      cursor: { y: false, sync: { key: "step" }, drag: { x: true, y: false } },
-      scales: { x: { time: false, range: (_, low, high) => [spec.x_end ? 0 : low, Math.max(spec.x_end || 0, high ?? 1)] },
-        y: { range: (_, low, high) => low == null ? [0, 1] : [spec.zero ? 0 : low - (high - low || low || 1) * .08, high + (high - low || high || 1) * .08] } },
-      axes: [{ ...axis, grid: { show: false }, size: 26, space: 70 }, { ...axis, size: 52, space: 34, values: (_, ticks) => ticks.map(v => Math.abs(v) < .001 && v ? v.toExponential(0) : +v.toFixed(3)) }],
-      series: [{}, ...spec.series.map(style)], hooks: { setCursor: [read] },
-    }, data, el);
-    read(chart.plot);
+      cursor: { y: false, points: { size: 7 }, sync: { key: isTime ? "time" : "step" }, drag: { x: true, y: false } },
+      scales: { x: { time: isTime, range: (_, low, high) => [spec.x_end ? 0 : low ?? 0, Math.max(spec.x_end || 0, high ?? 1)] }, y: { range: yRange(spec) } },
+      axes: [{ ...axis, grid: { show: false }, size: 26, space: 70, ...horizontal }, { ...axis, size: 52, space: 34, values: (_, ticks) => ticks.map(tick) }],
+      series: [{}, ...spec.series.map((one, i) => style(one, colour[i], isTime))],
+      hooks: { setCursor: [plot => readout({ el, spec, plot })], draw: spec.line ? [limit(spec.line)] : [] },
+    }, table(spec.series), el);
+    readout(chart);
   }
-  const drawAll = () => charts.forEach(draw);
 
-  // New points from the stream: [[series name, step, value], …]. A derived series names its source.
+  // New points from the stream: [[series name, step, value], …].
   const append = points => charts.forEach(chart => {
-    let changed = false;
+    const before = chart.spec.series.map(one => one.steps.length);
     for (const [name, step, value] of points) {
-      const one = chart.spec.series.find(series => (series.source || series.name) === name);
-      if (one && !one.steps.includes(step)) { one.steps.push(step); one.values.push(value); changed = true; }
+      for (const one of chart.spec.series) {
+        one.seen ??= new Set(one.steps);
+        if ((one.source || one.name) !== name || one.seen.has(step)) continue;
+        one.seen.add(step); one.steps.push(step); one.values.push(value);
+      }
     }
-    if (changed) draw(chart);
+    const grown = chart.spec.series.filter((one, i) => one.steps.length > before[i]);
+    if (!grown.length || !chart.plot) return;
+    // Past 30 points a line loses its marks, which needs a new plot; else the zoom stays.
+    if (chart.spec.series.some((one, i) => before[i] < 30 && one.steps.length >= 30)) return draw(chart);
+    chart.plot.setData(table(chart.spec.series)); readout(chart);
   });
 
-  d.querySelectorAll("[data-chart]").forEach(el => charts.push({ el, spec: JSON.parse(d.getElementById(`data-${el.dataset.chart}`).textContent) }));
+  d.querySelectorAll("[data-chart]").forEach(el => {
+    el.style.height = `${el.dataset.height}px`;
+    charts.push({ el, spec: JSON.parse(d.getElementById(`data-${el.dataset.chart}`).textContent) });
+  });
+  const drawAll = () => charts.forEach(draw);
   (d.fonts?.ready || Promise.resolve()).then(drawAll);
   d.addEventListener("themechange", drawAll);
-  let waiting; addEventListener("resize", () => { clearTimeout(waiting); waiting = setTimeout(drawAll, 120); });
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", drawAll);
+  addEventListener("resize", () => charts.forEach(({ plot, el }) => plot?.setSize({ width: el.clientWidth, height: +el.dataset.height })));
   const url = charts.map(chart => chart.spec.stream).find(Boolean);
   if (url) {
     const source = new EventSource(url);
@@ -70,4 +123,5 @@
     source.addEventListener("end", () => source.close());
     addEventListener("pagehide", () => source.close());
   }
+  window.stackweb = { ...window.stackweb, appendPoints: append };
 })();

@@ -16,7 +16,7 @@ _KNOWN: list[tuple[CauseReason, re.Pattern[str]]] = [
     for reason, pattern in (
         ("out_of_memory", r"OutOfMemoryError|CUDA out of memory|CUDA error: out of memory"),
         ("out_of_memory", r"No available memory for the cache blocks"),
-        ("out_of_memory", r"To serve at least one request with the model'?s'? max seq len"),
+        ("out_of_memory", r"To serve at least one request with the models?'s max seq len"),
         ("out_of_memory", r"max seq len \(\d+\) is larger than the maximum number of tokens"),
         ("out_of_memory", r"Free memory on device .* is less than desired"),
         ("out_of_memory", r"can't allocate memory|Cannot allocate memory|^MemoryError"),

@@ -49,7 +49,7 @@ def endpoint_page(endpoint: Endpoint, user: User, *, base_url: str) -> dict[str,
         "figures": figures_of([endpoint.pk])[endpoint.pk],
         "memory": memory_of([job]).get(job.pk, {}) if job else {},
         "capacity_bytes": capacity_of(job) if job else 0,
-        "comparisons": compare(job) if job else [],
+        "comparisons": [(row, _off(row.error_fraction)) for row in compare(job)] if job else [],
         "replicas": endpoint.replicas.select_related("job").prefetch_related("job__attempts__host").order_by("-pk")[:5],
         "base_url": base_url,
         "curl": CURL.format(base_url=base_url, name=endpoint.name),
@@ -58,6 +58,14 @@ def endpoint_page(endpoint: Endpoint, user: User, *, base_url: str) -> dict[str,
         "may_stop": may_act and not state.is_ended and state.word != "Cancelling",
         "may_act": may_act,
     }
+
+
+def _off(error_fraction: float | None) -> str:
+    """ "+4 %"; within half a percent is "0 %"."""
+    if error_fraction is None:
+        return ""
+    whole = round(100 * error_fraction)
+    return f"{whole:+d} %" if whole else "0 %"
 
 
 def _up_seconds(attempt: Attempt | None) -> float | None:

@@ -87,6 +87,7 @@ def _field(name: str, schema: JsonSchema) -> forms.Field:
     }
     field = _typed_field(schema, shown)
     field.unit = schema.get("unit", "")  # type: ignore[attr-defined]
+    field.has_own_default = True  # type: ignore[attr-defined]  so "optional" says nothing
     field.advanced = bool(schema.get("advanced"))  # type: ignore[attr-defined]
     return field
 
@@ -94,8 +95,7 @@ def _field(name: str, schema: JsonSchema) -> forms.Field:
 def _typed_field(schema: JsonSchema, shown: dict[str, Any]) -> forms.Field:
     kind = schema.get("type")
     if "enum" in schema:
-        choices = [(value, str(value)) for value in schema["enum"]]
-        return forms.ChoiceField(choices=[("", "Default"), *choices] if schema.get("nullable") else choices, **shown)
+        return _choice_field(schema, shown)
     if kind == "boolean":
         return forms.BooleanField(**(shown | {"required": False}))
     if kind in ("integer", "number"):
@@ -104,6 +104,18 @@ def _typed_field(schema: JsonSchema, shown: dict[str, Any]) -> forms.Field:
     if kind == "array":
         return ListField(**shown)
     return forms.CharField(max_length=schema.get("maxLength", 400), **shown)
+
+
+def _choice_field(schema: JsonSchema, shown: dict[str, Any]) -> forms.Field:
+    """A browser sends text; the engine gets the value itself, such as the number 16."""
+    by_text = {str(value): value for value in schema["enum"]}
+    choices = [(text, text) for text in by_text]
+    return forms.TypedChoiceField(
+        choices=[("", "Default"), *choices] if schema.get("nullable") else choices,
+        coerce=by_text.__getitem__,
+        empty_value=None,
+        **shown,
+    )
 
 
 def _limits(schema: JsonSchema) -> dict[str, Any]:

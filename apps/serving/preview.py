@@ -27,7 +27,7 @@ def preview_endpoint(form: EndpointForm, options: OptionsForm) -> dict[str, Any]
     if version is None:
         return {}
     if options.is_bound and not options.is_valid():
-        return {"refusal": "Mend the marked fields to see the estimate."}
+        return {"refusal": _first_error(options)}
     name = str(form["name"].value() or "") or name_for(version)
     try:
         plan = plan_serving(version=version, engine=form.engine_name(), options=options.options, name=name)
@@ -39,6 +39,12 @@ def preview_endpoint(form: EndpointForm, options: OptionsForm) -> dict[str, Any]
         "total": _total_words(plan.fit),
         "capacity_bytes": plan.capacity_bytes,
     }
+
+
+def _first_error(options: OptionsForm) -> str:
+    name, errors = next(iter(options.errors.items()))
+    label = options.fields[name].label if name in options.fields else "The options"
+    return f"{label}: {errors[0]}"
 
 
 def memory_parts(fit: FitEstimate | None) -> dict[str, float]:

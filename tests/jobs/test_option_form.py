@@ -16,6 +16,7 @@ class Options(BaseModel):
         None, ge=128, le=4096, title="Context", description="Tokens per request."
     )
     dtype: Literal["auto", "float32"] = Field("auto", title="Precision")
+    rank: Literal[8, 16] | None = None
     eager: bool = True
     share: float = Field(0.9, gt=0, le=1, json_schema_extra={"unit": "of memory", "advanced": True})
     targets: list[str] = Field(default_factory=lambda: ["q_proj"])
@@ -33,12 +34,13 @@ def test_fields_show_title_help_limits_and_default() -> None:
 
 def test_given_values_come_back_checked_and_defaults_fill_the_rest() -> None:
     form = option_form(
-        Options, {"option-max_model_len": "256", "option-dtype": "float32", "option-targets": "a, b"}
+        Options, {"option-max_model_len": "256", "option-dtype": "float32", "option-rank": "16", "option-targets": "a, b"}
     )
     assert form.is_valid(), form.errors
     assert form.options == {
         "max_model_len": 256,
         "dtype": "float32",
+        "rank": 16,
         "eager": False,
         "share": 0.9,
         "targets": ["a", "b"],

@@ -12,7 +12,14 @@ from typing import Any
 
 import pytest
 
+from apps.catalog.models import Location, ModelVersion
+from apps.catalog.services import import_model
+from apps.engines.adapters.download import Download
+from apps.engines.base import Placement, RunSpec
+from apps.jobs.lifecycle import end_attempt
+from apps.jobs.models import Job
 from tests.catalog.hub_server import COMMIT, Hub, running_hub, safetensors, tiny_repo
+from tests.factories import make_attempt, make_host, make_team, make_user
 
 ROOT = Path(__file__).parents[2]
 
@@ -32,12 +39,16 @@ def tiny_hub() -> Any:
         yield running
 
 
+def run(argv: list[str], hub: Hub, home: Path) -> subprocess.CompletedProcess[str]:
+    env = {"PATH": os.environ["PATH"], "HOME": str(home), "HF_ENDPOINT": hub.url, "HF_HUB_DISABLE_XET": "1"}
+    return subprocess.run(argv, cwd=ROOT, env=env, capture_output=True, text=True, timeout=60, check=False)
+
+
 def download(hub: Hub, tmp_path: Path) -> Ended:
     folder, record = tmp_path / "model", tmp_path / "record.json"
     source = f"hub:tiny/model@{COMMIT}"
     argv = [sys.executable, "-m", "workers.downloads", source, "--into", str(folder), "--record", str(record)]
-    env = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "HF_ENDPOINT": hub.url, "HF_HUB_DISABLE_XET": "1"}
-    ran = subprocess.run(argv, cwd=ROOT, env=env, capture_output=True, text=True, timeout=60, check=False)
+    ran = run(argv, hub, tmp_path)
     read = json.loads(record.read_text()) if record.exists() else None
     return Ended(ran.returncode, ran.stdout, folder, read)
 
@@ -85,3 +96,25 @@ def test_a_hub_that_is_down_says_so_without_a_traceback(tiny_hub: Hub, tmp_path:
     ended = download(tiny_hub, tmp_path)
     assert ended.exit_code == 1
     assert "cannot be reached" in ended.said
+
+
+@pytest.mark.django_db
+def test_from_the_hub_to_a_version_with_real_files(hub: Hub, tmp_path: Path) -> None:
+    """Server asks, adapter's own command downloads, adapter reads what came, server registers it."""
+    team, host, engine = make_team(), make_host(), Download()
+    row = import_model(team=team, user=make_user(team=team), source="hub", source_ref="tiny/model")
+    spec = RunSpec.model_validate(row.job.spec)
+    folder = tmp_path / "tiny"
+    placement = Placement(env_prefix=sys.prefix, work_dir=str(tmp_path / "work"), model_path=str(folder))
+    ran = run(engine.command(spec, placement).argv, hub, tmp_path)
+    assert ran.returncode == 0, ran.stdout
+    result = engine.collect(spec, tmp_path / "work").model_dump(mode="json")
+    Job.objects.filter(pk=row.job_id).update(status="running")
+    end_attempt(make_attempt(row.job, host), exit_code=0, reason="", cause="", result=result)
+    version = ModelVersion.objects.get()
+    assert (version.precision, version.parameter_count, version.context_length) == ("bf16", 200_000, 2048)
+    assert version.facts["chat_template"] is True
+    location = Location.objects.get()
+    assert (location.host, location.path) == (host, str(folder))
+    weights = next(file for file in location.artifact.files if file["path"] == "model.safetensors")
+    assert weights["size_bytes"] == (folder / "model.safetensors").stat().st_size

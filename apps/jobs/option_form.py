@@ -87,7 +87,7 @@ def _field(name: str, schema: JsonSchema) -> forms.Field:
     }
     field = _typed_field(schema, shown)
     field.unit = schema.get("unit", "")  # type: ignore[attr-defined]
-    field.has_own_default = True  # type: ignore[attr-defined]  so "optional" says nothing
+    field.has_own_default = True  # type: ignore[attr-defined]
     field.advanced = bool(schema.get("advanced"))  # type: ignore[attr-defined]
     return field
 

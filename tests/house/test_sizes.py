@@ -24,13 +24,17 @@ def test_files_are_short() -> None:
     assert set(long) == set(LONG_FILES), long
 
 
+def _body_lines(node: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    """Without the signature and the docstring, which are better long than cryptic."""
+    first = node.body[1] if ast.get_docstring(node) and len(node.body) > 1 else node.body[0]
+    return (node.end_lineno or 0) - first.lineno + 1
+
+
 def test_functions_are_short() -> None:
     long = {
-        f"{path.relative_to(ROOT).as_posix()}:{node.name}": node.end_lineno - node.lineno + 1
+        f"{path.relative_to(ROOT).as_posix()}:{node.name}": _body_lines(node)
         for path in _sources()
         for node in ast.walk(ast.parse(path.read_text()))
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
-        and node.end_lineno is not None
-        and node.end_lineno - node.lineno + 1 > FUNCTION_LINES
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and _body_lines(node) > FUNCTION_LINES
     }
     assert set(long) == set(LONG_FUNCTIONS), long

@@ -7,7 +7,7 @@ from apps.engines.base import Placement
 
 def offline_environment(placement: Placement) -> dict[str, str]:
     """Offline switches, private home and caches, and the CPU threads this attempt may use."""
-    return {
+    variables = {
         "HF_HUB_OFFLINE": "1",
         "TRANSFORMERS_OFFLINE": "1",
         "HF_DATASETS_OFFLINE": "1",
@@ -20,3 +20,7 @@ def offline_environment(placement: Placement) -> dict[str, str]:
         # Empty hides every GPU from a run that was placed on the CPU device.
         "CUDA_VISIBLE_DEVICES": ",".join(map(str, placement.devices)),
     }
+    if placement.variant == "cpu":
+        # Runs share the CPU device: threads that spin while they wait would stall each other's steps.
+        variables["OMP_WAIT_POLICY"] = "PASSIVE"
+    return variables

@@ -77,8 +77,9 @@ def _charts(job: Job, series: dict[str, dict[str, Any]]) -> dict[str, dict[str, 
 
     end = job.progress_total or 0
     stream = "" if job.is_over else f"{reverse('job_metrics_stream', args=[job.public_id])}?after={_last_point(job)}"
+    loss = [one("loss", "train, raw", "raw"), one("loss", "train", "smooth"), one("eval_loss", "eval", "dots")]
     return {
-        "loss": {"series": [one("loss", "train"), one("eval_loss", "eval", "dots")], "x_end": end, "stream": stream},
+        "loss": {"series": loss, "x_end": end, "stream": stream},
         "rate": {"series": [one("learning_rate", "learning rate")], "x_end": end, "zero": True},
         "norm": {"series": [one("grad_norm", "gradient norm")], "x_end": end, "zero": True},
     }

@@ -22,7 +22,7 @@
   const tick = v => v === 0 ? "0" : Math.abs(v) < .001 ? v.toExponential(0) : Math.abs(v) >= 10000 ? `${+(v / 1000).toFixed(1)}k` : String(+v.toFixed(3));
   const clock = seconds => new Date(seconds * 1000).toLocaleTimeString("en-GB", { hour: "2-digit", minute: "2-digit" });
   const average = values => {
-    const reach = Math.min(12, Math.floor(values.length / 10));
+    const reach = Math.min(12, Math.floor(values.length / 20));
     return values.map((_, i) => { const near = values.slice(Math.max(0, i - reach), i + reach + 1); return near.reduce((a, b) => a + b, 0) / near.length; });
   };
 
@@ -38,7 +38,7 @@
   // Colours in order of use; raw lines are grey and take none.
   const colours = series => { let used = 0; return series.map(one => one.kind === "raw" ? "--line-2" : COLOURS[used++ % COLOURS.length]); };
   const style = (one, colour, isTime) => {
-    const isDots = one.kind === "dots", marked = isDots || one.steps.length < 30;
+    const isDots = one.kind === "dots", marked = isDots || (one.kind !== "raw" && one.steps.length < 30);
     return { label: one.name, stroke: token(colour), width: one.kind === "raw" ? 1 : 1.75, spanGaps: !isTime,
       points: { show: marked, size: isDots ? 7 : 5, fill: token("--surface"), width: 1.75 } };
   };

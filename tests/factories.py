@@ -12,6 +12,7 @@ from apps.accounts.models import Membership, Role, Team, User
 from apps.accounts.services import create_api_token
 from apps.catalog.models import Artifact, LineageEdge, Location, Model, ModelVersion
 from apps.engines.base import Produced
+from apps.evals.models import EvalRun, SampleResult, Score, Suite
 from apps.fleet.models import Device, Host, TelemetrySample
 from apps.jobs.models import Attempt, Job
 from apps.serving.models import Endpoint, Replica
@@ -145,3 +146,38 @@ def make_adapter(base: ModelVersion, *, name: str = "tiny-tuned", host: Host | N
     LineageEdge.objects.create(parent=base, child=version, relation="adapter")
     make_artifact(version, make_produced("adapter", path=f"/work/{name}", content=name), host=host)
     return version
+
+
+def make_suite(name: str = "quiz", *, version: str = "1", tasks: tuple[str, ...] = ("colours",)) -> Suite:
+    facts = {"metric": "acc", "filter": "none", "num_fewshot": 0, "item_count": 4, "prompt_tokens": 20}
+    rows = [{"name": task, "title": task.capitalize(), "output_tokens": 0, "files": []} | facts for task in tasks]
+    return Suite.objects.create(name=name, version=version, title=name, tasks=rows)
+
+
+def make_eval_run(
+    version: ModelVersion, suite: Suite, answers: dict[str, str], *, team: Team | None = None, **identity: Any
+) -> EvalRun:
+    """A finished run; `answers` maps a task to a string such as "1101", one 0/1 value an item."""
+    job = make_job(team or version.team, status="succeeded", name=f"Evaluate {version.model.name}")
+    run = EvalRun.objects.create(
+        team=job.team, version=version, suite=suite, engine="lm-eval", tasks=list(answers), job=job
+    )
+    for task, values in answers.items():
+        make_score(run, task, values, **identity)
+    return run
+
+
+def make_score(run: EvalRun, task: str, values: str, **identity: Any) -> Score:
+    numbers = [float(value) for value in values]
+    mean = sum(numbers) / len(numbers)
+    stderr = (mean * (1 - mean) / max(1, len(numbers) - 1)) ** 0.5
+    SampleResult.objects.bulk_create(
+        SampleResult(run=run, task=task, item=item, item_sha256=hashlib.sha256(f"{task}{item}".encode()).hexdigest(),
+                     value=value, prompt=f"{task} question {item}?", answer=f"answer {value:.0f}", target="answer 1")
+        for item, value in enumerate(numbers)
+    )  # fmt: skip
+    fields = {"precision": "fp32", "engine": "lm-eval", "engine_version": "0.4.13", "task_version": "1"} | identity
+    return Score.objects.create(
+        run=run, version=run.version, task=task, metric="acc", value=mean, standard_error=stderr,
+        item_count=len(numbers), is_headline=True, **({"suite_version": str(run.suite)} | fields)
+    )  # fmt: skip

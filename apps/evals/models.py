@@ -6,17 +6,21 @@ from django.db import models
 
 from apps.accounts.models import TeamOwned
 from apps.catalog.models import ModelVersion
+from apps.evals.querysets import EvalRunQuerySet
 from apps.jobs.models import Job
 
 
 class Suite(models.Model):
-    """A versioned list of tasks; shipped suites are synced from apps/evals/suites at migrate."""
+    """A versioned list of tasks; the shipped ones come from apps/evals/suites (sync_suites)."""
 
     name = models.SlugField(max_length=60)
     version = models.CharField(max_length=20)
     title = models.CharField(max_length=120)
     description = models.CharField(max_length=400, blank=True)
-    tasks = models.JSONField()  # [{name, title, metric, filter, num_fewshot, files: [{name, sha256, size_bytes}]}]
+    # [{name, title, metric, filter, num_fewshot, item_count, prompt_tokens, output_tokens,
+    #   files: [{name, sha256, size_bytes}]}]; tokens are rough means per item, for the time estimate
+    tasks = models.JSONField()
+    options = models.JSONField(default=dict)  # engine options that the suite asks for unless a run says otherwise
     is_current = models.BooleanField(default=True)
 
     class Meta:
@@ -25,6 +29,10 @@ class Suite(models.Model):
     def __str__(self) -> str:
         return f"{self.name} {self.version}"
 
+    @property
+    def item_count(self) -> int:
+        return sum(task["item_count"] for task in self.tasks)
+
 
 class EvalRun(TeamOwned):
     id_prefix = "ev"
@@ -32,8 +40,14 @@ class EvalRun(TeamOwned):
     version = models.ForeignKey(ModelVersion, on_delete=models.PROTECT, related_name="eval_runs")
     suite = models.ForeignKey(Suite, on_delete=models.PROTECT, related_name="runs")
     engine = models.CharField(max_length=40)
+    tasks = models.JSONField(default=list)  # names of the suite's tasks that were asked for
     options = models.JSONField(default=dict)
     job = models.OneToOneField(Job, on_delete=models.PROTECT, related_name="eval_run")
+
+    objects = EvalRunQuerySet.as_manager()
+
+    def __str__(self) -> str:
+        return f"{self.version} on {self.suite}"
 
 
 class Score(models.Model):
@@ -60,9 +74,7 @@ class Score(models.Model):
     chat_template_sha256 = models.CharField(max_length=64, blank=True)
 
     class Meta:
-        constraints = [
-            models.UniqueConstraint(fields=["run", "task", "metric", "filter"], name="one_score_per_metric")
-        ]
+        constraints = [models.UniqueConstraint(fields=["run", "task", "metric", "filter"], name="one_score_per_metric")]
 
 
 class SampleResult(models.Model):

@@ -1,0 +1,165 @@
+"""What an eval run would be: its spec, its place, its time. The preview and the job share it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from apps.accounts.problems import invalid, unknown_choice
+from apps.calibration.services import NewEstimate
+from apps.catalog.models import ModelVersion
+from apps.catalog.placement import model_ref, needed_files
+from apps.engines.base import Input, RunSpec
+from apps.evals.models import Suite
+from apps.fleet.models import Device
+from apps.jobs.kinds import CannotPrepare
+from apps.jobs.models import Attempt
+from apps.jobs.services import checked_options, default_placement, engine_named
+from apps.planning.durations import Duration, evaluation_duration
+
+ENGINE = "lm-eval"
+FORMULA_VERSION = "evaluation-1"
+MAX_FEWSHOT = 64
+_PROCESS_BYTES = 2 * 2**30  # torch, transformers and the harness itself
+_UNKNOWN_MODEL_BYTES = 2**30
+# FLOP/s that prompts reach: a CPU core in float32, a GPU in half precision. Wide apart; the range says so.
+_CPU_CORE_FLOPS, _GPU_FLOPS = 5e10, 4e13
+_DECODE_SHARE = 0.05  # writing is bound by memory, so a written token costs as much as 20 read ones
+_DEFAULT_ITEMS = 1000  # where a task's items are only known to the engine
+
+
+@dataclass(frozen=True)
+class EvalPlan:
+    spec: RunSpec
+    variant: str
+    gpus: int
+    ram_bytes: int  # reserved on the CPU device; 0 where a GPU holds the model
+    item_count: int
+    duration: Duration
+
+
+def plan_eval_run(
+    *,
+    version: ModelVersion,
+    suite: Suite,
+    options: dict[str, Any],
+    tasks: list[str] | None = None,
+    limit: int | None = None,
+    num_fewshot: int | None = None,
+    engine: str = ENGINE,
+) -> EvalPlan:
+    """Raises Problem 422 for an unknown engine, task or option, and for a version without files."""
+    asked = engine_named(engine, kind="evaluate")
+    chosen = _chosen_tasks(suite, tasks)
+    _check_range("limit", limit, 1, 1_000_000)
+    _check_range("num_fewshot", num_fewshot, 0, MAX_FEWSHOT)
+    try:
+        needed_files(version)
+    except CannotPrepare as problem:
+        raise invalid("version", str(problem), value=version.public_id) from None
+    wished = {name: value for name, value in suite.options.items() if name in asked.Options.model_fields}
+    spec = RunSpec(
+        kind="evaluate",
+        engine=engine,
+        model=model_ref(version),
+        options=checked_options(asked, wished | options),
+        inputs=[Input.model_validate(file) for task in chosen for file in task["files"]],
+        payload={"tasks": [task["name"] for task in chosen], "num_fewshot": num_fewshot, "limit": limit},
+    )
+    variant, gpus = default_placement("evaluate")
+    return EvalPlan(
+        spec=spec,
+        variant=variant,
+        gpus=gpus,
+        ram_bytes=0 if gpus else _ram_bytes(version),
+        item_count=sum(_items(task, limit) for task in chosen),
+        duration=_duration(version, suite, chosen, limit, on_gpu=gpus > 0),
+    )
+
+
+def new_estimate(plan: EvalPlan, *, version: ModelVersion, suite: Suite) -> NewEstimate:
+    """The ledger's row."""
+    return NewEstimate(
+        quantity="eval_seconds",
+        unit="seconds",
+        value=plan.duration.seconds,
+        low=plan.duration.seconds_low,
+        high=plan.duration.seconds_high,
+        confidence="medium" if plan.duration.basis == "measured" else "low",
+        formula_version=FORMULA_VERSION,
+        context={"engine": plan.spec.engine, "model": str(version), "suite": str(suite), "items": plan.item_count},
+    )
+
+
+def _chosen_tasks(suite: Suite, names: list[str] | None) -> list[dict[str, Any]]:
+    known = {task["name"]: task for task in suite.tasks}
+    for name in names or ():
+        if name not in known:
+            raise unknown_choice("tasks", name, known, noun=f"task in suite {suite.name}")
+    if names is not None and not names:
+        raise invalid("tasks", f"Choose at least one task of {suite.name}: {', '.join(known)}.", value=names)
+    return [task for name, task in known.items() if names is None or name in names]
+
+
+def _check_range(field: str, value: int | None, low: int, high: int) -> None:
+    if value is not None and not low <= value <= high:
+        raise invalid(field, f"{field} must be between {low} and {high:,}, or left out.", value=value)
+
+
+def _ram_bytes(version: ModelVersion) -> int:
+    """float32 weights and the process; a run on 135 M parameters was seen to peak at 1.3 GiB."""
+    weights = version.parameter_count * 4 if version.parameter_count else _UNKNOWN_MODEL_BYTES
+    return weights + _PROCESS_BYTES
+
+
+def _items(task: dict[str, Any], limit: int | None) -> int:
+    items: int = task["item_count"] or _DEFAULT_ITEMS
+    return items if limit is None else min(items, limit)
+
+
+def _duration(
+    version: ModelVersion, suite: Suite, tasks: list[dict[str, Any]], limit: int | None, *, on_gpu: bool
+) -> Duration:
+    """From the newest run of the same suite on the same kind of device, else from the size of the model."""
+    items = sum(_items(task, limit) for task in tasks)
+    prompt = sum(_items(task, limit) * task["prompt_tokens"] for task in tasks) / items
+    output = sum(_items(task, limit) * task["output_tokens"] for task in tasks) / items
+    speed = _speed(version, on_gpu=on_gpu)
+    estimate = evaluation_duration(
+        items=items,
+        prompt_tokens=prompt,
+        output_tokens=output,
+        prompt_tokens_per_second=speed,
+        output_tokens_per_second=speed * _DECODE_SHARE,
+    )
+    measured = _measured_seconds(version, suite, on_gpu=on_gpu)
+    whole = len(tasks) == len(suite.tasks) and limit is None
+    if measured is None or not whole:
+        return estimate
+    return Duration(measured, measured / 1.5, measured * 2, "measured")
+
+
+def _speed(version: ModelVersion, *, on_gpu: bool) -> float:
+    """Prompt tokens/s, at 2 FLOPs a parameter and token."""
+    parameters = version.parameter_count or _UNKNOWN_MODEL_BYTES // 4
+    if on_gpu:
+        return _GPU_FLOPS / (2 * parameters)
+    device = Device.objects.filter(kind="cpu", is_present=True).select_related("host").order_by("-memory_bytes").first()
+    cores = device.host.cpu_count if device and device.host.cpu_count else 1
+    return _CPU_CORE_FLOPS * cores / (2 * parameters)
+
+
+def _measured_seconds(version: ModelVersion, suite: Suite, *, on_gpu: bool) -> float | None:
+    """Scaled by model size: work grows with the parameters."""
+    runs = Attempt.objects.filter(
+        job__eval_run__suite=suite,
+        job__eval_run__tasks=[task["name"] for task in suite.tasks],
+        job__spec__payload__limit=None,
+        measurements__has_key="eval_seconds",
+    ).select_related("job__eval_run__version")
+    alike = runs.filter(job__gpus_needed__gt=0) if on_gpu else runs.filter(job__gpus_needed=0)
+    newest = alike.order_by("-created_at").first()
+    if newest is None:
+        return None
+    theirs, ours = newest.job.eval_run.version.parameter_count, version.parameter_count
+    return float(newest.measurements["eval_seconds"]) * (ours / theirs if ours and theirs else 1.0)

@@ -1,0 +1,69 @@
+"""Start eval runs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db import transaction
+
+from apps.accounts.access import require_role
+from apps.accounts.audit import audit
+from apps.accounts.models import Role, Team, User
+from apps.calibration.services import record_estimates
+from apps.catalog.models import ModelVersion
+from apps.evals.models import EvalRun, Suite
+from apps.evals.plans import ENGINE, new_estimate, plan_eval_run
+from apps.jobs.services import submit_job
+
+
+@transaction.atomic
+def create_eval_run(
+    *,
+    team: Team,
+    user: User,
+    version: ModelVersion,
+    suite: Suite,
+    options: dict[str, Any] | None = None,
+    tasks: list[str] | None = None,
+    limit: int | None = None,
+    num_fewshot: int | None = None,
+    engine: str = ENGINE,
+) -> EvalRun:
+    """Puts a model version to a suite, or to some of its tasks. The scores come with the job's end.
+
+    `limit` takes only the first items of each task; `num_fewshot` replaces what the tasks ask for.
+    Raises Problem 422 for an unknown engine, task or option, and for a version without files.
+    """
+    require_role(user, Role.MEMBER, team)
+    plan = plan_eval_run(
+        version=version,
+        suite=suite,
+        options=options or {},
+        tasks=tasks,
+        limit=limit,
+        num_fewshot=num_fewshot,
+        engine=engine,
+    )
+    job = submit_job(
+        team=team,
+        user=user,
+        kind="evaluate",
+        name=f"Evaluate {version.model.name} on {suite.name}",
+        spec=plan.spec,
+        variant=plan.variant,
+        gpus=plan.gpus,
+        ram_bytes=plan.ram_bytes,
+    )
+    record_estimates(job=job, estimates=[new_estimate(plan, version=version, suite=suite)])
+    run = EvalRun.objects.create(
+        team=team,
+        created_by=user,
+        version=version,
+        suite=suite,
+        engine=engine,
+        tasks=plan.spec.payload["tasks"],
+        options=plan.spec.options,
+        job=job,
+    )
+    audit(user, "eval_run.created", object_id=run.public_id, object_name=str(run), team=team)
+    return run

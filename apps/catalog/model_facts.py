@@ -73,7 +73,8 @@ def _lede(version: ModelVersion, fits: list[Fit], artifacts: list[Artifact]) -> 
     places = f"Its files lie on {', '.join(hosts)}." if hosts else "Its files lie on no host yet."
     best = _best(fits) or next((fit for fit in fits if fit.fits), None)
     if best is None:
-        return f"Nothing here runs it. {places}" if fits else places
+        judged = any(fit.estimate is not None for fit in fits)
+        return f"Nothing here runs it. {places}" if judged else places
     number = f"{best.count} × " if best.count > 1 else "one "
     where = "the CPU" if best.device.kind == "cpu" else f"{number}{best.device.title}"
     return f"Runs at {best.precision.upper()} on {where}. {places}"

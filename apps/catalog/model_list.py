@@ -75,6 +75,6 @@ def _headline(rows: list[ModelRow], devices: list[DeviceClass]) -> str:
     if not devices:
         return f"{count}; no host is connected to run them"
     able = sum(row.runs_here for row in rows)
-    where = "on this fleet's CPU" if devices[0].kind == "cpu" else "on a single GPU you own"
+    where = "on the CPU of a host here" if devices[0].kind == "cpu" else "on a single GPU you own"
     verb = "runs" if able == 1 else "run"
     return f"{able} of {count} {verb} {where}"

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 
-from django.db import transaction
+from django.db import connection, transaction
 from django.utils import timezone
 
 from apps.accounts.access import require_role
@@ -12,8 +15,9 @@ from apps.accounts.audit import audit
 from apps.accounts.models import Role, Team, User
 from apps.accounts.problems import Problem, conflict
 from apps.tour.models import TourRun
-from apps.tour.steps import STEPS, StepFailed
+from apps.tour.steps import STEPS, Step, StepFailed
 
+_LOCK_SPACE = 7_301
 logger = logging.getLogger(__name__)
 
 
@@ -33,11 +37,24 @@ def start_tour(*, team: Team, user: User) -> TourRun:
 
 def advance_tours() -> None:
     for pk in list(TourRun.objects.filter(status="running").values_list("pk", flat=True)):
-        with transaction.atomic():
-            tour = TourRun.objects.select_for_update(skip_locked=True).filter(pk=pk, status="running").first()
+        with _only_one_looks(pk) as mine:
+            tour = TourRun.objects.filter(pk=pk, status="running").first() if mine else None
             if tour is not None:
                 _advance(tour)
-                tour.save()
+
+
+@contextmanager
+def _only_one_looks(pk: int) -> Iterator[bool]:
+    """Yields False while another process looks at this tour. A lock of the session, not of a transaction:
+    what a step starts must be committed before the step can look at it from outside."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_try_advisory_lock(%s, %s)", [_LOCK_SPACE, pk])
+        mine = bool(cursor.fetchone()[0])
+        try:
+            yield mine
+        finally:
+            if mine:
+                cursor.execute("SELECT pg_advisory_unlock(%s, %s)", [_LOCK_SPACE, pk])
 
 
 def _advance(tour: TourRun) -> None:
@@ -45,26 +62,33 @@ def _advance(tour: TourRun) -> None:
     place = next(i for i, step in enumerate(tour.steps) if step["status"] != "done")
     state, step = tour.steps[place], STEPS[place]
     try:
-        with transaction.atomic():
-            if state["status"] == "waiting":
-                state["started_at"] = timezone.now().isoformat()
-                state["facts"] = step.start(tour)
-                state["status"] = "running"
-            outcome = step.look(tour, state["facts"])
+        if state["status"] == "waiting":
+            _start(tour, state, step)
+        outcome = step.look(tour, state["facts"])
     except (StepFailed, Problem) as failure:
-        _end(tour, state, "failed", str(failure))
+        _fail(tour, state, str(failure))
     except Exception as error:
         logger.exception("%s: step %s", tour.public_id, step.key)
-        _end(tour, state, "failed", f"Stackweb failed here: {error}")
+        _fail(tour, state, f"Stackweb failed here: {error}")
     else:
         if outcome is not None:
             state["facts"] |= outcome
             state["status"], state["finished_at"] = "done", timezone.now().isoformat()
             if place == len(STEPS) - 1:
                 tour.status, tour.finished_at = "passed", timezone.now()
+            tour.save()
 
 
-def _end(tour: TourRun, state: dict[str, object], status: str, detail: str) -> None:
-    state["status"], state["finished_at"] = status, timezone.now().isoformat()
-    state["facts"] = {**dict(state.get("facts") or {}), "detail": detail}  # type: ignore[call-overload]
-    tour.status, tour.finished_at = status, timezone.now()
+@transaction.atomic
+def _start(tour: TourRun, state: dict[str, Any], step: Step) -> None:
+    """What the step started and the memory of it are kept together, so nothing is started twice."""
+    facts = step.start(tour)
+    state |= {"started_at": timezone.now().isoformat(), "facts": facts, "status": "running"}
+    tour.save()
+
+
+def _fail(tour: TourRun, state: dict[str, Any], why: str) -> None:
+    state["status"], state["finished_at"] = "failed", timezone.now().isoformat()
+    state["facts"] = state["facts"] | {"detail": why}
+    tour.status, tour.finished_at = "failed", timezone.now()
+    tour.save()

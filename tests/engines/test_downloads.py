@@ -83,7 +83,7 @@ def test_only_locked_packages_are_fetched(tmp_path: Path) -> None:
 
 
 def test_no_room_is_told_before_a_byte_is_fetched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10, 10, 0))  # type: ignore[attr-defined]
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10, 10, 0))
     with pytest.raises(DownloadError, match="STACKWEB_MODELS_DIR") as caught:
         model_sources.check_room(tmp_path, 5_000_000_000, "hub:a/b")
     assert caught.value.reason == "disk_full"

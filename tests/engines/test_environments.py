@@ -83,7 +83,7 @@ def test_leftovers_go_unless_somebody_is_at_work(tmp_path: Path) -> None:
 def test_a_full_disk_is_told_before_anything_is_made(
     tmp_path: Path, uv: list[list[str]], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10**12, 10**12, 10**9))  # type: ignore[attr-defined]
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10**12, 10**12, 10**9))
     assert main(["install", "--engine", "vllm", "--variant", "cpu", "--into", str(tmp_path)]) == 1
     assert "failed (disk_full): vllm-cpu-" in capsys.readouterr().out
     assert uv == []

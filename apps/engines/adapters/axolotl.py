@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import Field
+from pydantic import Field, JsonValue
 
 from apps.engines.base import Command, Engine, Event, Placement, Produced, Result, RunSpec, Strict
 from apps.engines.failures import read_failure
@@ -19,7 +19,7 @@ from apps.engines.offline import offline_environment
 PROGRAM = Path(__file__).parent.parent / "programs/axolotl_run.py"
 OUTPUT = "output"
 NEEDED = ("adapter_model.safetensors", "adapter_config.json")
-ADVANCED = {"advanced": True}
+ADVANCED: dict[str, JsonValue] = {"advanced": True}
 
 
 class Options(Strict):

@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import Field
+from pydantic import Field, JsonValue
 
 from apps.engines.base import Command, Engine, Event, Placement, Result, RunSpec, Strict
 from apps.engines.failures import read_failure
 from apps.engines.offline import offline_environment
 
 RESULTS = "results"
-ADVANCED = {"advanced": True}
+ADVANCED: dict[str, JsonValue] = {"advanced": True}
 _BAR = re.compile(r"(?:Running \w+ requests|Requesting API):\s+\d+%\|[^|]*\|\s*(\d+)/(\d+) \[")
 _NOT_FOUND = re.compile(r"Tasks not found: (.+)")
 

@@ -6,14 +6,14 @@ import re
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, JsonValue
 
 from apps.engines.base import Command, Engine, Event, Placement, Probe, Result, RunSpec, Strict
 from apps.engines.failures import bare_line, read_failure
 from apps.engines.offline import offline_environment
 
 GIB = 2**30
-ADVANCED = {"advanced": True}
+ADVANCED: dict[str, JsonValue] = {"advanced": True}
 
 
 class Options(Strict):

@@ -49,7 +49,8 @@ def read_lock(engine: str, variant: str) -> Lock:
     if path.stem not in names:
         raise UnknownLock(f"No environment {engine!r} for {variant!r}; there are: {', '.join(names)}")
     text = path.read_text()
-    facts = dict(match.groups() for line in text.splitlines() if (match := _FACT.match(line)))
+    matches = (_FACT.match(line) for line in text.splitlines())
+    facts = {match[1]: match[2] for match in matches if match}
     return Lock(
         engine=engine,
         variant=variant,

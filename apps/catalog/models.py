@@ -28,7 +28,7 @@ class Model(TeamOwned):
     summary = models.CharField(max_length=300, blank=True)
     card = models.TextField(blank=True)  # Markdown, sanitised when shown
 
-    objects = ModelQuerySet.as_manager()
+    objects = ModelQuerySet.as_manager()  # type: ignore[misc]  # the abstract base names a wider one
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["team", "name"], name="one_model_per_name")]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+from datetime import timedelta
 from typing import Any
 
 from django.utils import timezone
@@ -15,7 +16,7 @@ from apps.engines.base import Produced
 from apps.evals.models import EvalRun, SampleResult, Score, Suite
 from apps.fleet.models import Device, Host, TelemetrySample
 from apps.jobs.models import Attempt, Job
-from apps.serving.models import Endpoint, Replica
+from apps.serving.models import Endpoint, Replica, Route, RouteTarget
 
 GIB = 1024**3
 _numbers = itertools.count(1)
@@ -181,3 +182,13 @@ def make_score(run: EvalRun, task: str, values: str, **identity: Any) -> Score:
         run=run, version=run.version, task=task, metric="acc", value=mean, standard_error=stderr,
         item_count=len(numbers), is_headline=True, **({"suite_version": str(run.suite)} | fields)
     )  # fmt: skip
+
+
+def make_live_endpoint(team: Team, host: Host, name: str = "chat", *, port: int = 18100, **attempt: Any) -> Endpoint:
+    """An endpoint whose replica is ready on `host` and listens on `port`, with its route."""
+    endpoint = make_endpoint(team, name, status="running", phase="ready")
+    now = timezone.now()
+    times = {"claimed_at": now, "ready_at": now, "lease_expires_at": now + timedelta(minutes=1)}
+    make_attempt(endpoint.replicas.get().job, host, phase="ready", port=port, **(times | attempt))
+    RouteTarget.objects.create(route=Route.objects.create(team=team, name=name), endpoint=endpoint)
+    return endpoint

@@ -32,9 +32,11 @@ class EndpointForm(forms.Form):
         self.fields["engine"].choices = [(name, get_engine(name).title) for name in serving]  # type: ignore[attr-defined]
 
     def offered_engines(self) -> list[dict[str, Any]]:
-        """The choices on the page: what is offered, and the engine that is chosen."""
-        chosen = self.engine_name()
-        names = [*OFFERED, *([] if chosen in OFFERED else [chosen])]
+        """The choices on the page: those that load the version's files, and the engine that is chosen."""
+        chosen, version = self.engine_name(), self.chosen_version()
+        has_gguf = version is not None and version.artifacts.filter(format="gguf").exists()
+        names = [name for name in OFFERED if name != "llama-cpp" or has_gguf]
+        names += [] if chosen in names else [chosen]
         return [
             {
                 "name": name,

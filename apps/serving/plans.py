@@ -92,7 +92,7 @@ def _with_options(plan: ServingPlan, options: dict[str, Any], kind: str) -> Serv
         plan,
         precision=precision,
         kv_cache_dtype=str(options.get("kv_cache_dtype") or "auto"),
-        max_model_len=_whole(options.get("max_model_len")),
+        max_model_len=_whole(options.get("max_model_len") or options.get("context_length")),
         tensor_parallel=(_whole(options.get("tensor_parallel")) or 1) if kind == "gpu" else 1,
         gpu_memory_utilisation=float(options.get("gpu_memory_utilization") or plan.gpu_memory_utilisation),
         kv_space_bytes=kv_gib * GIB if kv_gib and kind == "cpu" else None,

@@ -85,10 +85,10 @@ def _install_step(plan: Plan, host: Host) -> str:
     if environment is None or has_environment(host, environment, plan.variant):
         return ""
     try:
-        room = f", {read_lock(environment, plan.variant).disk_bytes / 1e9:.1f} GB on disk"
+        room = f"{read_lock(environment, plan.variant).disk_bytes / 1e9:.1f} GB on disk"
     except UnknownLock:
-        room = ""
-    return f"{plan.engine.title} {plan.engine.version} is installed on {host} first, once{room}."
+        return f"{plan.engine.title} is not on {host}. Stackweb cannot install it; name its folder to the worker."
+    return f"{plan.engine.title} {plan.engine.version} is installed on {host} first, once, {room}."
 
 
 def _download_step(version: ModelVersion, host: Host) -> str:

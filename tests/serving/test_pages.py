@@ -1,0 +1,113 @@
+"""The pages of endpoints: what they say, what they do, and what a form can never do."""
+
+from __future__ import annotations
+
+import uuid
+
+import pytest
+from django.test import Client
+from django.utils import timezone
+
+from apps.engines.registry import get_engine
+from apps.gateway.models import UsageRecord
+from apps.jobs.models import Job
+from apps.serving.models import Endpoint
+from tests.factories import make_host, make_live_endpoint, make_stored_version, make_team, make_user
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def lab(client: Client) -> tuple[Client, object]:
+    team = make_team("Lab")
+    alice = make_user("alice", team=team)
+    client.force_login(alice)
+    return client, team
+
+
+def use(endpoint: Endpoint, **fields: object) -> None:
+    shape = {"status": 200, "prompt_tokens": 10, "completion_tokens": 30, "ttft_ms": 100.0, "duration_ms": 900.0}
+    UsageRecord.objects.create(
+        uuid=uuid.uuid4(), team_id=endpoint.team_id, route=endpoint.name, endpoint_id=endpoint.pk, **(shape | fields)
+    )
+
+
+def test_the_list_shows_states_and_metered_figures(lab: tuple[Client, object]) -> None:
+    client, team = lab
+    host = make_host()
+    chat = make_live_endpoint(team, host, "chat")  # type: ignore[arg-type]
+    make_live_endpoint(team, host, "quiet", port=18101)  # type: ignore[arg-type]
+    for ttft in (100.0, 200.0, 300.0):
+        use(chat, ttft_ms=ttft, at=timezone.now())
+    use(chat, status=502, ttft_ms=None)
+    use(chat, at=timezone.now() - timezone.timedelta(hours=2))
+    page = client.get("/endpoints", headers={"HX-Request": "true"})
+    rows = {row.endpoint.name: row for row in page.context["rows"]}
+    assert page.context["headline"] == "Every endpoint is live"
+    figures = rows["chat"].figures
+    assert (figures.request_count, figures.ttft_p50_ms, figures.error_fraction) == (4, 200.0, 0.25)
+    assert figures.tokens_per_second == pytest.approx(120 / 300)
+    assert sum(figures.requests_by_time) == 4
+    assert rows["quiet"].figures.request_count == 0
+    assert client.get("/endpoints?show=stopped", headers={"HX-Request": "true"}).context["rows"] == []
+    assert len(client.get("/endpoints?q=qui", headers={"HX-Request": "true"}).context["rows"]) == 1
+
+
+def test_an_endpoint_of_another_team_does_not_exist(lab: tuple[Client, object]) -> None:
+    client, _ = lab
+    other = make_live_endpoint(make_team(), make_host())
+    for path in ("", "/stop", "/start"):
+        method = client.post if path else client.get
+        assert method(f"/endpoints/{other.public_id}{path}").status_code == 404
+
+
+def test_the_page_shows_how_to_call_and_stop(lab: tuple[Client, object]) -> None:
+    client, team = lab
+    endpoint = make_live_endpoint(team, make_host())  # type: ignore[arg-type]
+    page = client.get(f"/endpoints/{endpoint.public_id}")
+    assert page.status_code == 200
+    html = page.content.decode()
+    assert "http://testserver/v1" in html
+    assert "Stop chat?" in html
+    assert page.context["may_stop"]
+    assert not page.context["may_start"]
+
+
+def test_the_preview_is_what_the_deploy_runs(lab: tuple[Client, object]) -> None:
+    client, team = lab
+    version = make_stored_version(team, host=make_host())  # type: ignore[arg-type]
+    form = {"version": version.pk, "name": "chat", "engine": "vllm", "option-max_model_len": "1024"}
+    shown = client.post("/endpoints/preview", form).context["command"]
+    assert any("--max-model-len 1024" in line for line in shown["lines"])
+    assert any("<port>" in line for line in shown["lines"])
+    deployed = client.post("/endpoints/new", form)
+    endpoint = Endpoint.objects.get()
+    assert deployed.headers["location"] == f"/endpoints/{endpoint.public_id}"
+    assert Job.objects.get().preview["env"] == shown["env"]
+
+
+def test_the_preview_names_a_wrong_option_and_what_comes_first(lab: tuple[Client, object]) -> None:
+    client, team = lab
+    version = make_stored_version(team, host=make_host("atlas"))  # type: ignore[arg-type]
+    form = {"version": version.pk, "engine": "vllm", "option-max_model_len": "3"}
+    assert "Context length" in client.post("/endpoints/preview", form).context["refusal"]
+    good = client.post("/endpoints/preview", form | {"option-max_model_len": ""})
+    assert "is installed on atlas first" in good.context["first_steps"][0]
+    make_host("borea", ram_gib=64)
+    elsewhere = client.post("/endpoints/preview", form | {"option-max_model_len": ""})
+    assert any("fetched to borea" in step for step in elsewhere.context["first_steps"])
+
+
+def test_a_form_cannot_supply_argv(lab: tuple[Client, object]) -> None:
+    client, team = lab
+    version = make_stored_version(team, host=make_host())  # type: ignore[arg-type]
+    evil = "--trust-remote-code"
+    form = {"version": version.pk, "name": "chat", "engine": "vllm"}
+    extra = {"argv": evil, "option-argv": evil, "option-env": evil, "option-extra_args": evil, "spec": evil}
+    assert client.post("/endpoints/new", form | extra).status_code == 302
+    job = Job.objects.get()
+    assert set(job.spec["options"]) == set(get_engine("vllm").Options.model_fields)
+    assert evil not in str(job.spec) + str(job.preview)
+    for name, value in (("name", f"a {evil}"), ("option-dtype", evil), ("option-max_num_seqs", f"8 {evil}")):
+        assert client.post("/endpoints/new", form | {"name": "other", name: value}).status_code == 422
+    assert Job.objects.count() == 1

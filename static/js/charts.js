@@ -47,7 +47,7 @@
     pen.save();
     pen.strokeStyle = pen.fillStyle = token("--warn"); pen.lineWidth = ratio; pen.setLineDash([4 * ratio, 4 * ratio]);
     pen.beginPath(); pen.moveTo(plot.bbox.left, y); pen.lineTo(right, y); pen.stroke();
-    pen.font = FONT.replace("11", String(11 * ratio)); pen.textAlign = "right"; pen.fillText(words, right - 2, y - 6 * ratio);
+    pen.font = FONT.replace("11", String(11 * ratio)); pen.textAlign = "right"; pen.fillText(words, right - 2, y - 7 * ratio);
     pen.restore();
   };
   const yRange = spec => (_, low, high) => {

@@ -34,7 +34,7 @@ class Download(Engine):
         argv += ["--record", f"{placement.work_dir}/{RECORD}", "--variant", placement.variant]
         if placement.model_path and source.kind != "path":
             argv += ["--into", placement.model_path]
-        return Command(argv=argv)
+        return Command(argv=argv, env={"HF_HUB_DISABLE_TELEMETRY": "1"})
 
     def read_line(self, line: str) -> Event | None:
         return read_own_line(line)

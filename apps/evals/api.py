@@ -1,3 +1,126 @@
-from ninja import Router
+"""REST: suites, eval runs, their scores and samples."""
 
-router = Router()
+from __future__ import annotations
+
+from typing import Any
+
+from django.http import HttpRequest
+from ninja import Router, Status
+
+from apps.accounts.access import team_for
+from apps.accounts.models import User
+from apps.accounts.problems import not_found, unknown_choice
+from apps.accounts.rest import create_once, page_of, signed_in
+from apps.catalog.models import ModelVersion
+from apps.evals import services
+from apps.evals.models import EvalRun, Suite
+from apps.evals.schemas import (
+    EvalRunDetailOut,
+    EvalRunIn,
+    EvalRunOut,
+    EvalRunPage,
+    SamplePage,
+    SuitePage,
+    eval_run_out,
+    sample_out,
+    score_out,
+    suite_out,
+)
+
+router = Router(tags=["evaluations"])
+
+
+@router.get("/eval-suites", response=SuitePage)
+def list_suites(request: HttpRequest) -> dict[str, Any]:
+    """The current version of each suite."""
+    return {
+        "items": [suite_out(suite) for suite in Suite.objects.filter(is_current=True).order_by("name")],
+        "next": None,
+    }
+
+
+@router.get("/eval-runs", response=EvalRunPage)
+def list_eval_runs(
+    request: HttpRequest,
+    suite: str | None = None,
+    version: str | None = None,
+    cursor: str | None = None,
+    limit: int = 50,
+) -> dict[str, Any]:
+    user = signed_in(request)
+    rows = EvalRun.objects.visible_to(user).with_scores()
+    if suite is not None:
+        rows = rows.filter(suite__name=suite_named(suite).name)
+    if version is not None:
+        rows = rows.filter(version=version_named(user, version))
+    return page_of(rows, cursor=cursor, limit=limit, show=eval_run_out)
+
+
+@router.post("/eval-runs", response={201: EvalRunOut})
+def create_eval_run(request: HttpRequest, payload: EvalRunIn) -> Status[dict[str, Any]]:
+    user = signed_in(request)
+
+    def create() -> dict[str, Any]:
+        run = services.create_eval_run(
+            team=team_for(user, payload.team),
+            user=user,
+            version=version_named(user, payload.version),
+            suite=suite_named(payload.suite),
+            options=payload.options,
+            tasks=payload.tasks,
+            limit=payload.limit,
+            num_fewshot=payload.num_fewshot,
+            engine=payload.engine,
+        )
+        return eval_run_out(run)
+
+    return Status(*create_once(request, create))
+
+
+@router.get("/eval-runs/{run_id}", response=EvalRunDetailOut)
+def get_eval_run(request: HttpRequest, run_id: str) -> dict[str, Any]:
+    run = visible_run(request, run_id)
+    return eval_run_out(run) | {
+        "scores": [score_out(score) for score in run.scores.order_by("task", "metric", "filter")]
+    }
+
+
+@router.get("/eval-runs/{run_id}/samples", response=SamplePage)
+def list_samples(
+    request: HttpRequest, run_id: str, task: str | None = None, cursor: str | None = None, limit: int = 50
+) -> dict[str, Any]:
+    run = visible_run(request, run_id)
+    rows = run.samples.all()
+    if task is not None:
+        if task not in run.tasks:
+            raise unknown_choice("task", task, run.tasks, noun=f"task in {run.public_id}")
+        rows = rows.filter(task=task)
+    return page_of(rows, cursor=cursor, limit=limit, show=sample_out)
+
+
+def visible_run(request: HttpRequest, run_id: str) -> EvalRun:
+    """The run, or Problem 404: another team's run does not exist for a stranger."""
+    rows = EvalRun.objects.visible_to(signed_in(request)).with_public_id(run_id).with_scores()
+    run: EvalRun | None = rows.first()
+    if run is None:
+        raise not_found("eval run", run_id)
+    return run
+
+
+def suite_named(name: str) -> Suite:
+    """The suite's current version. Raises Problem 422 with the nearest name."""
+    suite = Suite.objects.filter(name=name, is_current=True).first()
+    if suite is None:
+        known = Suite.objects.filter(is_current=True).values_list("name", flat=True)
+        raise unknown_choice("suite", name, known, noun="suite")
+    return suite
+
+
+def version_named(user: User, public_id: str, *, field: str = "version") -> ModelVersion:
+    """Raises Problem 422 with the nearest id among those that the person may see."""
+    versions = ModelVersion.objects.visible_to(user).select_related("model")
+    version: ModelVersion | None = versions.with_public_id(public_id).first()
+    if version is None:
+        known = [f"mv-{pk}" for pk in versions.order_by("-pk").values_list("pk", flat=True)[:50]]
+        raise unknown_choice(field, public_id, known, noun="model version")
+    return version

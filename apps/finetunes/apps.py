@@ -7,7 +7,7 @@ class FinetunesConfig(AppConfig):
     verbose_name = "Fine-tunes"
 
     def ready(self) -> None:
-        from apps.catalog.placement import prepare_model, resolve_model
+        from apps.catalog.placement import hosts_with_model, prepare_model, resolve_model
         from apps.finetunes.links import fine_tune_url
         from apps.finetunes.services import register_output
         from apps.jobs.kinds import KindHandler, register_kind
@@ -15,6 +15,10 @@ class FinetunesConfig(AppConfig):
         register_kind(
             "train",
             KindHandler(
-                detail_url=fine_tune_url, on_finished=register_output, prepare=prepare_model, resolve=resolve_model
+                detail_url=fine_tune_url,
+                on_finished=register_output,
+                prepare=prepare_model,
+                preferred_hosts=hosts_with_model,
+                resolve=resolve_model,
             ),
         )

@@ -11,6 +11,7 @@ from django.views.decorators.vary import vary_on_headers
 from apps.accounts.access import team_for
 from apps.accounts.problems import Problem
 from apps.accounts.rest import signed_in
+from apps.catalog.models import ModelVersion
 from apps.finetunes import fine_tune_list, services
 from apps.finetunes.forms import DatasetForm, FineTuneForm
 from apps.finetunes.models import Dataset, FineTune
@@ -45,7 +46,9 @@ def fine_tune(request: HttpRequest, fine_tune_id: str) -> HttpResponse:
 def fine_tune_new(request: HttpRequest) -> HttpResponse:
     user = signed_in(request)
     chosen = request.POST if request.method == "POST" else None
-    form = FineTuneForm(chosen, user=user, initial=request.GET.dict())
+    asked = ModelVersion.objects.visible_to(user).with_public_id(request.GET.get("version", "")).first()
+    initial = {"base": asked.pk if asked else None, "dataset": request.GET.get("dataset")}
+    form = FineTuneForm(chosen, user=user, initial=initial)
     options = option_form(engine_named(ENGINE, kind="train").Options, chosen)
     if request.method == "POST" and form.is_valid() and options.is_valid():
         try:

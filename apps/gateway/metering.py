@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import secrets
 import time
@@ -10,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+
+logger = logging.getLogger(__name__)
 
 SPOOL_GLOB = "usage-*.jsonl"
 
@@ -71,5 +74,15 @@ def read_lines(path: Path, offset: int) -> tuple[list[dict[str, Any]], int]:
         file.seek(offset)
         data = file.read(4 * 1024 * 1024)
     end = data.rfind(b"\n") + 1
-    rows = [msgspec.to_builtins(msgspec.json.decode(line, type=UsageLine)) for line in data[:end].splitlines()]
+    rows = [row for line in data[:end].splitlines() if (row := _row(line, path)) is not None]
     return rows, offset + end
+
+
+def _row(line: bytes, path: Path) -> dict[str, Any] | None:
+    """None for a line that a full disk cut short: it must not hold up those behind it."""
+    try:
+        row: dict[str, Any] = msgspec.to_builtins(msgspec.json.decode(line, type=UsageLine))
+    except msgspec.DecodeError as error:
+        logger.error("a usage line of %s cannot be read: %s", path.name, error)
+        return None
+    return row

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from django.conf import settings
 from django.db import transaction
@@ -78,13 +77,18 @@ def _flush_file(path: Path) -> int:
         _store(rows)
         moved += len(rows)
         offset = following
-        part = mark.with_suffix(".part")
-        part.write_text(str(offset))
-        os.replace(part, mark)
+        _write_mark(mark, offset)
     if not moved and time.time() - path.stat().st_mtime > SPOOL_KEPT_SECONDS:
-        path.unlink()
+        path.unlink(missing_ok=True)
         mark.unlink(missing_ok=True)
     return moved
+
+
+def _write_mark(mark: Path, offset: int) -> None:
+    """Whole or not at all; two flushes at once do not meet."""
+    part = mark.with_suffix(f".{uuid4().hex}.part")
+    part.write_text(str(offset))
+    part.replace(mark)
 
 
 @transaction.atomic

@@ -15,7 +15,7 @@ from apps.engines.base import RunSpec
 from apps.engines.registry import get_engine
 from apps.fleet.models import Host
 from apps.jobs.blobs import put_blob
-from apps.jobs.kinds import handler_of
+from apps.jobs.kinds import CannotPrepare, handler_of
 from apps.jobs.lifecycle import end_attempt, switch_status
 from apps.jobs.models import Attempt, Job, MetricPoint, Output
 from apps.jobs.reasons import Reason
@@ -56,7 +56,10 @@ def claim_attempt(*, host: Host, attempt_uuid: uuid.UUID, epoch: int) -> ClaimOu
     attempt = Attempt.objects.select_for_update(of=("self",)).select_related("job").get(pk=attempt_uuid)
     if attempt.ended_at is not None or attempt.epoch != epoch:
         raise conflict("This attempt is over or was replaced.")
-    spec = handler_of(attempt.job).resolve(attempt.job, host)
+    try:
+        spec = handler_of(attempt.job).resolve(attempt.job, host)
+    except CannotPrepare as gone:  # unclaimed, it goes back to the queue, and the files are brought again
+        raise conflict(str(gone)) from None
     now = timezone.now()
     attempt.claimed_at = attempt.claimed_at or now
     attempt.lease_expires_at = now + timedelta(seconds=settings.LEASE_SECONDS)

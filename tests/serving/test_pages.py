@@ -9,6 +9,7 @@ from django.test import Client
 from django.utils import timezone
 
 from apps.engines.registry import get_engine
+from apps.gateway.endpoint_list import endpoint_list
 from apps.gateway.models import UsageRecord
 from apps.jobs.models import Job
 from apps.serving.models import Endpoint
@@ -41,16 +42,20 @@ def test_the_list_shows_states_and_metered_figures(lab: tuple[Client, object]) -
         use(chat, ttft_ms=ttft, at=timezone.now())
     use(chat, status=502, ttft_ms=None)
     use(chat, at=timezone.now() - timezone.timedelta(hours=2))
-    page = client.get("/endpoints", headers={"HX-Request": "true"})
-    rows = {row.endpoint.name: row for row in page.context["rows"]}
-    assert page.context["headline"] == "Every endpoint is live"
+    alice = team.users.get()  # type: ignore[attr-defined]
+    page = endpoint_list(alice)
+    rows = {row.endpoint.name: row for row in page["rows"]}
+    assert page["headline"] == "Every endpoint is live"
     figures = rows["chat"].figures
     assert (figures.request_count, figures.ttft_p50_ms, figures.error_fraction) == (4, 200.0, 0.25)
     assert figures.tokens_per_second == pytest.approx(120 / 300)
     assert sum(figures.requests_by_time) == 4
     assert rows["quiet"].figures.request_count == 0
-    assert client.get("/endpoints?show=stopped", headers={"HX-Request": "true"}).context["rows"] == []
-    assert len(client.get("/endpoints?q=qui", headers={"HX-Request": "true"}).context["rows"]) == 1
+    assert endpoint_list(alice, show="stopped")["rows"] == []
+    assert [row.endpoint.name for row in endpoint_list(alice, search="qui")["rows"]] == ["quiet"]
+    html = client.get("/endpoints", headers={"HX-Request": "true"}).content.decode()
+    assert html.count("<tr id=") == 2
+    assert "<html" not in html
 
 
 def test_an_endpoint_of_another_team_does_not_exist(lab: tuple[Client, object]) -> None:

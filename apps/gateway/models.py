@@ -6,7 +6,6 @@ from django.db import models
 from django.utils import timezone
 
 from apps.accounts.models import TeamOwned
-from apps.accounts.querysets import OwnedQuerySet
 
 
 class VirtualKey(TeamOwned):
@@ -20,8 +19,6 @@ class VirtualKey(TeamOwned):
     requests_per_minute = models.PositiveIntegerField(null=True, blank=True)  # None: no limit
     revoked_at = models.DateTimeField(null=True, blank=True)
     last_used_at = models.DateTimeField(null=True, blank=True)
-
-    objects = OwnedQuerySet.as_manager()
 
 
 class UsageRecord(models.Model):

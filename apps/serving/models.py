@@ -25,7 +25,7 @@ class Endpoint(TeamOwned):
     wish = models.CharField(max_length=8, choices=Wish, default=Wish.RUNNING)
     stopped_at = models.DateTimeField(null=True, blank=True)
 
-    objects = EndpointQuerySet.as_manager()
+    objects = EndpointQuerySet.as_manager()  # type: ignore[misc]  # the abstract base names a wider one
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["team", "name"], name="one_endpoint_per_name")]

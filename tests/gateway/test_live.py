@@ -184,7 +184,7 @@ def test_torn_lines_wait_and_old_files_go(tmp_path: Path) -> None:
     spool.close()
     (path,) = tmp_path.glob("usage-*.jsonl")
     with path.open("a") as file:
-        file.write('{"cut short by a full disk}\\n{"uuid": "half')
+        file.write('{"cut short by a full disk}\n{"uuid": "half')
     rows, offset = read_lines(path, 0)
     assert (len(rows), path.read_bytes()[offset:]) == (1, b'{"uuid": "half')
     assert flush_usage(tmp_path) == 1

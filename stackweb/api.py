@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 from django.core.exceptions import PermissionDenied
@@ -84,8 +85,12 @@ def _on_denied(request: HttpRequest, error: PermissionDenied) -> HttpResponse:
     return _answer(Problem(403, "Not allowed", str(error)))
 
 
+_HANDLERS: dict[type[Exception], Callable[[HttpRequest, Any], HttpResponse]] = {
+    Problem: _on_problem,
+    ValidationError: _on_invalid,
+    Http404: _on_missing,
+    PermissionDenied: _on_denied,
+}
 for each in (api, worker_api):
-    each.add_exception_handler(Problem, _on_problem)
-    each.add_exception_handler(ValidationError, _on_invalid)
-    each.add_exception_handler(Http404, _on_missing)
-    each.add_exception_handler(PermissionDenied, _on_denied)
+    for kind, handler in _HANDLERS.items():
+        each.add_exception_handler(kind, handler)

@@ -4,7 +4,7 @@ The gateway never passes Django's handler: its middleware alone costs 32 times t
 """
 
 import os
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "stackweb.settings")
@@ -16,9 +16,9 @@ django_application = get_asgi_application()
 # Django must be set up before any app is imported.
 from apps.gateway.asgi import gateway_application, gateway_lifespan  # noqa: E402
 
-Scope = MutableMapping[str, Any]
+Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+Send = Callable[[Mapping[str, Any]], Awaitable[None]]
 
 
 async def application(scope: Scope, receive: Receive, send: Send) -> None:

@@ -44,7 +44,7 @@ class EvalRun(TeamOwned):
     options = models.JSONField(default=dict)
     job = models.OneToOneField(Job, on_delete=models.PROTECT, related_name="eval_run")
 
-    objects = EvalRunQuerySet.as_manager()
+    objects = EvalRunQuerySet.as_manager()  # type: ignore[misc]  # the abstract base names a wider one
 
     def __str__(self) -> str:
         return f"{self.version} on {self.suite}"

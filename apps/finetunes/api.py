@@ -157,7 +157,7 @@ def create_fine_tune(request: HttpRequest, payload: FineTuneIn) -> Status[dict[s
 
 def _dataset_named(request: HttpRequest, wanted: str) -> Dataset:
     visible = Dataset.objects.visible_to(signed_in(request))
-    row = visible.with_public_id(wanted).first() or visible.filter(name=wanted).first()
+    row: Dataset | None = visible.with_public_id(wanted).first() or visible.filter(name=wanted).first()
     if row is None:
         known = [name for pair in visible.values_list("name", "pk")[:50] for name in (pair[0], f"ds-{pair[1]}")]
         raise unknown_choice("dataset", wanted, known, noun="data set")

@@ -30,8 +30,9 @@ class DatasetForm(forms.Form):
         return cleaned
 
     def data_bytes(self) -> bytes:
-        upload = self.cleaned_data.get("file")
-        return upload.read() if upload else self.cleaned_data["rows"].encode()
+        if upload := self.cleaned_data.get("file"):
+            return bytes(upload.read())
+        return str(self.cleaned_data["rows"]).encode()
 
 
 class FineTuneForm(forms.Form):

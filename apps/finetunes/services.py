@@ -38,7 +38,7 @@ def create_dataset(*, team: Team, user: User, name: str, data: bytes, descriptio
     check_name(name)
     rows = read_chat_rows(data)
     blob = put_blob(data)
-    existing = Dataset.objects.filter(team=team, name=name).first()
+    existing: Dataset | None = Dataset.objects.filter(team=team, name=name).first()
     if existing is not None:
         if existing.sha256 == blob.sha256:
             return existing

@@ -34,7 +34,7 @@ def append_log(*, attempt: Attempt, offset: int, data: bytes) -> int:
         _write_at(log_path(row), held, fresh[: max(0, MAX_LOG_BYTES - held)])
         row.log_size_bytes = held + len(fresh)
         row.save(update_fields=["log_size_bytes"])
-    return row.log_size_bytes
+    return held + len(fresh)
 
 
 def _write_at(path: Path, offset: int, data: bytes) -> None:

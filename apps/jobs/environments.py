@@ -22,6 +22,7 @@ def missing_environment(job: Job, host: Host) -> Job | None:
     environment = get_engine(job.engine).environment
     if environment is None or has_environment(host, environment, job.variant):
         return None
+    open_job: Job
     for open_job in Job.objects.open().filter(kind="install", pinned_host=host):
         payload = open_job.spec["payload"]
         if (payload.get("engine"), payload.get("variant")) == (environment, job.variant):

@@ -63,7 +63,7 @@ class Job(TeamOwned):
     ready_at = models.DateTimeField(null=True, blank=True)
     finished_at = models.DateTimeField(null=True, blank=True)
 
-    objects = JobQuerySet.as_manager()
+    objects = JobQuerySet.as_manager()  # type: ignore[misc]  # the abstract base names a wider one
 
     class Meta:
         ordering = ["-created_at", "-pk"]

@@ -12,9 +12,7 @@ from apps.jobs.option_form import option_form
 class Options(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
-    max_model_len: int | None = Field(
-        None, ge=128, le=4096, title="Context", description="Tokens per request."
-    )
+    max_model_len: int | None = Field(None, ge=128, le=4096, title="Context", description="Tokens per request.")
     dtype: Literal["auto", "float32"] = Field("auto", title="Precision")
     rank: Literal[8, 16] | None = None
     eager: bool = True
@@ -34,7 +32,8 @@ def test_fields_show_title_help_limits_and_default() -> None:
 
 def test_given_values_come_back_checked_and_defaults_fill_the_rest() -> None:
     form = option_form(
-        Options, {"option-max_model_len": "256", "option-dtype": "float32", "option-rank": "16", "option-targets": "a, b"}
+        Options,
+        {"option-max_model_len": "256", "option-dtype": "float32", "option-rank": "16", "option-targets": "a, b"},
     )
     assert form.is_valid(), form.errors
     assert form.options == {

@@ -60,9 +60,16 @@ class Attempt:
         self.thread = threading.Thread(target=self.run, name=f"attempt-{record.uuid[:8]}", daemon=True)
 
     def heartbeat(self) -> dict[str, object]:
+        self._measure_memory()
         lease = self.record.lease
         row: dict[str, object] = {"uuid": lease.uuid, "epoch": lease.epoch, "lease_token": lease.token}
         return row | {"port": self.record.port} | self.progress.heartbeat()
+
+    def _measure_memory(self) -> None:
+        """On the CPU device memory is RAM, and the largest sum over the attempt's processes is kept."""
+        found = journal.read(self.folder) if self.record.claim.placement.variant == "cpu" else None
+        if found is not None and found.state != "exited" and self.record.claim.spec.get("kind") == "serve":
+            self.progress.note_memory(processes.memory_bytes(found.shim_pid))
 
     def order(self, order: Order, cause: str = "") -> None:
         """Has the attempt ended; the first order counts, only "gone" comes on top of another."""

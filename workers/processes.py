@@ -66,6 +66,20 @@ def descendants(root: int, table: dict[int, tuple[int, int]] | None = None) -> s
     return found
 
 
+def memory_bytes(root: int) -> int:
+    """RAM of everything below `root`; pages that processes share are counted once between them (PSS)."""
+    return sum(_proportional_bytes(pid) for pid in descendants(root))
+
+
+def _proportional_bytes(pid: int) -> int:
+    try:
+        text = (PROC / str(pid) / "smaps_rollup").read_text()
+    except OSError:
+        return 0
+    line = next((line for line in text.splitlines() if line.startswith("Pss:")), "Pss: 0 kB")
+    return int(line.split()[1]) * 1024
+
+
 def send(pid: int, number: int) -> None:
     """Signals one process; one that is already gone is fine."""
     with contextlib.suppress(ProcessLookupError):

@@ -71,7 +71,8 @@ class Progress:
                 if math.isfinite(value)
             ]
         self.measurements |= {name: value for name, value in event.measurements.items() if math.isfinite(value)}
-        self.cause = event.cause or self.cause
+        if event.cause and (event.reason or not self.reason):  # a cause with a reason is not talked over
+            self.cause = event.cause
         self.reason = event.reason or self.reason
         if (self.phase, self.done, self.total, self.step, len(self.measurements)) != before:
             self.moved_at = now
@@ -83,6 +84,10 @@ class Progress:
     def set_phase(self, phase: Phase) -> None:
         self.phase = phase
         self.is_up = self.is_up or phase in ("ready", "running")
+
+    def note_memory(self, used_bytes: int) -> None:
+        known = self.measurements.get("peak_memory_bytes", 0.0)
+        self.measurements["peak_memory_bytes"] = max(known, float(used_bytes))
 
     def why(self) -> str:
         """The line a person should read when this run fails."""

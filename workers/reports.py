@@ -61,7 +61,9 @@ class Reports:
 
     def finish(self, outcome: Outcome) -> None:
         try:
-            self._patiently(lambda: self.server.finish(self.record.lease, outcome.body()))
+            # The last heartbeat may be older than the last thing the engine measured.
+            measured = {"measurements": dict(self.progress.measurements)}
+            self._patiently(lambda: self.server.finish(self.record.lease, outcome.body() | measured))
         except Fenced:
             raise
         except Refused as refusal:

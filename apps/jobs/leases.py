@@ -186,4 +186,5 @@ def finish_attempt(*, host: Host, attempt_uuid: uuid.UUID, body: FinishIn) -> No
     cause = body.cause
     if not reason and get_engine(attempt.job.engine).kind == "serve" and not attempt.job.cancel_requested_at:
         reason, cause = Reason.ENGINE_EXITED, cause or "The engine stopped by itself."
+    Attempt.objects.filter(pk=attempt.pk, ended_at=None).update(measurements=attempt.measurements | body.measurements)
     end_attempt(attempt, exit_code=body.exit_code, reason=reason, cause=cause, result=body.result)

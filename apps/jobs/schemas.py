@@ -86,6 +86,7 @@ class FinishIn(LeaseIn):
     exit_code: int | None = None
     reason: Reason | None = None
     cause: str = ""
+    measurements: dict[str, float] = {}  # those since the last heartbeat, or all
     result: dict[str, Any] = {}
 
 

@@ -7,6 +7,7 @@ epoch of a loss but never its step.
 import functools
 import resource
 import sys
+import time
 from typing import Any
 
 from axolotl.cli.main import main
@@ -21,6 +22,9 @@ def say(line: str) -> None:
 
 
 class StepLines(TrainerCallback):  # type: ignore[misc]
+    def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        self.begun = time.monotonic()
+
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         say(f"[{state.global_step}/{state.max_steps} steps] Training")
 
@@ -36,7 +40,7 @@ class StepLines(TrainerCallback):  # type: ignore[misc]
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
         if torch.cuda.is_available():
             peak = torch.cuda.max_memory_reserved()
-        say(f"measured peak_memory_bytes={peak}")
+        say(f"measured peak_memory_bytes={peak} train_seconds={time.monotonic() - self.begun:.1f}")
 
 
 def with_step_lines(original: Any) -> Any:

@@ -22,3 +22,5 @@ urlpatterns = [
     path("api/v1/", api.urls),
     path("api/worker/v1/", worker_api.urls),
 ]
+
+handler404 = "stackweb.errors.not_found"

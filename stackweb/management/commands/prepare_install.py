@@ -10,7 +10,7 @@ from apps.fleet.local_host import prepare_local_host, renew_broker_users
 
 
 class Command(BaseCommand):
-    help = "Makes what a new installation needs: a team, the shipped suites, the automation user, this host. Safe to repeat."
+    help = "Makes what an installation needs: team, shipped suites, automation user, this host. Safe to repeat."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--without-host", action="store_true", help="this machine runs no engines")

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from django.conf import settings
 from django.db import models
 from django.utils import timezone
 
 from apps.accounts.models import TeamOwned
 from apps.serving.models import Endpoint
+
+
+LOST_AFTER = timedelta(minutes=4)  # longer than any answer may take
 
 
 class Battle(TeamOwned):
@@ -20,6 +25,18 @@ class Battle(TeamOwned):
     right = models.ForeignKey(Endpoint, on_delete=models.CASCADE, related_name="+")
     left_answer = models.TextField(blank=True)
     right_answer = models.TextField(blank=True)
+    left_error = models.CharField(max_length=300, blank=True)  # why there is no answer, in the gateway's words
+    right_error = models.CharField(max_length=300, blank=True)
+    answered_at = models.DateTimeField(null=True, blank=True)
+
+    @property
+    def state(self) -> str:
+        """waiting, lost (nobody will answer any more), failed, open for votes, or voted."""
+        if hasattr(self, "vote"):
+            return "voted"
+        if self.answered_at is None:
+            return "lost" if timezone.now() - self.created_at > LOST_AFTER else "waiting"
+        return "failed" if self.left_error or self.right_error else "open"
 
 
 class Vote(models.Model):

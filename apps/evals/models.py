@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import re
+
 from django.db import models
 
 from apps.accounts.models import TeamOwned
 from apps.catalog.models import ModelVersion
 from apps.evals.querysets import EvalRunQuerySet
 from apps.jobs.models import Job
+
+_CHAT_MARKS = re.compile(r"<\|[^|>]*\|>|\[/?INST\]|</?s>|<(?:start|end)_of_turn>")
+_ROLES = ("system", "user", "assistant", "model")
+_ROLE = re.compile(rf"^(?:{'|'.join(_ROLES)})\n\s*")
 
 
 class Suite(models.Model):
@@ -93,3 +99,11 @@ class SampleResult(models.Model):
     class Meta:
         constraints = [models.UniqueConstraint(fields=["run", "task", "item"], name="one_result_per_item")]
         ordering = ["task", "item"]
+
+    @property
+    def question(self) -> str:
+        """The last thing that was said to the model, without the chat template's marks and earlier examples."""
+        parts = [part.strip() for part in _CHAT_MARKS.split(self.prompt)]
+        parts = [_ROLE.sub("", part) for part in parts if part not in _ROLES]
+        last = next((part for part in reversed(parts) if part), self.prompt)
+        return last.rpartition("\n\n")[2].strip()

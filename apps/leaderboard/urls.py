@@ -1,3 +1,8 @@
-from django.urls import URLPattern
+from django.urls import path
 
-urlpatterns: list[URLPattern] = []
+from apps.leaderboard import views
+
+urlpatterns = [
+    path("leaderboard", views.leaderboard, name="leaderboard"),
+    path("leaderboard/compare", views.leaderboard_compare, name="leaderboard_compare"),
+]

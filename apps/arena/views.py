@@ -1,0 +1,71 @@
+"""Pages of the arena."""
+
+from __future__ import annotations
+
+from django.contrib import messages
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
+from django.views.decorators.vary import vary_on_headers
+
+from apps.accounts.access import team_for, teams_of
+from apps.accounts.problems import Problem
+from apps.accounts.rest import signed_in
+from apps.arena import services
+from apps.arena.forms import BattleForm
+from apps.arena.models import Battle
+from apps.arena.standings import standings
+
+RECENT = 20
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+def arena(request: HttpRequest) -> HttpResponse:
+    user = signed_in(request)
+    team = next(iter(teams_of(user)), None)
+    live = services.live_endpoints(team) if team else []
+    form = BattleForm(request.POST or None, endpoints=live)
+    if request.method == "POST" and form.is_valid():
+        try:
+            battle = services.create_battle(team=team_for(user, None), user=user, **form.cleaned_data)
+            return redirect("battle", battle.public_id)
+        except Problem as problem:
+            _add_problem(form, problem)
+    recent = Battle.objects.visible_to(user).select_related("left", "right", "vote").order_by("-pk")[:RECENT]
+    context = {"form": form, "live": live, "battles": recent, "standings": standings(user)}
+    return render(request, "arena/arena.html", context, status=422 if request.method == "POST" else 200)
+
+
+@require_safe
+@vary_on_headers("HX-Request")
+def battle(request: HttpRequest, battle_id: str) -> HttpResponse:
+    row = _visible_battle(request, battle_id)
+    is_fragment = bool(request.htmx)  # type: ignore[attr-defined]
+    part, status = ("#live", 286 if row.state != "waiting" else 200) if is_fragment else ("", 200)
+    context = {"battle": row, "state": row.state, "standings": standings(signed_in(request))}
+    return render(request, f"arena/battle.html{part}", context, status=status)
+
+
+@require_POST
+def battle_vote(request: HttpRequest, battle_id: str) -> HttpResponse:
+    row = _visible_battle(request, battle_id)
+    try:
+        services.vote_on_battle(battle=row, user=signed_in(request), choice=request.POST.get("choice", ""))
+    except Problem as problem:
+        messages.error(request, str(problem))
+    return redirect("battle", row.public_id)
+
+
+def _visible_battle(request: HttpRequest, battle_id: str) -> Battle:
+    rows = Battle.objects.visible_to(signed_in(request)).with_public_id(battle_id)
+    row: Battle | None = rows.select_related("left", "right", "vote", "team").first()
+    if row is None:
+        raise Http404(f"There is no battle “{battle_id}”, or your team may not see it.")
+    return row
+
+
+def _add_problem(form: BattleForm, problem: Problem) -> None:
+    """A service's refusal beside the field it names, else above the form."""
+    errors: list[tuple[str | None, str]] = [(error.field, error.message) for error in problem.errors]
+    for name, message in errors or [(None, str(problem))]:
+        form.add_error(name if name in form.fields else None, message)

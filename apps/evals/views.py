@@ -1,0 +1,107 @@
+"""Pages of evaluations."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
+from django.views.decorators.vary import vary_on_headers
+
+from apps.accounts.access import team_for
+from apps.accounts.problems import Problem
+from apps.accounts.rest import signed_in
+from apps.evals import services
+from apps.evals.forms import EvalRunForm, initial_of
+from apps.evals.models import EvalRun
+from apps.evals.plans import ENGINE
+from apps.evals.preview import preview_eval_run
+from apps.evals.run_list import run_list
+from apps.evals.run_page import run_page
+from apps.evals.sample_page import one_sample
+from apps.jobs.option_form import OptionsForm, option_form
+from apps.jobs.services import engine_named
+
+
+@require_safe
+@vary_on_headers("HX-Request")
+def eval_runs(request: HttpRequest) -> HttpResponse:
+    query = {name: request.GET.get(name, "") for name in ("show", "suite", "cursor")}
+    context = run_list(signed_in(request), **query)
+    part = "#list" if request.htmx else ""  # type: ignore[attr-defined]
+    return render(request, f"evals/eval_runs.html{part}", context)
+
+
+@require_safe
+@vary_on_headers("HX-Request")
+def eval_run(request: HttpRequest, run_id: str) -> HttpResponse:
+    query = {name: request.GET.get(name, "") for name in ("against", "task", "show", "cursor")}
+    context = run_page(_visible_run(request, run_id), signed_in(request), **query)
+    is_fragment = bool(request.htmx)  # type: ignore[attr-defined]
+    status = 286 if is_fragment and context["job"].is_over else 200
+    return render(request, f"evals/eval_run.html{'#live' if is_fragment else ''}", context, status=status)
+
+
+@require_safe
+def eval_sample(request: HttpRequest, run_id: str, sample_id: int) -> HttpResponse:
+    run = _visible_run(request, run_id)
+    sample = run.samples.filter(pk=sample_id).first()
+    if sample is None:
+        raise Http404(f"{run.public_id} has no sample {sample_id}.")
+    query = {name: request.GET.get(name, "") for name in ("against", "task")}
+    return render(request, "evals/eval_sample.html", one_sample(run, sample, signed_in(request), **query))
+
+
+def _visible_run(request: HttpRequest, run_id: str) -> EvalRun:
+    rows = EvalRun.objects.visible_to(signed_in(request)).with_public_id(run_id).with_scores()
+    run: EvalRun | None = rows.first()
+    if run is None:
+        raise Http404(f"There is no eval run “{run_id}”, or your team may not see it.")
+    return run
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+def eval_run_new(request: HttpRequest) -> HttpResponse:
+    user = signed_in(request)
+    form, options = _forms(request)
+    if request.method == "POST" and form.is_valid() and options.is_valid():
+        try:
+            run = services.create_eval_run(
+                team=team_for(user, None), user=user, options=options.options, **form.cleaned_data
+            )
+            return redirect("eval_run", run.public_id)
+        except Problem as problem:
+            _add_problem(form, problem)
+    status = 422 if request.method == "POST" else 200
+    context = {"form": form, "options": options} | preview_eval_run(form, options)
+    return render(request, "evals/eval_run_new.html", context, status=status)
+
+
+@require_POST
+def eval_run_preview(request: HttpRequest) -> HttpResponse:
+    return render(request, "evals/preview.html", preview_eval_run(*_forms(request)))
+
+
+def _forms(request: HttpRequest) -> tuple[EvalRunForm, OptionsForm]:
+    given = request.POST if request.method == "POST" else None
+    query: dict[str, Any] = request.GET.dict()
+    form = EvalRunForm(given, user=signed_in(request), initial=initial_of(query, signed_in(request)))
+    engine = engine_named(ENGINE, kind="evaluate")
+    words = {"True": True, "False": False}
+    wished = {name: words.get(query[name], query[name]) for name in engine.Options.model_fields if name in query}
+    return form, option_form(engine.Options, given, initial=suite_options(form) | wished)
+
+
+def suite_options(form: EvalRunForm) -> dict[str, Any]:
+    """What the suite in view asks of the engine, so that the form starts with it."""
+    rows = form.fields["suite"].queryset  # type: ignore[attr-defined]
+    suite = rows.filter(pk=form.initial.get("suite")).first() or rows.first()
+    return dict(suite.options) if suite else {}
+
+
+def _add_problem(form: EvalRunForm, problem: Problem) -> None:
+    """A service's refusal beside the field it names, else above the form."""
+    errors: list[tuple[str | None, str]] = [(error.field, error.message) for error in problem.errors]
+    for name, message in errors or [(None, str(problem))]:
+        form.add_error(name if name in form.fields else None, message)

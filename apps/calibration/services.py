@@ -26,6 +26,4 @@ class NewEstimate:
 
 def record_estimates(*, job: Job, estimates: Sequence[NewEstimate]) -> None:
     """The first estimate of a quantity stays: what was shown before the run is what counts."""
-    Estimate.objects.bulk_create(
-        [Estimate(job=job, **vars(estimate)) for estimate in estimates], ignore_conflicts=True
-    )
+    Estimate.objects.bulk_create([Estimate(job=job, **vars(estimate)) for estimate in estimates], ignore_conflicts=True)

@@ -10,6 +10,19 @@ from django.conf import settings
 from apps.accounts.tokens import digest_token
 from apps.fleet.models import Host
 
+ANSWER_SECONDS = 1.0
+
+
+def broker_answers() -> bool:
+    """Whether Celery can be rung at all just now."""
+    try:
+        with redis.Redis.from_url(
+            settings.REDIS_URL, socket_connect_timeout=ANSWER_SECONDS, socket_timeout=ANSWER_SECONDS
+        ) as broker:
+            return bool(broker.ping())
+    except redis.RedisError:
+        return False
+
 
 def broker_url_for(host: Host) -> str:
     """Makes (or renews) the host's broker user and returns the URL with its password.

@@ -57,9 +57,7 @@ class JoinToken(models.Model):
     """Lets one new host join; made by an admin, works once."""
 
     digest = models.CharField(max_length=64, unique=True)
-    created_by = models.ForeignKey(
-        settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, related_name="+"
-    )
+    created_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, related_name="+")
     created_at = models.DateTimeField(default=timezone.now)
     expires_at = models.DateTimeField()
     used_by = models.ForeignKey(Host, on_delete=models.SET_NULL, null=True, blank=True, related_name="+")
@@ -137,9 +135,7 @@ class EngineEnvironment(models.Model):
     seen_at = models.DateTimeField(default=timezone.now)
 
     class Meta:
-        constraints = [
-            models.UniqueConstraint(fields=["host", "path"], name="one_environment_per_host_and_path")
-        ]
+        constraints = [models.UniqueConstraint(fields=["host", "path"], name="one_environment_per_host_and_path")]
 
 
 class TelemetrySample(models.Model):

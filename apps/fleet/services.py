@@ -25,9 +25,7 @@ JOIN_TOKEN_LIFE = timedelta(hours=24)
 def enrol_host(*, name: str) -> tuple[Host, str]:
     """The host of that name (made if new) and a fresh token for it, shown only here."""
     if not HOST_NAME.fullmatch(name):
-        raise invalid(
-            "name", "A host name has lower-case letters, digits and hyphens, at most 63.", value=name
-        )
+        raise invalid("name", "A host name has lower-case letters, digits and hyphens, at most 63.", value=name)
     host, _ = Host.objects.get_or_create(name=name)
     token = new_token(HOST_TOKEN)
     HostToken.objects.filter(host=host, revoked_at=None).update(revoked_at=timezone.now())
@@ -40,9 +38,7 @@ def enrol_host(*, name: str) -> tuple[Host, str]:
 def create_join_token(*, user: User) -> tuple[JoinToken, str]:
     """A token with which one new host may join within 24 hours; the plain text is shown once."""
     token = new_token(JOIN_TOKEN)
-    row = JoinToken.objects.create(
-        digest=token.digest, created_by=user, expires_at=timezone.now() + JOIN_TOKEN_LIFE
-    )
+    row = JoinToken.objects.create(digest=token.digest, created_by=user, expires_at=timezone.now() + JOIN_TOKEN_LIFE)
     audit(user, "join_token.created", object_id=str(row.pk))
     return row, token.plain
 
@@ -54,13 +50,9 @@ def join_host(*, join_token: str, name: str, inventory: InventoryIn) -> tuple[Ho
     if token is None:
         raise Problem(401, "Unknown join token", "Make a new one under Hardware, Add a host.")
     if token.used_at is not None:
-        raise Problem(
-            401, "Join token used", f"It was used on {token.used_at:%d %b %H:%M} UTC. Make a new one."
-        )
+        raise Problem(401, "Join token used", f"It was used on {token.used_at:%d %b %H:%M} UTC. Make a new one.")
     if token.expires_at < timezone.now():
-        raise Problem(
-            401, "Join token expired", f"It ended on {token.expires_at:%d %b %H:%M} UTC. Make a new one."
-        )
+        raise Problem(401, "Join token expired", f"It ended on {token.expires_at:%d %b %H:%M} UTC. Make a new one.")
     if Host.objects.filter(name=name).exists():
         raise conflict(f"A host named “{name}” has joined already. Choose another with --name.")
     host, host_token = enrol_host(name=name)

@@ -48,9 +48,7 @@ def wilson_interval(successes: float, n: int, level: float = LEVEL) -> Interval:
     return Interval(p, min(p, max(0.0, centre - half)), max(p, min(1.0, centre + half)), n, "wilson", level)
 
 
-def mean_interval(
-    values: Sequence[float], level: float = LEVEL, bounds: tuple[float, float] = (0.0, 1.0)
-) -> Interval:
+def mean_interval(values: Sequence[float], level: float = LEVEL, bounds: tuple[float, float] = (0.0, 1.0)) -> Interval:
     """Interval for the mean of a metric that lies within `bounds` on every item.
 
     Wilson where every value sits on a bound (a 0/1 score), else Student's t with n - 1 degrees of freedom.

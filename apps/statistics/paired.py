@@ -123,9 +123,7 @@ def _mcnemar(candidate: Sequence[float], baseline: Sequence[float], level: float
     low, high = newcombe_interval(pairs.count((1, 1)), ahead, behind, pairs.count((0, 0)), level)
     variance = (ahead + behind - n * difference**2) / (n - 1) / n if n > 1 else 0.0
     counts = Counts(n, ahead, behind)
-    return _judge(
-        difference, (low, high), mcnemar_p(ahead, behind), counts, math.sqrt(variance), "mcnemar", level
-    )
+    return _judge(difference, (low, high), mcnemar_p(ahead, behind), counts, math.sqrt(variance), "mcnemar", level)
 
 
 def _paired_t(differences: Sequence[float], level: float, span: float) -> Comparison:
@@ -204,6 +202,4 @@ def _judge(
         verdict = "better"
     elif high < 0:
         verdict = "worse"
-    return Comparison(
-        verdict, difference, low, high, p, counts.n, counts.ahead, counts.behind, stderr, method, level
-    )
+    return Comparison(verdict, difference, low, high, p, counts.n, counts.ahead, counts.behind, stderr, method, level)

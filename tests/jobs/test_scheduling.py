@@ -121,7 +121,7 @@ def test_an_attempt_nobody_claims_goes_back_to_the_queue(team: Team, alice: User
 
 
 def test_a_claimed_attempt_of_a_silent_host_keeps_its_devices(team: Team, alice: User, worker: Worker) -> None:
-    job, attempt = start(team, alice, worker)
+    _, attempt = start(team, alice, worker)
     past = timezone.now() - timedelta(hours=2)
     Attempt.objects.update(created_at=past, lease_expires_at=past)
     withdraw_unclaimed()
@@ -136,9 +136,7 @@ def test_bad_wishes_are_refused_with_the_field_named(team: Team, alice: User) ->
     from apps.jobs.services import submit_job
 
     with pytest.raises(Problem) as engine:
-        submit_job(
-            team=team, user=alice, kind="serve", name="x", spec=RunSpec(kind="serve", engine="vlm")
-        )
+        submit_job(team=team, user=alice, kind="serve", name="x", spec=RunSpec(kind="serve", engine="vlm"))
     assert engine.value.errors[0].field == "engine"
     assert engine.value.errors[0].nearest == "vllm"
     with pytest.raises(Problem) as option:

@@ -114,9 +114,7 @@ def test_finish_is_repeatable(team: Team, alice: User, worker: Worker) -> None:
 
 def test_inputs_are_only_those_of_an_open_attempt(team: Team, alice: User, worker: Worker) -> None:
     blob, other = put_blob(b"rows"), put_blob(b"secret rows of somebody else")
-    spec = RunSpec(
-        kind="train", engine="fake-train", inputs=[Input(name="rows", sha256=blob.sha256, size_bytes=4)]
-    )
+    spec = RunSpec(kind="train", engine="fake-train", inputs=[Input(name="rows", sha256=blob.sha256, size_bytes=4)])
     job = submit_job(team=team, user=alice, kind="train", name="x", spec=spec)
     place_waiting_jobs()
     attempt = job.attempts.get()

@@ -11,7 +11,6 @@ from django.utils import timezone
 from apps.accounts.models import TeamOwned
 from apps.serving.models import Endpoint
 
-
 LOST_AFTER = timedelta(minutes=4)  # longer than any answer may take
 
 

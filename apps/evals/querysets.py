@@ -7,12 +7,13 @@ from typing import Self
 from django.db.models import Prefetch
 
 from apps.accounts.querysets import OwnedQuerySet
+from apps.engines.registry import FAKES
 
 
 class EvalRunQuerySet(OwnedQuerySet):
     def done(self) -> Self:
-        """Runs whose scores are registered."""
-        return self.filter(job__status="succeeded")
+        """Runs whose scores are registered. A fake engine measures nothing, so its runs never count."""
+        return self.filter(job__status="succeeded").exclude(engine__in=FAKES)
 
     def with_scores(self) -> Self:
         """With version, suite, job and the scores of the suite's chosen metrics, in a fixed number of queries."""

@@ -27,6 +27,7 @@ from apps.jobs.models import Job
 def run_page(run: EvalRun, user: User, *, against: str, task: str, show: str, cursor: str) -> dict[str, Any]:
     """The template's context; `against` is a run's id, or `none`."""
     job = Job.objects.for_display().get(pk=run.job_id)
+    task = task if task in run.tasks else ""
     scores = headline_scores(run)
     baseline = chosen_baseline(run, user, against) if scores else None
     values = values_of([run, baseline] if baseline else [run]) if scores else {}
@@ -41,7 +42,7 @@ def run_page(run: EvalRun, user: User, *, against: str, task: str, show: str, cu
         "comparison": comparison,
         "baseline": baseline,
         "choices": choices_for(run, user) if scores else [],
-        "against": against or (baseline.public_id if baseline else "none"),
+        "against": baseline.public_id if baseline else "none",
         "tasks": _tasks(run, scores, comparison),
         "headline": _headline(run, comparison, scores),
         "task": task,

@@ -59,6 +59,9 @@ CURRENCY = os.environ.get("STACKWEB_CURRENCY", "EUR")
 # Private hosts or networks the server may connect to (apps/fleet/egress.py).
 EGRESS_ALLOW = [entry.strip() for entry in os.environ.get("STACKWEB_EGRESS_ALLOW", "").split(",") if entry.strip()]
 
+# Only tests set it: engines that compute nothing may then be asked for by name.
+FAKE_ENGINES = os.environ.get("STACKWEB_FAKE_ENGINES") == "1"
+
 SECRET_KEY = _secret_key()
 DEBUG = False
 ALLOWED_HOSTS = os.environ.get("STACKWEB_ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]").split(",")

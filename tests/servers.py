@@ -46,6 +46,7 @@ class ServersOfThisRun:
             "STACKWEB_PORT": str(self.web_port),
             "DATABASE_URL": self.given_database_url or self.postgres.url,
             "REDIS_URL": self.valkey.url,
+            "STACKWEB_FAKE_ENGINES": "1",
         }
 
     def start(self) -> None:

@@ -19,6 +19,8 @@ ENGINES: dict[str, str] = {
     "fake-train": "apps.engines.adapters.fake:FakeTrain",
     "fake-eval": "apps.engines.adapters.fake:FakeEval",
 }
+# They compute nothing. Tests ask for them by name; nobody else is offered one.
+FAKES = frozenset({"fake-serve", "fake-train", "fake-eval"})
 
 
 class UnknownEngine(LookupError):

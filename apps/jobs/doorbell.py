@@ -37,7 +37,9 @@ def _publisher(prefix: str) -> Celery:
     """Sends without being a worker; a host's messages carry the host's own key prefix."""
     app = Celery("doorbell", broker=settings.REDIS_URL, set_as_current=False)
     app.conf.update(
-        broker_transport_options={"global_keyprefix": prefix} if prefix else {},
+        # A broker that hangs must not hold up whoever submits a job.
+        broker_transport_options={"socket_connect_timeout": 2, "socket_timeout": 2}
+        | ({"global_keyprefix": prefix} if prefix else {}),
         accept_content=["json"],
         task_serializer="json",
     )

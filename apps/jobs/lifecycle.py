@@ -102,7 +102,14 @@ def _move_on(job: Job, attempt: Attempt, reason: str, cause: str, result: dict[s
             result=result,
         )
     elif not reason:
-        switch_status(job, JobStatus.SUCCEEDED, what="Done", event={"attempt": attempt}, result=result)
+        switch_status(
+            job,
+            JobStatus.SUCCEEDED,
+            what="Done",
+            event={"attempt": attempt},
+            result=result,
+            progress_done=job.progress_total,  # the last heartbeat may have come before the last step
+        )
     elif is_retryable(reason):
         _rerun_or_hold(job, attempt, reason, cause)
     else:

@@ -8,6 +8,7 @@ from django.db import connection, transaction
 
 from apps.engines.registry import get_engine
 from apps.fleet import reservations
+from apps.fleet.broker import broker_answers
 from apps.fleet.models import Device, Host
 from apps.jobs import doorbell
 from apps.jobs.environments import missing_environment
@@ -20,6 +21,12 @@ from apps.planning.placement import Choice, DeviceOffer, HostOffer, Need, Refusa
 
 _LOCK = 7_301_001  # one scheduler at a time, across processes
 NEEDS_NO_DEVICE = ("install", "download", "tokenise")
+
+
+def place_without_broker() -> None:
+    """While the broker is away no beat is heard; then the hosts' own sweeps make the scheduler look."""
+    if Job.objects.waiting().exists() and not broker_answers():
+        place_waiting_jobs()
 
 
 def place_waiting_jobs() -> None:

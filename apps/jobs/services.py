@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Protocol
 
+from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
 from pydantic import ValidationError
@@ -14,7 +15,7 @@ from apps.accounts.audit import audit
 from apps.accounts.models import Role, Team, User
 from apps.accounts.problems import FieldError, Problem, conflict, invalid, unknown_choice
 from apps.engines.base import Engine, Placement, RunSpec
-from apps.engines.registry import ENGINES, UnknownEngine, get_engine
+from apps.engines.registry import ENGINES, FAKES, get_engine
 from apps.fleet.models import Device, Host
 from apps.jobs import doorbell
 from apps.jobs.lifecycle import end_attempt, note, switch_status
@@ -29,16 +30,18 @@ class JobAction(Protocol):
     def __call__(self, *, job: Job, user: User) -> Job: ...
 
 
+def engines_for(kind: str) -> list[str]:
+    """The names that may be asked for. The fake engines are among them only where settings say so."""
+    known = [name for name in ENGINES if name not in FAKES or settings.FAKE_ENGINES]
+    return [name for name in known if get_engine(name).kind == kind]
+
+
 def engine_named(name: str, *, kind: str) -> Engine:
     """The engine, or Problem 422 naming the nearest one that does this kind of work."""
-    try:
-        engine = get_engine(name)
-    except UnknownEngine:
-        engine = None
-    if engine is None or engine.kind != kind:
-        known = [each for each in ENGINES if get_engine(each).kind == kind]
+    known = engines_for(kind)
+    if name not in known:
         raise unknown_choice("engine", name, known, noun=f"engine for {kind}")
-    return engine
+    return get_engine(name)
 
 
 def checked_options(engine: Engine, options: dict[str, object]) -> dict[str, object]:

@@ -16,6 +16,7 @@ from apps.jobs import leases
 from apps.jobs.attempt_logs import append_log
 from apps.jobs.blobs import blob_path
 from apps.jobs.models import Attempt
+from apps.jobs.scheduling import place_without_broker
 from apps.jobs.schemas import ClaimIn, ClaimOut, FinishIn, HeartbeatIn, LeaseIn, PointsIn, StartedIn
 
 router = Router()
@@ -25,6 +26,7 @@ router = Router()
 def assignments(request: HttpRequest) -> dict[str, Any]:
     host = calling_host(request)
     note_host_seen(host=host)
+    place_without_broker()
     rows = Attempt.objects.open().filter(host=host).select_related("job").order_by("created_at")
     return {
         "attempts": [

@@ -8,9 +8,10 @@ from django import forms
 
 from apps.accounts.models import User
 from apps.catalog.models import ModelVersion
-from apps.engines.registry import ENGINES, get_engine
+from apps.engines.registry import get_engine
+from apps.jobs.services import engines_for
 
-# Offered in this order. Any registered engine that serves is accepted, so that tests can use the fake one.
+# Offered in this order; another that may be asked for is shown only once it is chosen.
 OFFERED = {"vllm": "most models, fastest", "llama-cpp": "GGUF files, small machines"}
 
 
@@ -28,8 +29,7 @@ class EndpointForm(forms.Form):
         super().__init__(*args, **kwargs)
         versions = ModelVersion.objects.visible_to(user).select_related("model")
         self.fields["version"].queryset = versions.order_by("-pk")  # type: ignore[attr-defined]
-        serving = [name for name in ENGINES if get_engine(name).kind == "serve"]
-        self.fields["engine"].choices = [(name, get_engine(name).title) for name in serving]  # type: ignore[attr-defined]
+        self.fields["engine"].choices = [(name, get_engine(name).title) for name in engines_for("serve")]  # type: ignore[attr-defined]
 
     def offered_engines(self) -> list[dict[str, Any]]:
         """The choices on the page: those that load the version's files, and the engine that is chosen."""

@@ -11,6 +11,7 @@ from apps.accounts.access import team_for
 from apps.accounts.models import User
 from apps.accounts.problems import not_found, unknown_choice
 from apps.accounts.rest import create_once, page_of, signed_in
+from apps.calibration.schemas import estimates_out
 from apps.catalog.models import ModelVersion
 from apps.evals import services
 from apps.evals.models import EvalRun, Suite
@@ -81,7 +82,8 @@ def create_eval_run(request: HttpRequest, payload: EvalRunIn) -> Status[dict[str
 def get_eval_run(request: HttpRequest, run_id: str) -> dict[str, Any]:
     run = visible_run(request, run_id)
     return eval_run_out(run) | {
-        "scores": [score_out(score) for score in run.scores.order_by("task", "metric", "filter")]
+        "scores": [score_out(score) for score in run.scores.order_by("task", "metric", "filter")],
+        "estimates": estimates_out(run.job),
     }
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from ninja import Schema
 
+from apps.calibration.schemas import EstimateOut
 from apps.evals.comparison import score_interval
 from apps.evals.models import EvalRun, SampleResult, Score, Suite
 from apps.jobs.api import job_out
@@ -92,6 +93,7 @@ class EvalRunOut(Schema):
 
 class EvalRunDetailOut(EvalRunOut):
     scores: list[ScoreOut]
+    estimates: list[EstimateOut]
 
 
 class EvalRunPage(Schema):

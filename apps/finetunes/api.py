@@ -11,6 +11,7 @@ from ninja import File, Form, Router, Schema, Status, UploadedFile
 from apps.accounts.access import team_for
 from apps.accounts.problems import not_found, unknown_choice
 from apps.accounts.rest import create_once, page_of, signed_in
+from apps.calibration.schemas import EstimateOut, estimates_out
 from apps.catalog.models import ModelVersion
 from apps.finetunes import services
 from apps.finetunes.models import Dataset, FineTune
@@ -62,6 +63,10 @@ class FineTuneOut(Schema):
     output: str | None  # the model version it made
     created_at: datetime
     job: JobOut
+
+
+class FineTuneDetailOut(FineTuneOut):
+    estimates: list[EstimateOut]
 
 
 class FineTunePage(Schema):
@@ -164,9 +169,9 @@ def _dataset_named(request: HttpRequest, wanted: str) -> Dataset:
     return row
 
 
-@router.get("/fine-tunes/{fine_tune_id}", response=FineTuneOut)
+@router.get("/fine-tunes/{fine_tune_id}", response=FineTuneDetailOut)
 def get_fine_tune(request: HttpRequest, fine_tune_id: str) -> dict[str, Any]:
     row = FineTune.objects.visible_to(signed_in(request)).with_public_id(fine_tune_id).first()
     if row is None:
         raise not_found("fine-tune", fine_tune_id)
-    return fine_tune_out(row)
+    return fine_tune_out(row) | {"estimates": estimates_out(row.job)}

@@ -13,12 +13,13 @@ from pydantic import ConfigDict, Field
 from apps.accounts.access import team_for
 from apps.accounts.problems import invalid, not_found
 from apps.accounts.rest import create_once, page_of, signed_in
+from apps.calibration.schemas import EstimateOut, estimates_out
 from apps.catalog.models import ModelVersion
 from apps.jobs.api import job_out
 from apps.jobs.schemas import JobOut
 from apps.serving import services
 from apps.serving.models import Endpoint
-from apps.serving.states import endpoint_state
+from apps.serving.states import endpoint_state, newest_job
 
 router = Router(tags=["endpoints"])
 
@@ -48,6 +49,10 @@ class EndpointOut(Schema):
     created_by: str | None
     created_at: datetime
     url: str
+
+
+class EndpointDetailOut(EndpointOut):
+    estimates: list[EstimateOut]  # of the newest replica
 
 
 class EndpointPage(Schema):
@@ -119,9 +124,11 @@ def create_endpoint(request: HttpRequest, payload: EndpointIn) -> Status[dict[st
     return Status(*create_once(request, create))
 
 
-@router.get("/endpoints/{endpoint_id}", response=EndpointOut)
+@router.get("/endpoints/{endpoint_id}", response=EndpointDetailOut)
 def get_endpoint(request: HttpRequest, endpoint_id: str) -> dict[str, Any]:
-    return endpoint_out(_visible(request, endpoint_id))
+    endpoint = _visible(request, endpoint_id)
+    job = newest_job(endpoint)
+    return endpoint_out(endpoint) | {"estimates": estimates_out(job) if job else []}
 
 
 @router.post("/endpoints/{endpoint_id}/stop", response=EndpointOut)

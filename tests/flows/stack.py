@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -21,7 +20,7 @@ from stackweb.embedded.ports import HeldPort
 from stackweb.embedded.valkey import Valkey
 
 START_SECONDS = 120
-OWN = re.compile(r"STACKWEB_|DATABASE_URL$|REDIS_URL$|DJANGO_SETTINGS_MODULE$")
+OWN = {"STACKWEB_HOME", "STACKWEB_PORT", "STACKWEB_FAKE_ENGINES", "DATABASE_URL", "REDIS_URL", "DJANGO_SETTINGS_MODULE"}
 
 
 class Stack:
@@ -32,7 +31,7 @@ class Stack:
         self.output = folder / "output"
         self.port = HeldPort()
         self.url = f"http://127.0.0.1:{self.port.port}"
-        kept = {name: value for name, value in os.environ.items() if not OWN.match(name)}
+        kept = {name: value for name, value in os.environ.items() if name not in OWN}
         own = {"STACKWEB_HOME": str(self.home), "STACKWEB_PORT": str(self.port.port)}
         self.environment = kept | own | settings
         self.process: subprocess.Popen[bytes] | None = None

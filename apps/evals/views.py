@@ -39,8 +39,10 @@ def eval_run(request: HttpRequest, run_id: str) -> HttpResponse:
     query = {name: request.GET.get(name, "") for name in ("against", "task", "show", "cursor")}
     context = run_page(_visible_run(request, run_id), signed_in(request), **query)
     is_fragment = bool(request.htmx)  # type: ignore[attr-defined]
-    status = 286 if is_fragment and context["job"].is_over else 200
-    return render(request, f"evals/eval_run.html{'#live' if is_fragment else ''}", context, status=status)
+    answer = render(request, f"evals/eval_run.html{'#live' if is_fragment else ''}", context)
+    if is_fragment and context["job"].is_over:
+        answer.status_code, answer["HX-Refresh"] = 286, "true"  # the scores stand outside the live part
+    return answer
 
 
 @require_safe

@@ -9,6 +9,7 @@ from apps.engines.registry import get_engine
 from apps.fleet.models import EngineEnvironment, Host
 from apps.jobs.models import Job
 from apps.jobs.services import submit_job
+from apps.jobs.states import JobStatus
 
 
 def has_environment(host: Host, environment: str, variant: str) -> bool:
@@ -39,4 +40,18 @@ def _submit_install(team: Team, host: Host, environment: str, variant: str) -> J
         spec=RunSpec(kind="install", engine="install", payload={"engine": environment, "variant": variant}),
         pinned_host=host,
         priority=10,
+    )
+
+
+def record_installed(job: Job) -> None:
+    """What was just installed counts at once; the host's next inventory says the same, with its size."""
+    attempt = job.attempts.order_by("-epoch").select_related("host").first()
+    made = next((item for item in job.result.get("produced", []) if item["role"] == "environment"), None)
+    if job.status != JobStatus.SUCCEEDED or attempt is None or made is None:
+        return
+    engine, variant = job.spec["payload"]["engine"], job.spec["payload"]["variant"]
+    EngineEnvironment.objects.update_or_create(
+        host=attempt.host,
+        path=made["path"],
+        defaults={"engine": engine, "variant": variant, "lock_sha256": lock_sha256(engine, variant)},
     )

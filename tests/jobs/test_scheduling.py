@@ -8,10 +8,14 @@ from django.utils import timezone
 
 from apps.accounts.models import Team, User
 from apps.accounts.problems import Problem
+from apps.engines.base import ModelRef, RunSpec
+from apps.engines.locks import lock_sha256
 from apps.fleet.models import EngineEnvironment, Reservation
+from apps.jobs.environments import has_environment
 from apps.jobs.models import Attempt, Job
 from apps.jobs.reaping import withdraw_unclaimed
 from apps.jobs.scheduling import place_waiting_jobs
+from apps.jobs.services import submit_job
 from tests.factories import GIB, make_host
 from tests.jobs.conftest import Worker, start, submit
 
@@ -65,8 +69,6 @@ def test_cordoned_and_silent_hosts_get_nothing(team: Team, alice: User, how: str
 
 
 def test_a_missing_environment_is_installed_first(team: Team, alice: User, worker: Worker) -> None:
-    from apps.engines.base import ModelRef, RunSpec
-    from apps.jobs.services import submit_job
 
     spec = RunSpec(kind="serve", engine="vllm", served_name="m", model=ModelRef(name="m", path="/m"))
     job = submit_job(team=team, user=alice, kind="serve", name="serve m", spec=spec)
@@ -86,9 +88,22 @@ def test_a_missing_environment_is_installed_first(team: Team, alice: User, worke
     assert "no space left" in job.cause
 
 
+def test_what_was_installed_counts_before_the_next_inventory(team: Team, alice: User, worker: Worker) -> None:
+    spec = RunSpec(kind="serve", engine="vllm", served_name="m", model=ModelRef(name="m", path="/m"))
+    job = submit_job(team=team, user=alice, kind="serve", name="serve m", spec=spec)
+    place_waiting_jobs()
+    place_waiting_jobs()
+    attempt = Job.objects.get(kind="install").attempts.get()
+    worker.claim(attempt)
+    made = {"role": "environment", "path": "/environments/vllm", "format": "venv", "size_bytes": 0}
+    worker.finish(attempt, exit_code=0, result={"ok": True, "produced": [made]})
+    place_waiting_jobs()
+    job.refresh_from_db()
+    assert job.status == "starting"
+    assert Job.objects.filter(kind="install").count() == 1
+
+
 def test_todays_lock_counts_not_an_old_one(team: Team, alice: User, worker: Worker) -> None:
-    from apps.engines.locks import lock_sha256
-    from apps.jobs.environments import has_environment
 
     held = EngineEnvironment.objects.create(
         host=worker.host, engine="vllm", variant="cpu", lock_sha256="0" * 64, path="/old"
@@ -132,8 +147,6 @@ def test_a_claimed_attempt_of_a_silent_host_keeps_its_devices(team: Team, alice:
 
 
 def test_bad_wishes_are_refused_with_the_field_named(team: Team, alice: User) -> None:
-    from apps.engines.base import RunSpec
-    from apps.jobs.services import submit_job
 
     with pytest.raises(Problem) as engine:
         submit_job(team=team, user=alice, kind="serve", name="x", spec=RunSpec(kind="serve", engine="vlm"))

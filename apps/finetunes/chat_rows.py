@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from codecs import BOM_UTF8
 from typing import Any
 
 from apps.accounts.problems import FieldError, Problem
@@ -13,18 +14,14 @@ SHOWN_ERRORS = 10
 
 
 def read_chat_rows(data: bytes) -> list[dict[str, Any]]:
-    """Every row, or Problem 422 naming the first rows that are wrong, and what would be right."""
+    """The messages of every row, or Problem 422 naming the first rows that are wrong, and what would be right."""
     if not data.strip():
         raise Problem(422, "Invalid input", "", [FieldError("file", "The file is empty; one JSON object a line.")])
     if len(data) > MAX_BYTES:
         raise Problem(422, "Invalid input", "", [FieldError("file", "The file is over 64 MiB.", len(data))])
-    try:
-        text = data.decode("utf-8")
-    except UnicodeDecodeError as error:
-        message = f"Byte {error.start} is not UTF-8. Save the file as UTF-8."
-        raise Problem(422, "Invalid input", "", [FieldError("file", message)]) from None
     rows, errors = [], []
-    for number, line in enumerate(text.splitlines(), start=1):
+    # Only a newline ends a row: text may hold the other line separators of Unicode.
+    for number, line in enumerate(_text(data).split("\n"), start=1):
         if not line.strip():
             continue
         row, wrong = _read_row(line)
@@ -37,6 +34,17 @@ def read_chat_rows(data: bytes) -> list[dict[str, Any]]:
     if errors:
         raise Problem(422, "Invalid data set", f"Line {errors[0].field.split()[-1]}: {errors[0].message}", errors)
     return rows
+
+
+def _text(data: bytes) -> str:
+    if data.startswith(BOM_UTF8):
+        message = "The file begins with a byte order mark. Save it as UTF-8 without one."
+        raise Problem(422, "Invalid input", "", [FieldError("file", message)])
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        message = f"Byte {error.start} is not UTF-8. Save the file as UTF-8."
+        raise Problem(422, "Invalid input", "", [FieldError("file", message)]) from None
 
 
 def _read_row(line: str) -> tuple[dict[str, Any], str]:
@@ -52,7 +60,7 @@ def _read_row(line: str) -> tuple[dict[str, Any], str]:
             return {}, f"message {place}: {wrong}"
     if not any(message["role"] == "assistant" for message in row["messages"]):
         return {}, "has no assistant message, so there is nothing to learn"
-    return row, ""
+    return {"messages": [{name: message[name] for name in ("role", "content")} for message in row["messages"]]}, ""
 
 
 def _wrong_message(message: object) -> str:
@@ -62,4 +70,6 @@ def _wrong_message(message: object) -> str:
         return f"role {message.get('role')!r} is none of {', '.join(ROLES)}"
     if not isinstance(message.get("content"), str) or not message["content"].strip():
         return "content is empty or not text"
+    if "\x00" in message["content"] or any("\ud800" <= sign <= "\udfff" for sign in message["content"]):
+        return "content has a NUL or half a character (\\u0000, \\ud800 to \\udfff)"
     return ""

@@ -38,6 +38,7 @@ def create_dataset(*, team: Team, user: User, name: str, data: bytes, descriptio
     check_name(name)
     rows = read_chat_rows(data)
     blob = put_blob(data)
+    _lock(team)
     existing: Dataset | None = Dataset.objects.filter(team=team, name=name).first()
     if existing is not None:
         if existing.sha256 == blob.sha256:
@@ -55,6 +56,11 @@ def create_dataset(*, team: Team, user: User, name: str, data: bytes, descriptio
     )
     audit(user, "dataset.created", object_id=dataset.public_id, object_name=name, team=team)
     return dataset
+
+
+def _lock(team: Team) -> None:
+    """Two at once must not take one name."""
+    Team.objects.select_for_update(no_key=True).get(pk=team.pk)
 
 
 def build_spec(*, base: ModelVersion, dataset: Dataset, engine: str, options: dict[str, Any]) -> RunSpec:
@@ -82,11 +88,19 @@ def create_fine_tune(
     engine: str = "axolotl",
     options: dict[str, Any] | None = None,
 ) -> FineTune:
-    """Starts a LoRA fine-tune. Raises Problem 409 for a taken name, 422 for a wrong engine or option."""
+    """Starts a LoRA fine-tune of the team's own base on its own rows.
+
+    Raises Problem 409 for a taken name, 422 for a wrong engine or option and for another team's base or rows.
+    """
     require_role(user, Role.MEMBER, team)
     check_name(name)
+    _lock(team)
     if FineTune.objects.filter(team=team, name=name).exists():
         raise conflict(f"A fine-tune named “{name}” exists. Choose another name.")
+    for field, row in (("base", base), ("dataset", dataset)):
+        if row.team_id != team.pk:
+            message = f"{row} belongs to {row.team}; this fine-tune would be {team}'s."
+            raise invalid(field, message, value=row.public_id)
     if base.artifacts.filter(role="adapter").exists():
         raise invalid("base", f"{base} is itself an adapter. Fine-tune its base model.", value=base.public_id)
     spec = build_spec(base=base, dataset=dataset, engine=engine, options=options or {})

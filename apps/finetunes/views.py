@@ -53,7 +53,7 @@ def fine_tune_new(request: HttpRequest) -> HttpResponse:
     if request.method == "POST" and form.is_valid() and options.is_valid():
         try:
             made = services.create_fine_tune(
-                team=team_for(user, None), user=user, options=options.options, **form.cleaned_data
+                team=form.cleaned_data["base"].team, user=user, options=options.options, **form.cleaned_data
             )
             return redirect("fine_tune", made.public_id)
         except Problem as problem:
@@ -104,7 +104,10 @@ def dataset_new(request: HttpRequest) -> HttpResponse:
 
 
 def add_problem(form: DatasetForm | FineTuneForm | OptionsForm, problem: Problem) -> None:
-    """A service's refusal beside the field it names, else above the form."""
-    errors: list[tuple[str | None, str]] = [(error.field.split()[0], error.message) for error in problem.errors]
-    for name, message in errors or [(None, str(problem))]:
+    """A service's refusal beside the field it names, else above the form. `file line 3` is the field `file`."""
+    if not problem.errors:
+        form.add_error(None, str(problem))
+    for error in problem.errors:
+        name, _, line = error.field.partition(" ")
+        message = f"{line.capitalize()}: {error.message}" if line else error.message
         form.add_error(name if name in form.fields else None, message)

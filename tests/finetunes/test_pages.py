@@ -1,0 +1,138 @@
+"""The pages of data sets and fine-tunes, and their forms."""
+
+from __future__ import annotations
+
+import html
+import re
+from typing import Any
+
+import pytest
+from django.core.files.uploadedfile import SimpleUploadedFile
+from django.test import Client
+
+from apps.accounts.models import User
+from apps.catalog.models import ModelVersion
+from apps.finetunes.models import Dataset, FineTune
+from apps.fleet.models import Host
+from apps.jobs.models import Job, MetricPoint
+from tests.factories import make_adapter, make_attempt, make_team, make_user
+from tests.finetunes.conftest import lines, row
+
+FORM = {"name": "polite", "engine": "axolotl", "option-max_steps": "3"}
+
+
+@pytest.fixture
+def page(client: Client, alice: User) -> Client:
+    client.force_login(alice)
+    return client
+
+
+def fill(base: ModelVersion, dataset: Dataset, **fields: str) -> dict[str, Any]:
+    return FORM | {"base": base.pk, "dataset": dataset.pk} | fields
+
+
+def text_of(answer: Any) -> str:
+    """What a person reads, with the colours of code taken off."""
+    return html.unescape(re.sub(r"</?span[^>]*>", "", answer.text))
+
+
+def test_empty_pages_say_what_to_do(page: Client) -> None:
+    assert "/fine-tunes/new" in page.get("/fine-tunes").text
+    assert "/datasets/new" in page.get("/datasets").text
+    assert page.get("/fine-tunes/new").status_code == 200
+
+
+@pytest.mark.parametrize("way", ["file", "rows"])
+def test_rows_come_by_file_or_pasted(page: Client, way: str) -> None:
+    data = lines(row("What is “three”?"))
+    sent = {"name": "pasted", way: SimpleUploadedFile("a.jsonl", data) if way == "file" else data.decode()}
+    made = page.post("/datasets/new", sent, follow=True)
+    assert made.redirect_chain == [(f"/datasets/{Dataset.objects.get().public_id}", 302)]
+    assert "What is “three”?" in text_of(made)
+
+
+def test_a_wrong_row_is_named_beside_the_field(page: Client) -> None:
+    wrong = page.post("/datasets/new", {"name": "bad", "rows": lines(row(), {"messages": []}).decode()})
+    assert wrong.status_code == 422
+    assert "Line 2: needs" in text_of(wrong)
+    assert "Choose a file or paste rows" in page.post("/datasets/new", {"name": "bad"}).text
+
+
+def test_the_form_previews_and_starts(page: Client, base: ModelVersion, dataset: Dataset) -> None:
+    preview = page.post("/fine-tunes/preview", fill(base, dataset))
+    assert preview.status_code == 200
+    assert "max_steps: 3" in text_of(preview)
+    assert "GiB" in preview.text
+    started = page.post("/fine-tunes/new", fill(base, dataset), follow=True)
+    made = FineTune.objects.get()
+    assert started.redirect_chain == [(f"/fine-tunes/{made.public_id}", 302)]
+    assert (made.options["max_steps"], made.job.status) == (3, "queued")
+    taken = page.post("/fine-tunes/new", fill(base, dataset))
+    assert (taken.status_code, "A fine-tune named “polite” exists" in text_of(taken)) == (422, True)
+
+
+def test_form_mistakes_are_shown_not_run(page: Client, base: ModelVersion, dataset: Dataset) -> None:
+    for wrong, words in (
+        ({"option-max_steps": "-1"}, "greater than or equal to"),
+        ({"name": "Not polite"}, "Use a to z"),
+        ({"dataset": "999999"}, "Select a valid choice"),
+    ):
+        answer = page.post("/fine-tunes/new", fill(base, dataset) | wrong)
+        assert (answer.status_code, words in text_of(answer)) == (422, True), wrong
+    assert not Job.objects.exists()
+
+
+def test_a_run_shows_curve_estimates_lineage_and_its_end(
+    page: Client, base: ModelVersion, dataset: Dataset, host: Host
+) -> None:
+    page.post("/fine-tunes/new", fill(base, dataset))
+    made = FineTune.objects.get()
+    address = f"/fine-tunes/{made.public_id}"
+    make_attempt(made.job, host, measurements={"peak_memory_bytes": 3 * 2**30})
+    Job.objects.filter(pk=made.job_id).update(status="running", phase="running", progress_done=2, progress_total=3)
+    points = [MetricPoint(job=made.job, name="loss", step=step, value=2 - step / 2) for step in (1, 2)]
+    MetricPoint.objects.bulk_create(points)
+    live = page.get(address)
+    assert "Train loss 1.000." in live.text
+    assert "Estimated and measured" in live.text
+    assert "3.0" in live.text
+    assert page.get(address, headers={"HX-Request": "true"}).status_code == 200
+    adapter = make_adapter(base, name="polite")
+    FineTune.objects.filter(pk=made.pk).update(output=adapter)
+    Job.objects.filter(pk=made.job_id).update(status="succeeded", finished_at=made.created_at)
+    over = page.get(address, headers={"HX-Request": "true"})
+    assert over.status_code == 286, "polling goes on though nothing moves any more"
+    assert f"/models/{adapter.model.public_id}" in page.get(address).text
+    assert "1 fine-tune done, none running" in page.get("/fine-tunes").text
+    assert made.name in page.get(f"/datasets/{dataset.public_id}").text
+
+
+def test_a_failed_run_says_why(page: Client, base: ModelVersion, dataset: Dataset) -> None:
+    page.post("/fine-tunes/new", fill(base, dataset))
+    made = FineTune.objects.get()
+    Job.objects.filter(pk=made.job_id).update(
+        status="failed", reason="out_of_memory", cause="Killed at 15.2 GiB", finished_at=made.created_at
+    )
+    for address in (f"/fine-tunes/{made.public_id}", "/fine-tunes"):
+        assert "Out of memory" in page.get(address).text
+    assert "Killed at 15.2 GiB" in page.get(f"/fine-tunes/{made.public_id}").text
+
+
+def test_the_list_takes_as_many_queries_for_many_as_for_one(
+    page: Client, base: ModelVersion, dataset: Dataset, django_assert_max_num_queries: Any
+) -> None:
+    for number in range(4):
+        page.post("/fine-tunes/new", fill(base, dataset, name=f"polite-{number}"))
+    with django_assert_max_num_queries(16):
+        assert page.get("/fine-tunes").text.count("polite-") >= 4
+
+
+def test_a_stranger_sees_none_of_it(client: Client, base: ModelVersion, dataset: Dataset, alice: User) -> None:
+    client.force_login(alice)
+    client.post("/fine-tunes/new", fill(base, dataset))
+    made = FineTune.objects.get()
+    client.force_login(make_user("carol", team=make_team()))
+    assert client.get(f"/fine-tunes/{made.public_id}").status_code == 404
+    assert client.get(f"/datasets/{dataset.public_id}").status_code == 404
+    assert "greetings" not in client.get("/datasets").text
+    assert client.post("/fine-tunes/new", fill(base, dataset, name="theft")).status_code == 422

@@ -11,6 +11,7 @@ from apps.evals.models import EvalRun, Suite
 from apps.evals.wording import difference_cells, score_cells
 from apps.leaderboard.board import Board, Row, board
 from apps.leaderboard.comparison import compare_versions, sentence
+from apps.leaderboard.scatter import scatter_of
 from apps.leaderboard.suites import key_of, suites_with_runs
 
 MAX_OTHERS = 3
@@ -29,7 +30,7 @@ def leaderboard_page(user: User, suite: Suite | None) -> dict[str, Any]:
         "tasks": [(task["name"], task["title"]) for task in suite.tasks],
         "rows": [_row(row, suite) for row in shown.rows],
         "compare_query": _compare_query(shown),
-        "measured": shown.rows[0].scores if shown.rows else {},
+        "scatter": scatter_of(shown.rows),
     }
 
 

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
+from apps.engines.adapters.fake import FakeEval
+from apps.engines.base import RunSpec
 from apps.evals.models import EvalRun
 from apps.evals.registration import register_scores
 from apps.evals.sample_lines import BadResult, read_samples
 from apps.jobs.blobs import blob_path, put_blob
 from apps.jobs.lifecycle import switch_status
+from apps.jobs.models import Output
 
 pytestmark = pytest.mark.django_db
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def finish(run: EvalRun) -> None:
@@ -125,3 +132,24 @@ def test_the_same_question_twice_pairs_by_its_occurrence_and_other_filters_are_l
     assert first.item_sha256 != second.item_sha256
     again = read_samples("t", "acc", "none", "\n".join(lines).encode())
     assert [row.item_sha256 for row in again] == [first.item_sha256, second.item_sha256]
+
+
+def test_what_the_fake_engine_leaves_is_registered_too(finished_run: EvalRun, tmp_path: Path) -> None:
+    job = finished_run.job
+    argv = ["-m", "apps.engines.programs.fake_run", "evaluate", "--work-dir", str(tmp_path)]
+    argv += ["--seconds", "0", "--steps", "1", "--tasks", ",".join(finished_run.tasks), "--limit", "4", "--model", "m"]
+    subprocess.run([sys.executable, *argv, "--exit-code", "0"], check=True, capture_output=True, cwd=ROOT)
+    result = FakeEval().collect(RunSpec.model_validate(job.spec), tmp_path)
+    job.outputs.all().delete()
+    for name in result.outputs:
+        blob = put_blob((tmp_path / name).read_bytes())
+        attempt = job.attempts.get()
+        Output.objects.create(job=job, attempt=attempt, name=name, sha256=blob.sha256, size_bytes=blob.size_bytes)
+    job.result = result.model_dump(mode="json")
+    job.save()
+    finish(finished_run)
+    assert job.status == "succeeded", job.cause
+    assert set(finished_run.scores.values_list("task", "metric", "item_count", "is_headline")) == {
+        ("tour_choice", "acc", 4, True),
+        ("tour_answer", "acc", 4, True),
+    }

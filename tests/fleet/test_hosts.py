@@ -1,0 +1,173 @@
+"""Hosts: enrolled, joined, and what they report about themselves."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+from django.test import Client
+from django.utils import timezone
+
+from apps.accounts.models import User
+from apps.accounts.tokens import digest_token
+from apps.fleet import worker_api
+from apps.fleet.models import Device, Host, HostToken, JoinToken, TelemetrySample
+from apps.fleet.schemas import InventoryIn
+from apps.fleet.services import create_join_token, enrol_host, record_inventory
+from apps.fleet.tasks import forget_telemetry
+from tests.factories import api_headers, make_sample, make_team, make_user
+
+pytestmark = pytest.mark.django_db
+GIB = 1024**3
+
+
+@pytest.fixture(autouse=True)
+def no_broker(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Broker users are tested where there is a broker (tests/flows)."""
+    monkeypatch.setattr(worker_api, "broker_url_for", lambda host: f"redis://{host.name}@broker/0")
+
+
+@pytest.fixture
+def admin() -> User:
+    return make_user("admin", team=make_team(), is_superuser=True)
+
+
+def inventory(*gpus: str, **fields: Any) -> dict[str, Any]:
+    rows = [{"index": n, "uuid": uuid, "name": "RTX 4090", "memory_bytes": 24 * GIB} for n, uuid in enumerate(gpus)]
+    whole = {"cpu": {"model": "EPYC", "cores": 32}, "ram_bytes": 64 * GIB, "disk": {"total_bytes": 10**12}}
+    return whole | {"gpus": rows} | fields
+
+
+def join(client: Client, token: str, name: str = "atlas", body: dict[str, Any] | None = None) -> Any:
+    return client.post(
+        "/api/worker/v1/join", {"name": name, "inventory": inventory("GPU-a") if body is None else body},
+        "application/json", headers={"Authorization": f"Bearer {token}", "Stackweb-Protocol": "1"},
+    )  # fmt: skip
+
+
+def call(client: Client, path: str, token: str, body: dict[str, Any]) -> Any:
+    headers = {"Authorization": f"Bearer {token}", "Stackweb-Protocol": "1"}
+    return client.post(f"/api/worker/v1/{path}", body, "application/json", headers=headers)
+
+
+def test_enrolling_again_ends_the_token_of_before(client: Client) -> None:
+    host, first = enrol_host(name="atlas")
+    again, second = enrol_host(name="atlas")
+    assert (again, Host.objects.count()) == (host, 1)
+    assert call(client, "inventory", first, inventory()).status_code == 401
+    assert call(client, "inventory", second, inventory()).status_code == 200
+    assert first not in str(HostToken.objects.values())
+
+
+@pytest.mark.parametrize("name", ["", "Atlas", "a_b", "-a", "a-", "a" * 64, "a.b", "a\n"])
+def test_a_host_name_that_is_none_is_refused(client: Client, admin: User, name: str) -> None:
+    _, token = create_join_token(user=admin)
+    refused = join(client, token, name)
+    assert (refused.status_code, refused.json()["errors"][0]["field"]) == (422, "name")
+    assert JoinToken.objects.get().used_at is None, "a mistyped name must not use up the token"
+
+
+def test_a_host_joins_once_by_a_token_and_is_shown(client: Client, admin: User) -> None:
+    made = client.post("/api/v1/join-tokens", {}, "application/json", headers=api_headers(admin))
+    assert made.status_code == 201
+    token = made.json()["token"]
+    assert token in made.json()["command"]
+    assert JoinToken.objects.get().digest == digest_token(token)
+    joined = join(client, token)
+    assert joined.status_code == 201, joined.content
+    body = joined.json()
+    assert (body["host"]["name"], body["queue"], body["broker_prefix"]) == ("atlas", "gpu.atlas", "host.atlas.")
+    assert call(client, "telemetry", body["host_token"], telemetry(timezone.now())).status_code == 200
+    (host,) = client.get("/api/v1/hosts", headers=api_headers(admin)).json()["items"]
+    assert [(each["kind"], each["memory_bytes"]) for each in host["devices"]] == [("cpu", 64 * GIB), ("gpu", 24 * GIB)]
+    assert (host["is_silent"], host["load"]["cpu_percent"], host["cpu_count"]) == (False, 12.5, 32)
+    member = api_headers(make_user(team=make_team()))
+    assert client.post("/api/v1/join-tokens", {}, "application/json", headers=member).status_code == 403
+
+
+def test_every_refused_join_says_what_is_wrong(client: Client, admin: User) -> None:
+    _, used = create_join_token(user=admin)
+    assert join(client, used, "atlas").status_code == 201
+    old, expired = create_join_token(user=admin)
+    JoinToken.objects.filter(pk=old.pk).update(expires_at=timezone.now() - timedelta(minutes=1))
+    _, fresh = create_join_token(user=admin)
+    for token, name, status, words in (
+        ("swj_nothing", "brio", 401, "Unknown join token"),
+        (used, "brio", 401, "It was used on"),
+        (expired, "brio", 401, "It ended on"),
+        (fresh, "atlas", 409, "has joined already"),
+    ):
+        answer = join(client, token, name)
+        assert (answer.status_code, words in answer.text) == (status, True), answer.text
+    assert list(Host.objects.values_list("name", flat=True)) == ["atlas"]
+    assert join(client, fresh, "brio").status_code == 201, "a refusal must not use up the token"
+
+
+def test_devices_that_vanish_stay_as_absent_and_come_back() -> None:
+    host, _ = enrol_host(name="atlas")
+    record_inventory(host=host, inventory=InventoryIn.model_validate(inventory("GPU-a", "GPU-b")))
+    before = {device.uuid: device.pk for device in host.devices.all()}
+    record_inventory(host=host, inventory=InventoryIn.model_validate(inventory("GPU-b", cpu={"cores": 8})))
+    present = {device.uuid: (device.is_present, device.index) for device in host.devices.all()}
+    assert present == {"cpu": (True, 0), "GPU-a": (False, 0), "GPU-b": (True, 0)}
+    host.refresh_from_db()
+    assert (host.cpu_count, host.is_silent) == (8, False)
+    record_inventory(host=host, inventory=InventoryIn.model_validate(inventory("GPU-a", "GPU-b")))
+    assert {device.uuid: device.pk for device in host.devices.filter(is_present=True)} == before
+
+
+def test_one_hosts_inventory_leaves_anothers_devices_alone() -> None:
+    hosts = [enrol_host(name=name)[0] for name in ("atlas", "brio")]
+    for host in hosts:
+        record_inventory(host=host, inventory=InventoryIn.model_validate(inventory("GPU-a")))
+    record_inventory(host=hosts[0], inventory=InventoryIn.model_validate(inventory()))
+    assert list(Device.objects.filter(kind="gpu").values_list("host__name", "is_present")) == [
+        ("atlas", False),
+        ("brio", True),
+    ]
+
+
+def test_environments_follow_the_inventory() -> None:
+    host, _ = enrol_host(name="atlas")
+
+    def environments(*rows: tuple[str, str]) -> dict[str, Any]:
+        found = [{"engine": "vllm", "variant": "cpu", "path": path, "state": state} for path, state in rows]
+        return inventory(environments=found)
+
+    for rows, paths in (
+        ([("/env/a", "ready"), ("/env/b", "half_made"), ("/opt/vllm", "configured")], ["/env/a", "/opt/vllm"]),
+        ([("/env/b", "ready")], ["/env/b"]),
+        ([], []),
+    ):
+        record_inventory(host=host, inventory=InventoryIn.model_validate(environments(*rows)))
+        assert sorted(host.environments.values_list("path", flat=True)) == paths
+
+
+def telemetry(at: datetime, **fields: Any) -> dict[str, Any]:
+    return {"at": at.isoformat(), "cpu_percent": 12.5, "ram_used_bytes": GIB, "disk_free_bytes": 5} | fields
+
+
+def test_a_sample_sent_twice_is_one_and_old_ones_go(client: Client) -> None:
+    host, token = enrol_host(name="atlas")
+    at = timezone.now()
+    for cpu_percent in (12.5, 99.0):
+        assert call(client, "telemetry", token, telemetry(at, cpu_percent=cpu_percent)).status_code == 200
+    assert host.telemetry.get().cpu_percent == 12.5
+    host.refresh_from_db()
+    assert (host.disk_free_bytes, host.is_silent) == (5, False)
+    call(client, "telemetry", token, telemetry(at + timedelta(seconds=5), disk_free_bytes=0))
+    host.refresh_from_db()
+    assert (host.telemetry.count(), host.disk_free_bytes) == (2, 5)
+    make_sample(host, at=at - timedelta(hours=25))
+    forget_telemetry()
+    assert TelemetrySample.objects.count() == 2
+
+
+def test_a_host_is_silent_after_a_while() -> None:
+    host, _ = enrol_host(name="atlas")
+    assert host.is_silent
+    host.last_seen_at = timezone.now()
+    assert not host.is_silent
+    host.last_seen_at -= timedelta(seconds=46)
+    assert host.is_silent

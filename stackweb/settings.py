@@ -55,7 +55,6 @@ DATABASE_URL = os.environ.get("DATABASE_URL") or _services().get("database_url")
 REDIS_URL = os.environ.get("REDIS_URL") or _services().get("redis_url") or "redis://127.0.0.1:6379/0"
 STACKWEB_PORT = int(os.environ.get("STACKWEB_PORT", "8400"))
 STACKWEB_URL = os.environ.get("STACKWEB_URL") or f"http://127.0.0.1:{STACKWEB_PORT}"
-CURRENCY = os.environ.get("STACKWEB_CURRENCY", "EUR")
 # Private hosts or networks the server may connect to (apps/fleet/egress.py).
 EGRESS_ALLOW = [entry.strip() for entry in os.environ.get("STACKWEB_EGRESS_ALLOW", "").split(",") if entry.strip()]
 

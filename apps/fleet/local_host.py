@@ -51,6 +51,11 @@ def is_local(host: Host) -> bool:
     return host.name in (enrolled, host_name(socket.gethostname()))
 
 
+def local_host() -> Host | None:
+    """The host on this machine, where there is one."""
+    return next((host for host in Host.objects.order_by("name") if is_local(host)), None)
+
+
 def renew_broker_users() -> None:
     """The broker forgets its users when it restarts; every joined host must find its own again."""
     for host in Host.objects.filter(tokens__revoked_at=None, tokens__isnull=False).distinct():

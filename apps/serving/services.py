@@ -13,6 +13,7 @@ from apps.accounts.models import Role, Team, User
 from apps.accounts.problems import conflict, invalid
 from apps.calibration.services import record_estimates
 from apps.catalog.models import ModelVersion
+from apps.fleet.local_host import local_host
 from apps.jobs.services import cancel_job, submit_job
 from apps.serving.estimates import new_estimates
 from apps.serving.models import Endpoint, Replica, Route, RouteTarget
@@ -81,6 +82,7 @@ def _start_replica(endpoint: Endpoint, plan: Plan, user: User) -> Replica:
         variant=plan.variant,
         gpus=plan.gpus,
         ram_bytes=plan.ram_bytes,
+        pinned_host=local_host(),  # the gateway reaches engines on its own machine only
     )
     record_estimates(job=job, estimates=new_estimates(plan, endpoint.version))
     return Replica.objects.create(endpoint=endpoint, job=job)

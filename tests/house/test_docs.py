@@ -94,9 +94,8 @@ def test_every_setting_that_is_read_is_in_the_operations_page() -> None:
     rows = re.findall(r"^\| (`[^|]+) \|", TEXTS["docs/operations.md"], re.M)
     code = "\n".join(path.read_text() for path in SOURCES)
     ours = set(re.findall(r"""environ(?:\.get\(|\[)\s*["']((?:STACKWEB|HF)_\w+)["']""", code))
-    unused = {"STACKWEB_CURRENCY"}  # read for costs, which no page shows yet
     exported = {"STACKWEB_KEY"}  # in the code shown to callers of the gateway
-    assert ours - unused - exported - set(re.findall(r"`([A-Z_]+)`", " ".join(rows))) == set()
+    assert ours - exported - set(re.findall(r"`([A-Z_]+)`", " ".join(rows))) == set()
 
 
 def test_every_address_that_is_named_is_in_the_matrix() -> None:

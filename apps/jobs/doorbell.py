@@ -13,6 +13,15 @@ from kombu.exceptions import OperationalError
 from apps.fleet.models import Host
 
 logger = logging.getLogger(__name__)
+# A broker that is gone or hangs must not hold up whoever submits a job: one try, in seconds.
+IMPATIENT = {
+    "socket_connect_timeout": 1.0,
+    "socket_timeout": 1.0,
+    "max_retries": 1,
+    "interval_start": 0.0,
+    "interval_step": 0.0,
+    "interval_max": 0.0,
+}
 
 
 def schedule_soon() -> None:
@@ -37,9 +46,7 @@ def _publisher(prefix: str) -> Celery:
     """Sends without being a worker; a host's messages carry the host's own key prefix."""
     app = Celery("doorbell", broker=settings.REDIS_URL, set_as_current=False)
     app.conf.update(
-        # A broker that hangs must not hold up whoever submits a job.
-        broker_transport_options={"socket_connect_timeout": 2, "socket_timeout": 2}
-        | ({"global_keyprefix": prefix} if prefix else {}),
+        broker_transport_options=IMPATIENT | ({"global_keyprefix": prefix} if prefix else {}),
         accept_content=["json"],
         task_serializer="json",
     )

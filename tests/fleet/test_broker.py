@@ -1,0 +1,59 @@
+"""A broker that is gone or hangs holds nobody up; a host's user reaches its own keys only."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import redis
+from django.conf import settings as now
+
+from apps.fleet.broker import broker_answers, broker_url_for
+from apps.jobs import doorbell
+from tests.factories import make_host
+
+PATIENCE_SECONDS = 5.0
+
+
+@pytest.fixture(autouse=True)
+def fresh_publisher() -> Iterator[None]:
+    doorbell._publisher.cache_clear()
+    yield
+    doorbell._publisher.cache_clear()
+
+
+@pytest.fixture(params=["gone", "hangs"])
+def sick_broker(request: pytest.FixtureRequest, settings: Any) -> Iterator[None]:
+    with socket.socket() as port:
+        port.bind(("127.0.0.1", 0))
+        if request.param == "hangs":
+            port.listen()
+        settings.REDIS_URL = f"redis://127.0.0.1:{port.getsockname()[1]}/0"
+        yield
+
+
+def test_a_sick_broker_is_noticed_and_submitting_does_not_wait_for_it(sick_broker: None) -> None:
+    begun = time.monotonic()
+    assert not broker_answers()
+    doorbell._ring(doorbell._publisher(""), "jobs.place", "control")
+    assert time.monotonic() - begun < PATIENCE_SECONDS
+
+
+@pytest.mark.django_db
+def test_a_hosts_broker_user_reaches_its_own_keys_only(redis_url: str) -> None:
+    assert broker_answers()
+    atlas, brio = make_host("atlas"), make_host("brio")
+    url = broker_url_for(atlas)
+    assert url == broker_url_for(atlas), "a renewed user keeps its password"
+    assert url != broker_url_for(brio)
+    with redis.Redis.from_url(url) as client:
+        client.set("host.atlas.x", "1")
+        for key in ("host.brio.x", "x"):
+            with pytest.raises(redis.exceptions.NoPermissionError):
+                client.set(key, "1")
+        with pytest.raises(redis.exceptions.NoPermissionError):
+            client.execute_command("FLUSHALL")
+    assert now.REDIS_URL not in url

@@ -1,6 +1,8 @@
-"""When may two scores be compared? Only where everything but the model version agrees.
+"""When may two scores be compared? Only where they were taken alike: same questions, asked the same way.
 
-`precision` is the one it was computed in; what the stored weights have is a fact of the model version.
+What was asked differs, so it is named and never refused: the model version, the precision it was computed
+in, and the chat template that the model brings. Whether a template was applied at all is an engine option,
+and that must agree. All of it is part of a score's identity and stands in the run's receipt.
 """
 
 from __future__ import annotations
@@ -13,7 +15,6 @@ from apps.evals.models import Score
 
 # field of Score -> the words people read
 CONDITIONS = {
-    "precision": "precision",
     "engine": "engine",
     "engine_version": "engine version",
     "engine_options": "engine options",
@@ -22,7 +23,6 @@ CONDITIONS = {
     "metric": "metric",
     "filter": "filter",
     "num_fewshot": "few-shot examples",
-    "chat_template_sha256": "chat template",
 }
 # Options that change how fast an engine answers, not what; precision stands in its own column.
 _WITHOUT_EFFECT = {"batch_size", "allow_downloads", "dtype"}
@@ -53,8 +53,6 @@ def differences(here: Score, there: Score) -> list[Difference]:
 
 
 def _words(field: str, value: Any, a: Any, b: Any) -> str:
-    if field == "chat_template_sha256":
-        return value[:8] or "none"
     if isinstance(value, dict):  # only the options that differ
         keys = sorted(key for key in {*a, *b} if a.get(key) != b.get(key))
         return ", ".join(f"{key} {value.get(key, 'not set')}" for key in keys)

@@ -69,13 +69,13 @@ def test_the_compare_page_refuses_scores_taken_otherwise(alice: User, client: Cl
     team, suite = alice.teams.get(), make_suite()
     a, b = make_model_version(team, "a"), make_model_version(team, "b")
     make_eval_run(a, suite, {"colours": "1111"})
-    make_eval_run(b, suite, {"colours": "1111"}, chat_template_sha256="cd" * 32)
+    make_eval_run(b, suite, {"colours": "1111"}, num_fewshot=5)
     page = client.get(f"/leaderboard/compare?a={a.public_id}&b={b.public_id}").content.decode()
     assert "b and a were not measured alike on quiz" in page
-    assert "other chat template (cdcdcdcd here, none there)" in page
+    assert "other few-shot examples (5 here, 0 there)" in page
     answer = get(client, alice, f"/leaderboard/compare?a={a.public_id}&b={b.public_id}")
     assert answer.status_code == 409
-    assert [each["field"] for each in answer.json()["differs"]] == ["chat_template_sha256"]
+    assert [each["field"] for each in answer.json()["differs"]] == ["num_fewshot"]
 
 
 def test_the_api_row_carries_its_source_interval_and_rank(

@@ -80,7 +80,7 @@ def test_an_older_run_under_the_boards_conditions_goes_before_a_newer_one(
 ) -> None:
     run_of(team, suite, "a", 12)
     like = run_of(team, suite, "b", 10)
-    make_eval_run(like.version, suite, {"colours": "1" * ITEMS}, precision="bf16")
+    make_eval_run(like.version, suite, {"colours": "1" * ITEMS}, engine_version="0.4.12")
     shown = board(alice, suite)
     assert {row.run.pk for row in shown.rows if row.version == like.version} == {like.pk}
     assert shown.left_out == []
@@ -128,7 +128,7 @@ def test_runs_measured_otherwise_are_a_conflict_that_names_the_field(team: Team,
 
 def test_versions_meet_on_runs_under_the_same_conditions(team: Team, alice: User, suite: Suite) -> None:
     base, tuned = run_of(team, suite, "base", 10), run_of(team, suite, "tuned", 16)
-    make_eval_run(base.version, suite, {"colours": "0" * ITEMS}, precision="bf16")
+    make_eval_run(base.version, suite, {"colours": "0" * ITEMS}, engine_version="0.4.12")
     (pair,) = compare_versions(alice, "quiz", base.version, [tuned.version])
     assert (pair.there.pk, pair.word) == (base.pk, "Better")
     assert compare_versions(alice, "quiz", make_model_version(team), [tuned.version]) == []

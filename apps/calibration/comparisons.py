@@ -10,7 +10,7 @@ from apps.jobs.models import Job
 TITLES = {
     "weights_bytes": "Weights",
     "kv_cache_bytes": "KV cache",
-    "kv_cache_tokens": "KV cache",
+    "kv_cache_tokens": "Tokens in the KV cache",
     "max_concurrency": "Requests at full context",
     "load_seconds": "Load time",
     "peak_memory_bytes": "Peak memory",

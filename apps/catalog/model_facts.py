@@ -70,7 +70,7 @@ def _best(fits: list[Fit]) -> Fit | None:
 
 def _lede(version: ModelVersion, fits: list[Fit], artifacts: list[Artifact]) -> str:
     hosts = sorted({place.host.name for artifact in artifacts for place in artifact.locations.all()})
-    places = f"Its files lie on {', '.join(hosts)}." if hosts else "Its files lie on no host yet."
+    places = f"Its files are on {', '.join(hosts)}." if hosts else "Its files are on no host yet."
     best = _best(fits) or next((fit for fit in fits if fit.fits), None)
     if best is None:
         judged = any(fit.estimate is not None for fit in fits)

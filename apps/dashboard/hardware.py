@@ -30,16 +30,16 @@ def headline(hosts: list[HostPicture]) -> str:
     """What is free, in words."""
     if not hosts:
         return "No host is connected"
-    gpus = [well for host in hosts for well in host.gpus]
+    ready = [host for host in hosts if host.state == "Schedulable"]
+    if not ready:
+        return "No host can take work now"
+    gpus = [well for host in ready for well in host.gpus]
     free = [well.device.name for well in gpus if well.is_free]
     if free:
         kinds = [f"{free.count(name)} {name}" for name in dict.fromkeys(free)]
         return f"{count_of(len(free), 'GPU')} free: {', '.join(kinds)}"
     if gpus:
         return f"All {count_of(len(gpus), 'GPU')} are in use" if len(gpus) > 1 else "The GPU is in use"
-    ready = [host for host in hosts if host.state == "Schedulable"]
-    if not ready:
-        return "No host can take work now"
     return f"{gib(sum(well.free_bytes for host in ready for well in host.wells))} of memory free on {_hosts(ready)}"
 
 

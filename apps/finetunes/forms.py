@@ -37,7 +37,7 @@ class DatasetForm(forms.Form):
 
 class FineTuneForm(forms.Form):
     base = forms.ModelChoiceField(queryset=ModelVersion.objects.none(), label="Base model", empty_label=None)
-    dataset = forms.ModelChoiceField(queryset=Dataset.objects.none(), label="Data set", empty_label=None)
+    dataset = forms.ModelChoiceField(queryset=Dataset.objects.none(), label="Dataset", empty_label=None)
     name = forms.CharField(max_length=80, help_text="Also the name of the model it makes")
     engine = forms.ChoiceField(choices=[("axolotl", "Axolotl")])
 

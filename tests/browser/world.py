@@ -12,13 +12,14 @@ from django.utils import timezone
 
 from apps.accounts.models import Membership, Team, User
 from apps.accounts.services import create_api_token
+from apps.calibration.models import Estimate
 from apps.catalog.models import ModelVersion
 from apps.fleet.models import EngineEnvironment, Host, Reservation
 from apps.gateway.models import UsageRecord
 from apps.gateway.services import create_virtual_key
 from apps.jobs.attempt_logs import append_log
 from apps.jobs.models import Attempt, Job, JobEvent
-from apps.serving.models import Endpoint
+from apps.serving.models import Endpoint, Replica
 from apps.serving.services import create_endpoint
 from tests.factories import GIB, make_adapter, make_host, make_sample, make_stored_version, make_team, make_user
 
@@ -114,14 +115,24 @@ def _endpoints(world: World) -> None:
         world.endpoints[name] = endpoint
         run_on(newest(endpoint), world.hosts["atlas"], gpu=gpu, phase="ready", minutes=60 * 26, port=18100 + gpu)
         use(endpoint, world.team, 240 if gpu == 0 else 60)
+        measure(newest(endpoint))
     loading = create_endpoint(team=world.team, user=world.kai, version=world.versions["tuned"], name="tone-canary")
     run_on(newest(loading), world.hosts["borea"], gpu=0, phase="loading", minutes=1, status="starting")
     broken = create_endpoint(team=world.team, user=world.kai, version=world.versions["mixtral"], name="big-chat")
     cause = "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 1.31 GiB. GPU 0 has 47.5 GiB in total."
     fail(newest(broken), world.hosts["borea"], "out_of_memory", cause)
     world.endpoints |= {"tone-canary": loading, "big-chat": broken}
-    for host in ("atlas", "borea"):
-        make_sample(world.hosts[host], cpu_percent=31, ram_used_bytes=96 * GIB)
+    for name, busy in (("atlas", 4), ("borea", 2)):
+        host = world.hosts[name]
+        loads = [(71, 0.9, 61, 287), (64, 0.88, 58, 251), (38, 0.7, 55, 190), (97, 0.55, 67, 322)][:busy]
+        gpus = host.devices.filter(kind="gpu").order_by("index")
+        loads += [(0, 0.01, 31, 45)] * (len(gpus) - busy)
+        figures = [
+            {"uuid": gpu.uuid, "util_percent": load, "memory_used_bytes": int(share * gpu.memory_bytes),
+             "temperature_c": heat, "power_w": power}
+            for gpu, (load, share, heat, power) in zip(gpus, loads, strict=True)
+        ]  # fmt: skip
+        make_sample(host, cpu_percent=31, ram_used_bytes=96 * GIB, gpus=figures)
 
 
 def newest(endpoint: Endpoint) -> Job:
@@ -142,7 +153,10 @@ def run_on(
     devices = host.devices.filter(kind="gpu", index=gpu) if gpu is not None else host.devices.filter(kind="cpu")
     for device in devices:
         Reservation.objects.create(device=device, holder=row.uuid, slot=0, ram_bytes=4 * GIB if gpu is None else 0)
-    for number, what in enumerate(("Submitted", f"Placed on {host}", "Started")):
+    job.events.update(at=began)
+    Reservation.objects.filter(holder=row.uuid).update(created_at=began)
+    Replica.objects.filter(job=job).update(created_at=began)
+    for number, what in enumerate((f"Placed on {host}", "Started"), start=1):
         JobEvent.objects.create(job=job, what=what, at=began + timedelta(seconds=2 * number), attempt=row)
     append_log(attempt=row, offset=0, data=(log or engine_log(job)).encode())
     return row
@@ -156,6 +170,12 @@ def engine_log(job: Job) -> str:
     return "\n".join([*lines, "WARNING 11-19 14:03:02 [scheduler] queue is 2 deep", ""])
 
 
+def measure(job: Job) -> None:
+    """The engine reported what the planner had estimated, a little off."""
+    values = {row.quantity: row.value * 1.03 for row in Estimate.objects.filter(job=job)}
+    job.attempts.update(measurements=values)
+
+
 def fail(job: Job, host: Host, reason: str, cause: str) -> None:
     row = run_on(job, host, phase="loading", minutes=42)
     Reservation.objects.filter(holder=row.uuid).update(released_at=timezone.now())
@@ -163,7 +183,7 @@ def fail(job: Job, host: Host, reason: str, cause: str) -> None:
     when = timezone.now() - timedelta(minutes=38)
     Attempt.objects.filter(pk=row.pk).update(ended_at=when, exit_code=1, **end)
     Job.objects.filter(pk=job.pk).update(status="failed", finished_at=when, **end)
-    JobEvent.objects.create(job=job, what="Failed", detail=cause, tone="bad", attempt=row)
+    JobEvent.objects.create(job=job, what="Failed", detail=cause, tone="bad", attempt=row, at=when)
 
 
 def succeed(job: Job, host: Host, minutes: float = 9) -> None:

@@ -111,10 +111,12 @@ def _open_runs(world: World, suite: Suite) -> None:
 def _arena(world: World) -> Battle:
     chance, now = random.Random(5), timezone.now()
     names = ("chat-prod", "code-assist", "support-bot")
-    for _ in range(24):
+    prompts = ("When is an invoice with net 30 due?", "Write a polite reply to an angry customer.",
+               "Turn this table into JSON.", "Explain KV cache to a new colleague in two sentences.")  # fmt: skip
+    for number in range(24):
         left, right = (world.endpoints[name] for name in chance.sample(names, 2))
         old = Battle.objects.create(
-            team=world.team, created_by=world.kai, prompt="When is an invoice with net 30 due?", left=left, right=right,
+            team=world.team, created_by=world.kai, prompt=prompts[number % 4], left=left, right=right,
             left_answer="30 days after its date.", right_answer="At the end of the month.", answered_at=now,
         )  # fmt: skip
         Vote.objects.create(battle=old, user=world.kai, choice=chance.choice(["left", "left", "right", "tie"]))

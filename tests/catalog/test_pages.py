@@ -73,7 +73,7 @@ def test_the_model_page_shows_fit_files_lineage_and_a_harmless_card(alice: Clien
     base.model.card = "# Title\n\n<script>alert(1)</script>\n\n**bold** [x](javascript:alert(1))"
     base.model.save()
     page = alice.get(f"/models/{base.model.public_id}").text
-    assert "Runs at FP32 on the CPU. Its files lie on here." in page
+    assert "Runs at FP32 on the CPU. Its files are on here." in page
     assert "/models/tiny" in page
     assert "tiny-tuned@v1" in page
     assert "<strong>bold</strong>" in page

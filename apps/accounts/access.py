@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.contrib.auth.models import AnonymousUser
+from django.http import Http404
 
 from apps.accounts.models import Membership, Role, Team, User
-from apps.accounts.problems import forbidden, unknown_choice
+from apps.accounts.problems import forbidden, not_found, unknown_choice
+from apps.accounts.querysets import OwnedQuerySet
 
 _RANK = {Role.VIEWER: 0, Role.MEMBER: 1, Role.ADMIN: 2}
 
@@ -58,3 +62,11 @@ def team_for(user: User, slug: str | None) -> Team:
         if team.slug == slug:
             return team
     raise unknown_choice("team", slug, [team.slug for team in teams], noun="team of yours")
+
+
+def visible_or_404(rows: OwnedQuerySet, user: User, public_id: str, *, noun: str) -> Any:
+    """The row, or Http404: another team's row does not exist for a stranger. The API says it as problem+json."""
+    row = rows.visible_to(user).with_public_id(public_id).first()
+    if row is None:
+        raise Http404(not_found(noun, public_id).detail)
+    return row

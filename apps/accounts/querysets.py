@@ -9,6 +9,8 @@ from django.db import models
 from django.db.models import Q
 from django.utils import timezone
 
+from apps.accounts.paging import whole_number
+
 if TYPE_CHECKING:
     from apps.accounts.models import User
 
@@ -32,10 +34,9 @@ class OwnedQuerySet(models.QuerySet[Any]):
 
     def with_public_id(self, public_id: str) -> Self:
         """The row of an id such as `job-12`; nothing for an id of another kind or shape."""
-        prefix, _, number = public_id.rpartition("-")
-        if prefix != self.model.id_prefix or not number.isascii() or not number.isdigit() or len(number) > 18:
-            return self.none()
-        return self.filter(pk=int(number))
+        prefix, _, digits = public_id.rpartition("-")
+        number = whole_number(digits)
+        return self.none() if prefix != self.model.id_prefix or number is None else self.filter(pk=number)
 
 
 class TokenQuerySet(models.QuerySet[Any]):

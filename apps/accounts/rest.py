@@ -7,41 +7,34 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+from django.core.exceptions import PermissionDenied
 from django.db import IntegrityError, transaction
 from django.db.models import QuerySet
 from django.http import HttpRequest
-from ninja import Schema
 
 from apps.accounts.models import IdempotentRequest, User
+from apps.accounts.paging import cut_page, whole_number
 from apps.accounts.problems import conflict, invalid
 
 MAX_PAGE = 200
-
-
-class Page(Schema):
-    """A list answer: `next` is the cursor of the following page, null on the last."""
-
-    items: list[Any]
-    next: str | None
 
 
 def page_of(rows: QuerySet[Any], *, cursor: str | None, limit: int, show: Callable[[Any], Any]) -> dict[str, Any]:
     """Newest first by primary key. Raises Problem 422 for a limit over 200 or a cursor that is not ours."""
     if not 1 <= limit <= MAX_PAGE:
         raise invalid("limit", f"limit must be between 1 and {MAX_PAGE}.", value=limit)
-    if cursor is not None and not (cursor.isascii() and cursor.isdigit() and len(cursor) <= 18):
+    before = None if cursor is None else whole_number(cursor)
+    if cursor is not None and before is None:
         raise invalid("cursor", "cursor must be the `next` of an earlier answer.", value=cursor)
-    ordered = rows.order_by("-pk")
-    if cursor is not None:
-        ordered = ordered.filter(pk__lt=int(cursor))
-    found = list(ordered[: limit + 1])
-    following = str(found[limit - 1].pk) if len(found) > limit else None
-    return {"items": [show(row) for row in found[:limit]], "next": following}
+    older = rows if before is None else rows.filter(pk__lt=before)
+    found, following = cut_page(older.order_by("-pk"), limit)
+    return {"items": [show(row) for row in found], "next": None if following is None else str(following)}
 
 
 def signed_in(request: HttpRequest) -> User:
-    """The person behind the request; the permission matrix has already let them in."""
-    assert isinstance(request.user, User)  # noqa: S101
+    """The person behind the request; the permission matrix has already let them in. Else PermissionDenied."""
+    if not isinstance(request.user, User):
+        raise PermissionDenied("This needs a person who is signed in.")
     return request.user
 
 

@@ -27,6 +27,11 @@ def default_team() -> Team:
     return Team.objects.order_by("pk").first() or Team.objects.create(name="Default", slug=DEFAULT_TEAM)
 
 
+def lock_team(team: Team) -> None:
+    """Until the transaction ends: two at once must not take one name in the team."""
+    Team.objects.select_for_update(no_key=True).get(pk=team.pk)
+
+
 @transaction.atomic
 def create_team(*, actor: User, name: str) -> Team:
     """Raises Problem 422 for a name that is empty, too long or taken."""

@@ -86,8 +86,10 @@ class Progress:
         self.is_up = self.is_up or phase in ("ready", "running")
 
     def note_memory(self, used_bytes: int) -> None:
+        """0 means that its processes are gone, which is no measurement."""
         known = self.measurements.get("peak_memory_bytes", 0.0)
-        self.measurements["peak_memory_bytes"] = max(known, float(used_bytes))
+        if used_bytes > known:
+            self.measurements["peak_memory_bytes"] = float(used_bytes)
 
     def why(self) -> str:
         """The line a person should read when this run fails."""

@@ -48,3 +48,12 @@ def test_the_cause_is_the_adapters_then_the_error_then_the_last_line() -> None:
     assert progress.why() == "torch.OutOfMemoryError: CUDA out of memory"
     progress.read_line("x", Event(cause="The GPU has no memory left.", reason="out_of_memory"), 5)
     assert (progress.why(), progress.reason) == ("The GPU has no memory left.", "out_of_memory")
+
+
+def test_the_largest_memory_counts_and_none_is_no_measurement() -> None:
+    progress = Progress("serve", now=0)
+    progress.note_memory(0)
+    assert progress.measurements == {}
+    for used_bytes in (5, 9, 0):
+        progress.note_memory(used_bytes)
+    assert progress.measurements == {"peak_memory_bytes": 9.0}

@@ -8,9 +8,9 @@ from typing import Any
 from django.http import HttpRequest
 from ninja import Router, Schema, Status
 
-from apps.accounts.access import team_for
+from apps.accounts.access import team_for, visible_or_404
 from apps.accounts.models import User
-from apps.accounts.problems import not_found, unknown_choice
+from apps.accounts.problems import unknown_choice
 from apps.accounts.rest import create_once, page_of, signed_in
 from apps.arena import services
 from apps.arena.models import Battle
@@ -90,10 +90,8 @@ def create_battle(request: HttpRequest, payload: BattleIn) -> Status[dict[str, A
 @router.post("/arena/battles/{battle_id}/vote", response=BattleOut)
 def vote(request: HttpRequest, battle_id: str, payload: VoteIn) -> dict[str, Any]:
     user = signed_in(request)
-    rows = Battle.objects.visible_to(user).with_public_id(battle_id).select_related("left", "right", "team")
-    battle = rows.first()
-    if battle is None:
-        raise not_found("battle", battle_id)
+    rows = Battle.objects.select_related("left", "right", "team")
+    battle: Battle = visible_or_404(rows, user, battle_id, noun="battle")
     services.vote_on_battle(battle=battle, user=user, choice=payload.choice)
     return battle_out(battle)
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from django.contrib import messages
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 from django.views.decorators.vary import vary_on_headers
 
-from apps.accounts.access import team_for, teams_of
+from apps.accounts.access import team_for, teams_of, visible_or_404
+from apps.accounts.forms import add_problem
 from apps.accounts.problems import Problem
 from apps.accounts.rest import signed_in
 from apps.arena import services
@@ -30,7 +31,7 @@ def arena(request: HttpRequest) -> HttpResponse:
             battle = services.create_battle(team=team_for(user, None), user=user, **form.cleaned_data)
             return redirect("battle", battle.public_id)
         except Problem as problem:
-            _add_problem(form, problem)
+            add_problem(form, problem)
     recent = Battle.objects.visible_to(user).select_related("left", "right", "vote").order_by("-pk")[:RECENT]
     context = {"form": form, "live": live, "battles": recent, "standings": standings(user)}
     return render(request, "arena/arena.html", context, status=422 if request.method == "POST" else 200)
@@ -57,15 +58,6 @@ def battle_vote(request: HttpRequest, battle_id: str) -> HttpResponse:
 
 
 def _visible_battle(request: HttpRequest, battle_id: str) -> Battle:
-    rows = Battle.objects.visible_to(signed_in(request)).with_public_id(battle_id)
-    row: Battle | None = rows.select_related("left", "right", "vote", "team").first()
-    if row is None:
-        raise Http404(f"There is no battle “{battle_id}”, or your team may not see it.")
+    rows = Battle.objects.select_related("left", "right", "vote", "team")
+    row: Battle = visible_or_404(rows, signed_in(request), battle_id, noun="battle")
     return row
-
-
-def _add_problem(form: BattleForm, problem: Problem) -> None:
-    """A service's refusal beside the field it names, else above the form."""
-    errors: list[tuple[str | None, str]] = [(error.field, error.message) for error in problem.errors]
-    for name, message in errors or [(None, str(problem))]:
-        form.add_error(name if name in form.fields else None, message)

@@ -8,13 +8,12 @@ from django.http import HttpRequest
 from django.urls import reverse
 from ninja import Router, Status
 
-from apps.accounts.access import team_for
-from apps.accounts.problems import not_found, unknown_choice
+from apps.accounts.access import team_for, visible_or_404
 from apps.accounts.rest import create_once, page_of, signed_in
+from apps.catalog.lookups import host_named
 from apps.catalog.models import Artifact, LineageEdge, Model, ModelImport, ModelVersion
 from apps.catalog.schemas import ImportIn, ImportOut, ModelDetailOut, ModelPage
 from apps.catalog.services import import_model
-from apps.fleet.models import Host
 from apps.jobs.api import job_out
 
 router = Router(tags=["models"])
@@ -44,22 +43,9 @@ def start_import(request: HttpRequest, payload: ImportIn) -> Status[dict[str, An
 
 @router.get("/models/{model_id}", response=ModelDetailOut)
 def get_model(request: HttpRequest, model_id: str) -> dict[str, Any]:
-    rows = Model.objects.visible_to(signed_in(request)).with_public_id(model_id).select_related("team")
-    model = rows.first()
-    if model is None:
-        raise not_found("model", model_id)
+    model: Model = visible_or_404(Model.objects.select_related("team"), signed_in(request), model_id, noun="model")
     versions = model.versions.order_by("-pk").prefetch_related("artifacts__locations__host")
     return model_out(model) | {"card": model.card, "versions": [version_detail(each) for each in versions]}
-
-
-def host_named(name: str) -> Host | None:
-    """The host, None for no name. Raises Problem 422 with the nearest name for an unknown one."""
-    if not name:
-        return None
-    host = Host.objects.filter(name=name).first()
-    if host is None:
-        raise unknown_choice("host", name, Host.objects.values_list("name", flat=True), noun="host")
-    return host
 
 
 def import_out(row: ModelImport) -> dict[str, Any]:

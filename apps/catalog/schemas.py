@@ -80,7 +80,7 @@ class ModelPage(Schema):
     next: str | None
 
 
-class ImportIn(Schema):
+class ImportIn(Schema, extra="forbid"):
     source: str = Field(description="hub, package or path")
     source_ref: str = Field(description="owner/name, a package with a model, or an absolute folder on a host")
     revision: str = Field("", description="Hub branch, tag or commit; empty for main")

@@ -8,6 +8,7 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods
 
 from apps.accounts.access import team_for
+from apps.accounts.forms import add_problem
 from apps.accounts.problems import Problem
 from apps.accounts.rest import signed_in
 from apps.catalog.forms import FORMS, ImportForm
@@ -50,8 +51,5 @@ def _import(request: HttpRequest, form: ImportForm) -> ModelImport | None:
         team = team_for(user, request.POST.get("team"))
         return import_model(team=team, user=user, source=form.source, **form.cleaned_data)
     except Problem as problem:
-        for error in problem.errors:
-            form.add_error(error.field if error.field in form.fields else None, error.message)
-        if not problem.errors:
-            form.add_error(None, str(problem))
+        add_problem(form, problem)
     return None

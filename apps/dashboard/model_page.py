@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from django.db.models import Count, Q
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 from django.views.decorators.vary import vary_on_headers
 
+from apps.accounts.access import visible_or_404
 from apps.accounts.models import User
 from apps.accounts.rest import signed_in
 from apps.catalog.model_facts import model_facts
@@ -39,9 +40,7 @@ def models(request: HttpRequest) -> HttpResponse:
 @require_safe
 def model(request: HttpRequest, model_id: str) -> HttpResponse:
     user = signed_in(request)
-    row = Model.objects.visible_to(user).with_public_id(model_id).first()
-    if row is None:
-        raise Http404(f"There is no model “{model_id}”, or your team may not see it.")
+    row: Model = visible_or_404(Model.objects.all(), user, model_id, noun="model")
     context = model_facts(user, row, request.GET.get("version", ""))
     return render(request, "catalog/model.html", context | _higher_rooms(user, context["version"]))
 

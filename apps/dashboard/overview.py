@@ -20,6 +20,7 @@ from apps.jobs.job_list import job_row
 from apps.jobs.models import Job
 from apps.jobs.presentation import reason_sentence
 from apps.jobs.reasons import Reason
+from apps.jobs.states import ACTIVE
 from apps.serving.models import Endpoint
 from apps.serving.states import EndpointState, endpoint_state
 
@@ -71,7 +72,7 @@ def _active_jobs(user: User) -> list[Job]:
 def _job_counts(user: User) -> dict[str, int]:
     batch = Job.objects.visible_to(user).open().exclude(kind="serve")
     counted: dict[str, int] = batch.aggregate(
-        running=Count("pk", filter=Q(status__in=["starting", "running", "cancelling"])),
+        running=Count("pk", filter=Q(status__in=ACTIVE)),
         waiting=Count("pk", filter=Q(status="queued")),
     )
     return counted

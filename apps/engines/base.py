@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field
 Kind = Literal["serve", "train", "evaluate", "benchmark", "convert", "download", "install", "tokenise"]
 Variant = Literal["cpu", "cuda"]
 Phase = Literal["installing", "downloading", "loading", "ready", "running"]
-# A user's failure never reruns by itself; see apps/jobs/states.py for the sentences.
+# A user's failure never reruns by itself; see apps/jobs/reasons.py for the sentences.
 CauseReason = Literal[
     "out_of_memory",
     "disk_full",

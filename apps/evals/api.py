@@ -8,12 +8,12 @@ from django.http import HttpRequest
 from ninja import Router, Status
 
 from apps.accounts.access import team_for
-from apps.accounts.models import User
-from apps.accounts.problems import not_found, unknown_choice
+from apps.accounts.problems import unknown_choice
 from apps.accounts.rest import create_once, page_of, signed_in
 from apps.calibration.schemas import estimates_out
-from apps.catalog.models import ModelVersion
+from apps.catalog.lookups import version_named
 from apps.evals import services
+from apps.evals.lookups import suite_named, visible_run
 from apps.evals.models import EvalRun, Suite
 from apps.evals.schemas import (
     EvalRunDetailOut,
@@ -98,31 +98,3 @@ def list_samples(
             raise unknown_choice("task", task, run.tasks, noun=f"task in {run.public_id}")
         rows = rows.filter(task=task)
     return page_of(rows, cursor=cursor, limit=limit, show=sample_out)
-
-
-def visible_run(request: HttpRequest, run_id: str) -> EvalRun:
-    """The run, or Problem 404: another team's run does not exist for a stranger."""
-    rows = EvalRun.objects.visible_to(signed_in(request)).with_public_id(run_id).with_scores()
-    run: EvalRun | None = rows.first()
-    if run is None:
-        raise not_found("eval run", run_id)
-    return run
-
-
-def suite_named(name: str) -> Suite:
-    """The suite's current version. Raises Problem 422 with the nearest name."""
-    suite = Suite.objects.filter(name=name, is_current=True).first()
-    if suite is None:
-        known = Suite.objects.filter(is_current=True).values_list("name", flat=True)
-        raise unknown_choice("suite", name, known, noun="suite")
-    return suite
-
-
-def version_named(user: User, public_id: str, *, field: str = "version") -> ModelVersion:
-    """Raises Problem 422 with the nearest id among those that the person may see."""
-    versions = ModelVersion.objects.visible_to(user).select_related("model")
-    version: ModelVersion | None = versions.with_public_id(public_id).first()
-    if version is None:
-        known = [f"mv-{pk}" for pk in versions.order_by("-pk").values_list("pk", flat=True)[:50]]
-        raise unknown_choice(field, public_id, known, noun="model version")
-    return version

@@ -7,6 +7,7 @@ from typing import Any
 from django import forms
 
 from apps.accounts.models import User
+from apps.accounts.paging import whole_number
 from apps.catalog.models import ModelVersion
 from apps.evals.models import Suite
 from apps.evals.plans import MAX_FEWSHOT
@@ -35,11 +36,10 @@ class EvalRunForm(forms.Form):
 
 def initial_of(query: dict[str, str], user: User) -> dict[str, Any]:
     """What a link chose: `version` by id or number, `suite` by name."""
-    wanted = query.get("version", "").removeprefix("mv-")
     suite = Suite.objects.filter(name=query.get("suite", ""), is_current=True).first()
     chosen = {
-        "version": wanted if wanted.isascii() and wanted.isdigit() else None,
+        "version": whole_number(query.get("version", "").removeprefix("mv-")),
         "suite": suite.pk if suite else None,
     }
-    kept = {name: query[name] for name in ("limit", "num_fewshot") if query.get(name, "").isdigit()}
+    kept = {name: query[name] for name in ("limit", "num_fewshot") if whole_number(query.get(name, "")) is not None}
     return chosen | kept

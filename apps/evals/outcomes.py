@@ -7,6 +7,7 @@ from typing import Any
 
 from django.db.models import QuerySet
 
+from apps.accounts.paging import cut_page, whole_number
 from apps.evals.comparison import TaskValues
 from apps.evals.models import EvalRun, SampleResult
 
@@ -76,14 +77,10 @@ def matching(chosen: SampleFilter, values: dict[int, TaskValues]) -> QuerySet[Sa
 def sample_page(chosen: SampleFilter, values: dict[int, TaskValues]) -> dict[str, Any]:
     """One page of them; `next` is the cursor of the following one."""
     rows = matching(chosen, values)
-    if chosen.cursor.isascii() and chosen.cursor.isdigit():
-        rows = rows.filter(pk__gt=int(chosen.cursor))
-    found = list(rows[: PAGE_SIZE + 1])
-    return {
-        "rows": found[:PAGE_SIZE],
-        "show": chosen.show,
-        "next": found[PAGE_SIZE - 1].pk if len(found) > PAGE_SIZE else None,
-    }
+    if (after := whole_number(chosen.cursor)) is not None:
+        rows = rows.filter(pk__gt=after)
+    found, following = cut_page(rows, PAGE_SIZE)
+    return {"rows": found, "show": chosen.show, "next": following}
 
 
 def neighbours(sample: SampleResult, chosen: SampleFilter, values: dict[int, TaskValues]) -> dict[str, Any]:

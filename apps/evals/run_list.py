@@ -7,6 +7,7 @@ from typing import Any
 from django.db.models import Count, Q
 
 from apps.accounts.models import User
+from apps.accounts.paging import cut_page, whole_number
 from apps.accounts.problems import Problem
 from apps.catalog.models import ModelVersion
 from apps.evals.baselines import baselines_of
@@ -32,11 +33,11 @@ def run_list(user: User, *, show: str, suite: str, cursor: str) -> dict[str, Any
     visible = EvalRun.objects.visible_to(user)
     if suite:
         visible = visible.filter(suite__name=suite)
-    older = visible.filter(pk__lt=int(cursor)) if cursor.isascii() and cursor.isdigit() else visible
-    found = list(older.with_scores().order_by("-pk")[: PAGE_SIZE + 1])
-    rows = _rows(found[:PAGE_SIZE], user)
+    before = whole_number(cursor)
+    older = visible if before is None else visible.filter(pk__lt=before)
+    found, following = cut_page(older.with_scores().order_by("-pk"), PAGE_SIZE)
+    rows = _rows(found, user)
     show = show if show in FILTERS else "all"
-    suites = suite_rows(user)
     return {
         "headline": _headline(rows),
         "lede": _lede(rows),
@@ -44,9 +45,9 @@ def run_list(user: User, *, show: str, suite: str, cursor: str) -> dict[str, Any
         "is_empty": not rows,
         "filters": [(key, title, sum(_is_shown(row, key) for row in rows)) for key, title in FILTERS.items()],
         "show": show,
-        "suites": suites,
+        "suites": suite_rows(user),
         "suite": suite,
-        "next": found[PAGE_SIZE - 1].pk if len(found) > PAGE_SIZE else None,
+        "next": following,
         "is_moving": any(not row["job"].is_over for row in rows),
     }
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
+from django.urls import reverse
 from ninja import Schema
 
 from apps.calibration.schemas import EstimateOut
 from apps.evals.comparison import score_interval
 from apps.evals.models import EvalRun, SampleResult, Score, Suite
 from apps.jobs.api import job_out
-from apps.jobs.models import Job
 from apps.jobs.schemas import JobOut
 from apps.statistics.intervals import Interval
 
@@ -127,7 +127,7 @@ def suite_out(suite: Suite) -> dict[str, Any]:
     return {name: getattr(suite, name) for name in names}
 
 
-def eval_run_out(run: EvalRun, job: Job | None = None) -> dict[str, Any]:
+def eval_run_out(run: EvalRun) -> dict[str, Any]:
     return {
         "id": run.public_id,
         "version": run.version.public_id,
@@ -136,9 +136,9 @@ def eval_run_out(run: EvalRun, job: Job | None = None) -> dict[str, Any]:
         "tasks": run.tasks,
         "engine": run.engine,
         "options": run.options,
-        "url": f"/evaluations/{run.public_id}",
+        "url": reverse("eval_run", args=[run.public_id]),
         "created_at": run.created_at,
-        "job": job_out(job or run.job),
+        "job": job_out(run.job),
     }
 
 

@@ -10,11 +10,12 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from django.views.decorators.vary import vary_on_headers
 
 from apps.accounts.access import team_for
+from apps.accounts.forms import add_problem
 from apps.accounts.problems import Problem
 from apps.accounts.rest import signed_in
 from apps.evals import services
 from apps.evals.forms import EvalRunForm, initial_of
-from apps.evals.models import EvalRun
+from apps.evals.lookups import visible_run
 from apps.evals.plans import ENGINE
 from apps.evals.preview import preview_eval_run
 from apps.evals.run_list import run_list
@@ -37,7 +38,7 @@ def eval_runs(request: HttpRequest) -> HttpResponse:
 @vary_on_headers("HX-Request")
 def eval_run(request: HttpRequest, run_id: str) -> HttpResponse:
     query = {name: request.GET.get(name, "") for name in ("against", "task", "show", "cursor")}
-    context = run_page(_visible_run(request, run_id), signed_in(request), **query)
+    context = run_page(visible_run(request, run_id), signed_in(request), **query)
     is_fragment = bool(request.htmx)  # type: ignore[attr-defined]
     answer = render(request, f"evals/eval_run.html{'#live' if is_fragment else ''}", context)
     if is_fragment and context["job"].is_over:
@@ -47,20 +48,12 @@ def eval_run(request: HttpRequest, run_id: str) -> HttpResponse:
 
 @require_safe
 def eval_sample(request: HttpRequest, run_id: str, sample_id: int) -> HttpResponse:
-    run = _visible_run(request, run_id)
+    run = visible_run(request, run_id)
     sample = run.samples.filter(pk=sample_id).first()
     if sample is None:
         raise Http404(f"{run.public_id} has no sample {sample_id}.")
     query = {name: request.GET.get(name, "") for name in ("against", "task")}
     return render(request, "evals/eval_sample.html", one_sample(run, sample, signed_in(request), **query))
-
-
-def _visible_run(request: HttpRequest, run_id: str) -> EvalRun:
-    rows = EvalRun.objects.visible_to(signed_in(request)).with_public_id(run_id).with_scores()
-    run: EvalRun | None = rows.first()
-    if run is None:
-        raise Http404(f"There is no eval run “{run_id}”, or your team may not see it.")
-    return run
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -74,7 +67,7 @@ def eval_run_new(request: HttpRequest) -> HttpResponse:
             )
             return redirect("eval_run", run.public_id)
         except Problem as problem:
-            _add_problem(form, problem)
+            add_problem(form, problem)
     status = 422 if request.method == "POST" else 200
     context = {"form": form, "options": options} | preview_eval_run(form, options)
     return render(request, "evals/eval_run_new.html", context, status=status)
@@ -100,10 +93,3 @@ def suite_options(form: EvalRunForm) -> dict[str, Any]:
     rows = form.fields["suite"].queryset  # type: ignore[attr-defined]
     suite = rows.filter(pk=form.initial.get("suite")).first() or rows.first()
     return dict(suite.options) if suite else {}
-
-
-def _add_problem(form: EvalRunForm, problem: Problem) -> None:
-    """A service's refusal beside the field it names, else above the form."""
-    errors: list[tuple[str | None, str]] = [(error.field, error.message) for error in problem.errors]
-    for name, message in errors or [(None, str(problem))]:
-        form.add_error(name if name in form.fields else None, message)

@@ -8,15 +8,14 @@ from typing import Any
 from django.http import HttpRequest
 from ninja import File, Form, Router, Schema, Status, UploadedFile
 
-from apps.accounts.access import team_for
-from apps.accounts.problems import not_found, unknown_choice
+from apps.accounts.access import team_for, visible_or_404
+from apps.accounts.problems import unknown_choice
 from apps.accounts.rest import create_once, page_of, signed_in
 from apps.calibration.schemas import EstimateOut, estimates_out
-from apps.catalog.models import ModelVersion
+from apps.catalog.lookups import version_named
 from apps.finetunes import services
 from apps.finetunes.models import Dataset, FineTune
 from apps.jobs.api import job_out
-from apps.jobs.models import Job
 from apps.jobs.schemas import JobOut
 
 router = Router(tags=["fine-tunes"])
@@ -79,7 +78,7 @@ def dataset_out(row: Dataset) -> dict[str, Any]:
     return {"id": row.public_id} | {name: getattr(row, name) for name in names.split()}
 
 
-def fine_tune_out(row: FineTune, job: Job | None = None) -> dict[str, Any]:
+def fine_tune_out(row: FineTune) -> dict[str, Any]:
     return {
         "id": row.public_id,
         "name": row.name,
@@ -90,7 +89,7 @@ def fine_tune_out(row: FineTune, job: Job | None = None) -> dict[str, Any]:
         "options": row.options,
         "output": row.output.public_id if row.output else None,
         "created_at": row.created_at,
-        "job": job_out(job or row.job),
+        "job": job_out(row.job),
     }
 
 
@@ -122,9 +121,7 @@ def create_dataset(
 
 @router.get("/datasets/{dataset_id}", response=DatasetDetailOut)
 def get_dataset(request: HttpRequest, dataset_id: str) -> dict[str, Any]:
-    row = Dataset.objects.visible_to(signed_in(request)).with_public_id(dataset_id).first()
-    if row is None:
-        raise not_found("data set", dataset_id)
+    row: Dataset = visible_or_404(Dataset.objects.all(), signed_in(request), dataset_id, noun="data set")
     return dataset_out(row) | {"sample_rows": row.sample_rows}
 
 
@@ -141,16 +138,11 @@ def create_fine_tune(request: HttpRequest, payload: FineTuneIn) -> Status[dict[s
     user = signed_in(request)
 
     def create() -> dict[str, Any]:
-        versions = ModelVersion.objects.visible_to(user)
-        base = versions.with_public_id(payload.base).first()
-        if base is None:
-            known = [row.public_id for row in versions.order_by("-pk")[:50]]
-            raise unknown_choice("base", payload.base, known, noun="model version")
         row = services.create_fine_tune(
             team=team_for(user, payload.team),
             user=user,
             name=payload.name,
-            base=base,
+            base=version_named(user, payload.base, field="base"),
             dataset=_dataset_named(request, payload.dataset),
             engine=payload.engine,
             options=payload.options,
@@ -164,14 +156,12 @@ def _dataset_named(request: HttpRequest, wanted: str) -> Dataset:
     visible = Dataset.objects.visible_to(signed_in(request))
     row: Dataset | None = visible.with_public_id(wanted).first() or visible.filter(name=wanted).first()
     if row is None:
-        known = [name for pair in visible.values_list("name", "pk")[:50] for name in (pair[0], f"ds-{pair[1]}")]
+        known = [name for each in visible.order_by("-pk")[:50] for name in (each.name, each.public_id)]
         raise unknown_choice("dataset", wanted, known, noun="data set")
     return row
 
 
 @router.get("/fine-tunes/{fine_tune_id}", response=FineTuneDetailOut)
 def get_fine_tune(request: HttpRequest, fine_tune_id: str) -> dict[str, Any]:
-    row = FineTune.objects.visible_to(signed_in(request)).with_public_id(fine_tune_id).first()
-    if row is None:
-        raise not_found("fine-tune", fine_tune_id)
+    row: FineTune = visible_or_404(FineTune.objects.all(), signed_in(request), fine_tune_id, noun="fine-tune")
     return fine_tune_out(row) | {"estimates": estimates_out(row.job)}

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from django.contrib import messages
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods, require_POST
 from django.views.decorators.vary import vary_on_headers
 
-from apps.accounts.access import team_for
+from apps.accounts.access import team_for, visible_or_404
+from apps.accounts.forms import add_problem
 from apps.accounts.problems import Problem
 from apps.accounts.rest import signed_in
 from apps.catalog.models import ModelVersion
@@ -16,7 +17,7 @@ from apps.finetunes import fine_tune_list, services
 from apps.finetunes.forms import DatasetForm, FineTuneForm
 from apps.finetunes.models import Dataset, FineTune
 from apps.finetunes.preview import preview_fine_tune
-from apps.jobs.option_form import OptionsForm, option_form
+from apps.jobs.option_form import option_form
 from apps.jobs.services import engine_named
 
 ENGINE = "axolotl"
@@ -32,10 +33,8 @@ def fine_tunes(request: HttpRequest) -> HttpResponse:
 
 @vary_on_headers("HX-Request")
 def fine_tune(request: HttpRequest, fine_tune_id: str) -> HttpResponse:
-    rows = FineTune.objects.visible_to(signed_in(request)).select_related("base__model", "dataset", "output__model")
-    row = rows.with_public_id(fine_tune_id).first()
-    if row is None:
-        raise Http404(f"There is no fine-tune “{fine_tune_id}”, or your team may not see it.")
+    rows = FineTune.objects.select_related("base__model", "dataset", "output__model")
+    row: FineTune = visible_or_404(rows, signed_in(request), fine_tune_id, noun="fine-tune")
     context = fine_tune_list.fine_tune_page(row)
     part = "#live" if request.htmx else ""  # type: ignore[attr-defined]
     status = 286 if request.htmx and context["job"].is_over else 200  # type: ignore[attr-defined]
@@ -76,9 +75,7 @@ def datasets(request: HttpRequest) -> HttpResponse:
 
 
 def dataset(request: HttpRequest, dataset_id: str) -> HttpResponse:
-    row = Dataset.objects.visible_to(signed_in(request)).with_public_id(dataset_id).first()
-    if row is None:
-        raise Http404(f"There is no data set “{dataset_id}”, or your team may not see it.")
+    row: Dataset = visible_or_404(Dataset.objects.all(), signed_in(request), dataset_id, noun="data set")
     fine_tunes = row.fine_tunes.select_related("base__model", "job").order_by("-pk")[:20]
     return render(request, "finetunes/dataset.html", {"dataset": row, "fine_tunes": fine_tunes})
 
@@ -101,13 +98,3 @@ def dataset_new(request: HttpRequest) -> HttpResponse:
         except Problem as problem:
             add_problem(form, problem)
     return render(request, "finetunes/dataset_new.html", {"form": form}, status=422 if form.errors else 200)
-
-
-def add_problem(form: DatasetForm | FineTuneForm | OptionsForm, problem: Problem) -> None:
-    """A service's refusal beside the field it names, else above the form. `file line 3` is the field `file`."""
-    if not problem.errors:
-        form.add_error(None, str(problem))
-    for error in problem.errors:
-        name, _, line = error.field.partition(" ")
-        message = f"{line.capitalize()}: {error.message}" if line else error.message
-        form.add_error(name if name in form.fields else None, message)

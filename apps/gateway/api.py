@@ -9,8 +9,7 @@ from django.http import HttpRequest
 from ninja import Router, Schema, Status
 from pydantic import ConfigDict, Field
 
-from apps.accounts.access import team_for
-from apps.accounts.problems import not_found
+from apps.accounts.access import team_for, visible_or_404
 from apps.accounts.rest import create_once, page_of, signed_in
 from apps.gateway import services
 from apps.gateway.models import VirtualKey
@@ -83,7 +82,6 @@ def create_virtual_key(request: HttpRequest, payload: VirtualKeyIn) -> Status[di
 
 @router.delete("/virtual-keys/{key_id}", response=VirtualKeyOut)
 def revoke_virtual_key(request: HttpRequest, key_id: str) -> dict[str, Any]:
-    key = VirtualKey.objects.visible_to(signed_in(request)).with_public_id(key_id).select_related("team").first()
-    if key is None:
-        raise not_found("virtual key", key_id)
+    rows = VirtualKey.objects.select_related("team")
+    key: VirtualKey = visible_or_404(rows, signed_in(request), key_id, noun="virtual key")
     return key_out(services.revoke_virtual_key(key=key, user=signed_in(request)))

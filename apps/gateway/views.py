@@ -14,8 +14,8 @@ from apps.accounts.rest import signed_in
 from apps.gateway.endpoint_list import endpoint_list
 from apps.gateway.endpoint_page import endpoint_page
 from apps.gateway.playground import stream_chat
+from apps.serving.lookups import visible_endpoint
 from apps.serving.models import Endpoint
-from apps.serving.views import endpoint_or_404
 
 
 @vary_on_headers("HX-Request")
@@ -29,7 +29,7 @@ def endpoints(request: HttpRequest) -> HttpResponse:
 
 @vary_on_headers("HX-Request")
 def endpoint(request: HttpRequest, endpoint_id: str) -> HttpResponse:
-    row = endpoint_or_404(request, endpoint_id)
+    row = visible_endpoint(request, endpoint_id)
     base_url = request.build_absolute_uri("/v1")
     context = endpoint_page(row, signed_in(request), base_url=base_url)
     part = "#live" if request.htmx else ""  # type: ignore[attr-defined]

@@ -8,10 +8,11 @@ from django.http import HttpRequest
 from django.urls import reverse
 from ninja import Router
 
-from apps.accounts.problems import not_found, unknown_choice
+from apps.accounts.problems import unknown_choice
 from apps.accounts.rest import page_of, signed_in
 from apps.jobs import services
 from apps.jobs.attempt_logs import read_log
+from apps.jobs.lookups import visible_job
 from apps.jobs.models import Attempt, Job, JobEvent, JobKind
 from apps.jobs.presentation import open_attempt, reason_sentence, state_word
 from apps.jobs.schemas import JobDetailOut, JobOut, JobPage, LogOut, SeriesOut
@@ -47,15 +48,6 @@ def job_out(job: Job) -> dict[str, Any]:
         "finished_at": job.finished_at,
         "url": reverse("job", args=[job.public_id]),
     }
-
-
-def visible_job(request: HttpRequest, job_id: str) -> Job:
-    """The job, or Problem 404: another team's job does not exist for a stranger."""
-    rows = Job.objects.visible_to(signed_in(request)).with_public_id(job_id).for_display()
-    job: Job | None = rows.first()
-    if job is None:
-        raise not_found("job", job_id)
-    return job
 
 
 @router.get("/jobs", response=JobPage)

@@ -7,14 +7,16 @@ from typing import Any
 from django.db.models import Count, Q
 
 from apps.accounts.models import User
+from apps.accounts.paging import cut_page, whole_number
 from apps.jobs.models import Job, JobKind
 from apps.jobs.presentation import open_attempt, reason_sentence, state_word
 from apps.jobs.querysets import JobQuerySet
+from apps.jobs.states import ACTIVE, RETRYABLE
 
 PAGE_SIZE = 50
 FILTERS: dict[str, tuple[str, Q]] = {
     "all": ("All", Q()),
-    "active": ("Running", Q(status__in=["starting", "running", "cancelling"])),
+    "active": ("Running", Q(status__in=ACTIVE)),
     "waiting": ("Waiting", Q(status__in=["queued", "held"])),
     "failed": ("Failed", Q(status="failed")),
     "done": ("Done", Q(status__in=["succeeded", "cancelled"])),
@@ -28,13 +30,13 @@ def job_list(user: User, *, show: str, kind: str, cursor: str) -> dict[str, Any]
     rows = visible.filter(FILTERS[show][1]).for_display().order_by("-pk")
     if kind in JobKind.values:
         rows = rows.filter(kind=kind)
-    if cursor.isascii() and cursor.isdigit():
-        rows = rows.filter(pk__lt=int(cursor))
-    found = list(rows[: PAGE_SIZE + 1])
+    if (before := whole_number(cursor)) is not None:
+        rows = rows.filter(pk__lt=before)
+    found, following = cut_page(rows, PAGE_SIZE)
     return {
         "headline": _headline(visible),
-        "rows": [job_row(job) for job in found[:PAGE_SIZE]],
-        "next": found[PAGE_SIZE - 1].pk if len(found) > PAGE_SIZE else None,
+        "rows": [job_row(job) for job in found],
+        "next": following,
         "show": show,
         "kind": kind,
         "filters": [(key, title) for key, (title, _) in FILTERS.items()],
@@ -45,15 +47,12 @@ def job_list(user: User, *, show: str, kind: str, cursor: str) -> dict[str, Any]
 
 def _headline(visible: JobQuerySet) -> str:
     counts = visible.open().aggregate(
-        running=Count("pk", filter=Q(status__in=["starting", "running", "cancelling"])),
+        running=Count("pk", filter=Q(status__in=ACTIVE)),
         waiting=Count("pk", filter=Q(status="queued")),
         held=Count("pk", filter=Q(status="held")),
     )
-    parts = [f"{counts['running']} running" if counts["running"] else "", f"{counts['waiting']} waiting"]
-    parts = [part for part in parts if part and not part.startswith("0 ")]
-    if counts["held"]:
-        parts.append(f"{counts['held']} held")
-    return ", ".join(parts).capitalize() if parts else "Nothing runs now"
+    parts = [f"{counts[word]} {word}" for word in ("running", "waiting", "held") if counts[word]]
+    return ", ".join(parts) or "Nothing runs now"
 
 
 def job_row(job: Job) -> dict[str, Any]:
@@ -64,6 +63,6 @@ def job_row(job: Job) -> dict[str, Any]:
         "state": state_word(job),
         "host": attempt.host.name if attempt else "",
         "reason": reason_sentence(job),
-        "can_retry": job.status in ("failed", "cancelled", "held"),
+        "can_retry": job.status in RETRYABLE,
         "can_cancel": not job.is_over and job.status != "cancelling",
     }

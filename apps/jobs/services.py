@@ -9,6 +9,7 @@ from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
 from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 
 from apps.accounts.access import require_role
 from apps.accounts.audit import audit
@@ -21,7 +22,7 @@ from apps.jobs import doorbell
 from apps.jobs.lifecycle import end_attempt, note, switch_status
 from apps.jobs.models import Job
 from apps.jobs.reasons import Reason
-from apps.jobs.states import JobStatus
+from apps.jobs.states import RETRYABLE, JobStatus
 
 
 class JobAction(Protocol):
@@ -52,8 +53,7 @@ def checked_options(engine: Engine, options: dict[str, object]) -> dict[str, obj
         raise Problem(422, "Invalid options", "", [_option_error(engine, item) for item in error.errors()]) from None
 
 
-def _option_error(engine: Engine, item: object) -> FieldError:
-    assert isinstance(item, dict)  # noqa: S101
+def _option_error(engine: Engine, item: ErrorDetails) -> FieldError:
     field = ".".join(str(part) for part in item["loc"])
     if item["type"] == "extra_forbidden":
         problem = unknown_choice(f"options.{field}", field, engine.Options.model_fields, noun="option")
@@ -165,7 +165,7 @@ def retry_job(*, job: Job, user: User) -> Job:
     """Queues a failed, cancelled or held job again. Raises Problem 409 for any other."""
     job = Job.objects.select_for_update().get(pk=job.pk)
     require_role(user, Role.MEMBER, job.team)
-    if job.status not in (JobStatus.FAILED, JobStatus.CANCELLED, JobStatus.HELD):
+    if job.status not in RETRYABLE:
         label = JobStatus(job.status).label.lower()
         raise conflict(f"{job.public_id} is {label}; only a failed, cancelled or held job can run again.")
     # The scheduler asks for fresh installs and downloads; those that failed would fail it again.

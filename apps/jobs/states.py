@@ -5,7 +5,7 @@
       │  └────scheduler──────┴──┼─────────────────┘  └──person───▶ cancelling ──worker──▶ cancelled
       │      (lost: rerun)      └──worker──▶ failed
       ├──person──▶ cancelled        held ──person──▶ queued | cancelled
-      └──scheduler──▶ failed        (third loss: starting | running ──scheduler──▶ held)
+      └──scheduler──▶ failed        (fourth loss: starting | running ──scheduler──▶ held)
 
 The worker owns what a running process did, a person owns wishes, the scheduler owns placement.
 `succeeded` is final. A person may run a `failed` or `cancelled` job again: it is queued once more and
@@ -29,6 +29,8 @@ class JobStatus(models.TextChoices):
 
 
 FINAL = {JobStatus.SUCCEEDED, JobStatus.FAILED, JobStatus.CANCELLED}
+ACTIVE = (JobStatus.STARTING, JobStatus.RUNNING, JobStatus.CANCELLING)  # an attempt is open
+RETRYABLE = (JobStatus.FAILED, JobStatus.CANCELLED, JobStatus.HELD)  # a person may queue it again
 
 TRANSITIONS: dict[JobStatus, set[JobStatus]] = {
     JobStatus.QUEUED: {JobStatus.STARTING, JobStatus.FAILED, JobStatus.CANCELLED, JobStatus.HELD},

@@ -3,26 +3,21 @@
 from __future__ import annotations
 
 from django.contrib import messages
-from django.http import FileResponse, Http404, HttpRequest, HttpResponse, StreamingHttpResponse
+from django.http import FileResponse, HttpRequest, HttpResponse, StreamingHttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_POST
 from django.views.decorators.vary import vary_on_headers
 
+from apps.accounts.paging import whole_number
 from apps.accounts.problems import Problem
 from apps.accounts.rest import signed_in
 from apps.jobs import services
 from apps.jobs.attempt_logs import log_path
 from apps.jobs.job_list import job_list
 from apps.jobs.job_page import job_page
+from apps.jobs.lookups import visible_job
 from apps.jobs.models import Attempt, Job
 from apps.jobs.streams import log_stream, metrics_stream
-
-
-def job_or_404(request: HttpRequest, job_id: str) -> Job:
-    job: Job | None = Job.objects.visible_to(signed_in(request)).with_public_id(job_id).for_display().first()
-    if job is None:
-        raise Http404(f"There is no job “{job_id}”, or your team may not see it.")
-    return job
 
 
 @vary_on_headers("HX-Request")
@@ -39,7 +34,7 @@ def jobs(request: HttpRequest) -> HttpResponse:
 
 @vary_on_headers("HX-Request")
 def job(request: HttpRequest, job_id: str) -> HttpResponse:
-    context = job_page(job_or_404(request, job_id), epoch=request.GET.get("attempt", ""))
+    context = job_page(visible_job(request, job_id), epoch=request.GET.get("attempt", ""))
     part = "#live" if request.htmx else ""  # type: ignore[attr-defined]
     # 286 tells htmx to stop polling: an ended job moves no more.
     status = 286 if request.htmx and context["job"].is_over else 200  # type: ignore[attr-defined]
@@ -52,7 +47,7 @@ def _chosen_attempt(job: Job, epoch: str) -> Attempt | None:
 
 def job_log(request: HttpRequest, job_id: str) -> FileResponse | HttpResponse:
     """The whole log of an attempt as a download."""
-    row = job_or_404(request, job_id)
+    row = visible_job(request, job_id)
     attempt = _chosen_attempt(row, request.GET.get("attempt", "")) or row.attempts.first()
     if attempt is None or not log_path(attempt).exists():
         return HttpResponse("", content_type="text/plain; charset=utf-8")
@@ -61,15 +56,14 @@ def job_log(request: HttpRequest, job_id: str) -> FileResponse | HttpResponse:
 
 
 def job_log_stream(request: HttpRequest, job_id: str) -> StreamingHttpResponse:
-    row = job_or_404(request, job_id)
+    row = visible_job(request, job_id)
     resume = request.headers.get("Last-Event-ID", "") or request.GET.get("offset", "")
-    offset = int(resume) if resume.isascii() and resume.isdigit() else None
-    return log_stream(row, _chosen_attempt(row, request.GET.get("attempt", "")), offset)
+    return log_stream(row, _chosen_attempt(row, request.GET.get("attempt", "")), whole_number(resume))
 
 
 def job_metrics_stream(request: HttpRequest, job_id: str) -> StreamingHttpResponse:
     resume = request.headers.get("Last-Event-ID", "") or request.GET.get("after", "")
-    return metrics_stream(job_or_404(request, job_id), int(resume) if resume.isascii() and resume.isdigit() else 0)
+    return metrics_stream(visible_job(request, job_id), whole_number(resume) or 0)
 
 
 @require_POST
@@ -83,7 +77,7 @@ def job_retry(request: HttpRequest, job_id: str) -> HttpResponse:
 
 
 def _act(request: HttpRequest, job_id: str, service: services.JobAction, done: str) -> HttpResponse:
-    row = job_or_404(request, job_id)
+    row = visible_job(request, job_id)
     try:
         service(job=row, user=signed_in(request))
         messages.success(request, done.format(row.public_id))

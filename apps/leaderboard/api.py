@@ -9,7 +9,7 @@ from ninja import Router, Schema
 
 from apps.accounts.problems import invalid, unknown_choice
 from apps.accounts.rest import signed_in
-from apps.evals.api import version_named
+from apps.catalog.lookups import version_named
 from apps.evals.comparison import mean_of_tasks, score_interval
 from apps.evals.models import EvalRun, Score
 from apps.evals.schemas import IntervalOut, interval_out

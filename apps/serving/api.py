@@ -11,13 +11,13 @@ from ninja import Router, Schema, Status
 from pydantic import ConfigDict, Field
 
 from apps.accounts.access import team_for
-from apps.accounts.problems import invalid, not_found
 from apps.accounts.rest import create_once, page_of, signed_in
 from apps.calibration.schemas import EstimateOut, estimates_out
-from apps.catalog.models import ModelVersion
+from apps.catalog.lookups import version_named
 from apps.jobs.api import job_out
 from apps.jobs.schemas import JobOut
 from apps.serving import services
+from apps.serving.lookups import visible_endpoint
 from apps.serving.models import Endpoint
 from apps.serving.states import endpoint_state, newest_job
 
@@ -80,25 +80,6 @@ def endpoint_out(endpoint: Endpoint) -> dict[str, Any]:
     }
 
 
-def _visible(request: HttpRequest, endpoint_id: str) -> Endpoint:
-    rows = Endpoint.objects.visible_to(signed_in(request)).with_public_id(endpoint_id).with_newest_job()
-    endpoint: Endpoint | None = rows.first()
-    if endpoint is None:
-        raise not_found("endpoint", endpoint_id)
-    return endpoint
-
-
-def visible_version(request: HttpRequest, version_id: str) -> ModelVersion:
-    """Raises Problem 422 naming the field for a version that the person's teams do not have."""
-    rows = ModelVersion.objects.visible_to(signed_in(request)).with_public_id(version_id)
-    version: ModelVersion | None = rows.select_related("model").first()
-    if version is None:
-        raise invalid(
-            "version", f"There is no model version “{version_id}”. GET /api/v1/models lists yours.", value=version_id
-        )
-    return version
-
-
 @router.get("/endpoints", response=EndpointPage)
 def list_endpoints(request: HttpRequest, cursor: str | None = None, limit: int = 50) -> dict[str, Any]:
     rows = Endpoint.objects.visible_to(signed_in(request)).with_newest_job()
@@ -114,7 +95,7 @@ def create_endpoint(request: HttpRequest, payload: EndpointIn) -> Status[dict[st
         endpoint = services.create_endpoint(
             team=team_for(user, payload.team),
             user=user,
-            version=visible_version(request, payload.version),
+            version=version_named(user, payload.version),
             name=payload.name,
             engine=payload.engine,
             options=payload.options,
@@ -126,18 +107,18 @@ def create_endpoint(request: HttpRequest, payload: EndpointIn) -> Status[dict[st
 
 @router.get("/endpoints/{endpoint_id}", response=EndpointDetailOut)
 def get_endpoint(request: HttpRequest, endpoint_id: str) -> dict[str, Any]:
-    endpoint = _visible(request, endpoint_id)
+    endpoint = visible_endpoint(request, endpoint_id)
     job = newest_job(endpoint)
     return endpoint_out(endpoint) | {"estimates": estimates_out(job) if job else []}
 
 
 @router.post("/endpoints/{endpoint_id}/stop", response=EndpointOut)
 def stop_endpoint(request: HttpRequest, endpoint_id: str) -> dict[str, Any]:
-    endpoint = services.stop_endpoint(endpoint=_visible(request, endpoint_id), user=signed_in(request))
+    endpoint = services.stop_endpoint(endpoint=visible_endpoint(request, endpoint_id), user=signed_in(request))
     return endpoint_out(endpoint)
 
 
 @router.post("/endpoints/{endpoint_id}/start", response=EndpointOut)
 def start_endpoint(request: HttpRequest, endpoint_id: str) -> dict[str, Any]:
-    endpoint = services.start_endpoint(endpoint=_visible(request, endpoint_id), user=signed_in(request))
+    endpoint = services.start_endpoint(endpoint=visible_endpoint(request, endpoint_id), user=signed_in(request))
     return endpoint_out(endpoint)

@@ -7,6 +7,7 @@ from typing import Any
 from django import forms
 
 from apps.accounts.models import User
+from apps.accounts.paging import whole_number
 from apps.catalog.models import ModelVersion
 from apps.engines.registry import get_engine
 from apps.jobs.services import engines_for
@@ -57,5 +58,5 @@ class EndpointForm(forms.Form):
         """Of a form that may be half filled: the version shown in the select."""
         queryset = self.fields["version"].queryset  # type: ignore[attr-defined]
         given = str(self["version"].value() or "")
-        row: ModelVersion | None = queryset.filter(pk=int(given)).first() if given.isdigit() else None
+        row: ModelVersion | None = queryset.filter(pk=whole_number(given)).first()
         return row or queryset.first()

@@ -5,26 +5,20 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib import messages
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods, require_POST
 
+from apps.accounts.forms import add_problem
 from apps.accounts.problems import Problem
 from apps.accounts.rest import signed_in
 from apps.engines.registry import get_engine
 from apps.jobs.option_form import OptionsForm, option_form
 from apps.serving import services
 from apps.serving.forms import EndpointForm
+from apps.serving.lookups import visible_endpoint
 from apps.serving.models import Endpoint
 from apps.serving.preview import preview_endpoint
-
-
-def endpoint_or_404(request: HttpRequest, endpoint_id: str) -> Endpoint:
-    rows = Endpoint.objects.visible_to(signed_in(request)).with_public_id(endpoint_id).with_newest_job()
-    endpoint: Endpoint | None = rows.first()
-    if endpoint is None:
-        raise Http404(f"There is no endpoint “{endpoint_id}”, or your team may not see it.")
-    return endpoint
 
 
 def _forms(request: HttpRequest) -> tuple[EndpointForm, OptionsForm]:
@@ -44,7 +38,7 @@ def endpoint_new(request: HttpRequest) -> HttpResponse:
         try:
             return redirect("endpoint", _create(request, form, options).public_id)
         except Problem as problem:
-            _add_problem(form, problem)
+            add_problem(form, problem)
     status = 422 if request.method == "POST" else 200
     context = {"form": form, "options": options} | preview_endpoint(form, options)
     return render(request, "serving/endpoint_new.html", context, status=status)
@@ -60,13 +54,6 @@ def _create(request: HttpRequest, form: EndpointForm, options: OptionsForm) -> E
         engine=form.cleaned_data["engine"],
         options=options.options,
     )
-
-
-def _add_problem(form: EndpointForm, problem: Problem) -> None:
-    """A service's refusal beside the field it names, else above the form."""
-    found: list[tuple[str | None, str]] = [(error.field, error.message) for error in problem.errors]
-    for name, message in found or [(None, str(problem))]:
-        form.add_error(name if name in form.fields else None, message)
 
 
 @require_POST
@@ -88,7 +75,7 @@ def endpoint_start(request: HttpRequest, endpoint_id: str) -> HttpResponse:
 
 
 def _act(request: HttpRequest, endpoint_id: str, service: services.EndpointAction, done: str) -> HttpResponse:
-    endpoint = endpoint_or_404(request, endpoint_id)
+    endpoint = visible_endpoint(request, endpoint_id)
     try:
         service(endpoint=endpoint, user=signed_in(request))
         messages.success(request, done.format(endpoint.name))

@@ -9,8 +9,7 @@ from django.http import HttpRequest
 from django.urls import reverse
 from ninja import Router, Schema, Status
 
-from apps.accounts.access import team_for
-from apps.accounts.problems import not_found
+from apps.accounts.access import team_for, visible_or_404
 from apps.accounts.rest import create_once, page_of, signed_in
 from apps.tour.models import TourRun
 from apps.tour.plan import plan_tour
@@ -45,12 +44,13 @@ class TourPage(Schema):
     next: str | None
 
 
-def tour_out(tour: TourRun) -> dict[str, Any]:
+def tour_out(tour: TourRun, plan: str) -> dict[str, Any]:
+    """`plan` says what a tour would take now."""
     names = ("key", "title", "status", "detail", "job", "progress", "seconds")
     return {
         "id": tour.public_id,
         "status": tour.status,
-        "plan": plan_tour().sentence,
+        "plan": plan,
         "url": reverse("tour_run", args=[tour.public_id]),
         "created_at": tour.created_at,
         "finished_at": tour.finished_at,
@@ -60,18 +60,21 @@ def tour_out(tour: TourRun) -> dict[str, Any]:
 
 @router.get("/tours", response=TourPage)
 def list_tours(request: HttpRequest, cursor: str | None = None, limit: int = 20) -> dict[str, Any]:
-    return page_of(TourRun.objects.visible_to(signed_in(request)), cursor=cursor, limit=limit, show=tour_out)
+    rows, plan = TourRun.objects.visible_to(signed_in(request)), plan_tour().sentence
+    return page_of(rows, cursor=cursor, limit=limit, show=lambda tour: tour_out(tour, plan))
 
 
 @router.post("/tours", response={201: TourOut})
 def create_tour(request: HttpRequest) -> Status[dict[str, Any]]:
     user = signed_in(request)
-    return Status(*create_once(request, lambda: tour_out(start_tour(team=team_for(user, None), user=user))))
+
+    def create() -> dict[str, Any]:
+        return tour_out(start_tour(team=team_for(user, None), user=user), plan_tour().sentence)
+
+    return Status(*create_once(request, create))
 
 
 @router.get("/tours/{tour_id}", response=TourOut)
 def get_tour(request: HttpRequest, tour_id: str) -> dict[str, Any]:
-    tour = TourRun.objects.visible_to(signed_in(request)).with_public_id(tour_id).first()
-    if tour is None:
-        raise not_found("tour", tour_id)
-    return tour_out(tour)
+    tour: TourRun = visible_or_404(TourRun.objects.all(), signed_in(request), tour_id, noun="tour")
+    return tour_out(tour, plan_tour().sentence)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from django.contrib import messages
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods
 from django.views.decorators.vary import vary_on_headers
 
-from apps.accounts.access import team_for
+from apps.accounts.access import team_for, visible_or_404
 from apps.accounts.problems import Problem
 from apps.accounts.rest import signed_in
 from apps.tour.models import TourRun
@@ -33,9 +33,7 @@ def tour(request: HttpRequest) -> HttpResponse:
 
 @vary_on_headers("HX-Request")
 def tour_run(request: HttpRequest, tour_id: str) -> HttpResponse:
-    run = TourRun.objects.visible_to(signed_in(request)).with_public_id(tour_id).first()
-    if run is None:
-        raise Http404(f"There is no tour “{tour_id}”, or your team may not see it.")
+    run: TourRun = visible_or_404(TourRun.objects.all(), signed_in(request), tour_id, noun="tour")
     rows = step_rows(run)
     done = sum(row["status"] == "done" for row in rows)
     context = {"tour": run, "rows": rows, "plan": plan_tour(), "done": done, "fraction": done / len(rows)}

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
-from urllib.parse import urlencode
 
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
-from django.shortcuts import render
-from django.urls import reverse
+from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 
 from apps.accounts.access import has_role
@@ -16,7 +13,8 @@ from apps.accounts.models import ApiToken, Role
 from apps.accounts.problems import Problem
 from apps.accounts.tokens import API_TOKEN, HOST_TOKEN, digest_token
 from apps.fleet.models import HostToken
-from stackweb.permissions import Access, access_of
+from stackweb.permissions import Access, access_of, methods_of
+from stackweb.refusals import refuse
 
 SAFE = {"GET", "HEAD", "OPTIONS"}
 
@@ -38,9 +36,10 @@ class AccessMiddleware:
     ) -> HttpResponse | None:
         assert request.resolver_match is not None  # noqa: S101  Django resolved it just before
         try:
+            _check_method(request, request.resolver_match.route)
             _check(request, access_of(request.method or "GET", request.resolver_match.route))
         except Problem as problem:
-            return _refuse(request, problem)
+            return refuse(request, problem)
         return None
 
 
@@ -57,6 +56,13 @@ def _identify_bearer(request: HttpRequest) -> None:
     elif plain.startswith(HOST_TOKEN):
         held = HostToken.objects.select_related("host").filter(digest=digest_token(plain), revoked_at=None)
         request.host = found.host if (found := held.first()) else None  # type: ignore[attr-defined]
+
+
+def _check_method(request: HttpRequest, route: str) -> None:
+    """Raises Problem 405 where only other methods have a row; an address without any row is denied below."""
+    known = methods_of(route)
+    if known and request.method not in (*known, "HEAD"):
+        raise Problem(405, "Method not allowed", f"This address takes {' or '.join(known)}, not {request.method}.")
 
 
 def _check(request: HttpRequest, access: Access | None) -> None:
@@ -88,14 +94,3 @@ def _check_person(request: HttpRequest, access: Access) -> None:
 
 
 _ROLE_NEEDED = {Access.MEMBER: Role.MEMBER, Access.TEAM_ADMIN: Role.ADMIN}
-
-
-def _refuse(request: HttpRequest, problem: Problem) -> HttpResponse:
-    if request.path.startswith("/api/") and request.path != "/api/docs":
-        return JsonResponse(problem.as_json(), status=problem.status, content_type="application/problem+json")
-    if problem.status == 401:
-        target = f"{reverse('login')}?{urlencode({'next': request.get_full_path()})}"
-        if request.headers.get("HX-Request"):
-            return HttpResponse(status=204, headers={"HX-Redirect": target})
-        return HttpResponseRedirect(target)
-    return render(request, "403.html", {"problem": problem}, status=problem.status)

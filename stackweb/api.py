@@ -9,7 +9,7 @@ from typing import Any
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse
 from ninja import NinjaAPI
-from ninja.errors import ValidationError
+from ninja.errors import HttpError, ValidationError
 
 from apps.accounts.api import router as accounts
 from apps.accounts.problems import FieldError, Problem
@@ -25,8 +25,9 @@ from apps.jobs.worker_api import router as jobs_worker
 from apps.leaderboard.api import router as leaderboard
 from apps.serving.api import router as serving
 from apps.tour.api import router as tour
+from stackweb.wellformed import MendingParser, StrictParser
 
-api = NinjaAPI(title="Stackweb", version="1", urls_namespace="api", docs_url=None)
+api = NinjaAPI(title="Stackweb", version="1", urls_namespace="api", docs_url=None, parser=StrictParser())
 for router in (
     catalog,
     serving,
@@ -48,6 +49,7 @@ worker_api = NinjaAPI(
     urls_namespace="worker",
     docs_url=None,
     openapi_url=None,
+    parser=MendingParser(),
 )
 worker_api.add_router("", fleet_worker)
 worker_api.add_router("", jobs_worker)
@@ -77,6 +79,12 @@ def _field_error(item: dict[str, Any]) -> FieldError:
     return FieldError(".".join(path) or "body", item["msg"], shown)
 
 
+def _on_unreadable(request: HttpRequest, error: HttpError) -> HttpResponse:
+    """Ninja wraps whatever its parser raises; ours says more."""
+    wrapped = error.__cause__
+    return _answer(wrapped if isinstance(wrapped, Problem) else Problem(error.status_code, "Invalid input", str(error)))
+
+
 def _on_missing(request: HttpRequest, error: Http404) -> HttpResponse:
     return _answer(Problem(404, "Not found", str(error)))
 
@@ -88,6 +96,7 @@ def _on_denied(request: HttpRequest, error: PermissionDenied) -> HttpResponse:
 _HANDLERS: dict[type[Exception], Callable[[HttpRequest, Any], HttpResponse]] = {
     Problem: _on_problem,
     ValidationError: _on_invalid,
+    HttpError: _on_unreadable,
     Http404: _on_missing,
     PermissionDenied: _on_denied,
 }

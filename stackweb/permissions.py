@@ -156,3 +156,8 @@ MATRIX: dict[str, Access] = {
 def access_of(method: str, route: str) -> Access | None:
     """The row for a resolved route such as `jobs/<str:job_id>`; None where there is none."""
     return MATRIX.get(f"{'GET' if method == 'HEAD' else method} /{route}")
+
+
+def methods_of(route: str) -> list[str]:
+    """The methods that have a row for the route."""
+    return [method for method, _, path in (row.partition(" ") for row in MATRIX) if path == f"/{route}"]

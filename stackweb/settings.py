@@ -68,6 +68,7 @@ CSRF_TRUSTED_ORIGINS = [STACKWEB_URL] if STACKWEB_URL.startswith("https://") els
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = STACKWEB_URL.startswith("https://")
 SESSION_COOKIE_NAME = "stackweb_session"
 CSRF_COOKIE_NAME = "stackweb_csrf"
+CSRF_FAILURE_VIEW = "stackweb.errors.csrf_failed"
 X_FRAME_OPTIONS = "DENY"
 SECURE_REFERRER_POLICY = "same-origin"
 
@@ -107,6 +108,7 @@ MIDDLEWARE = [
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
     "stackweb.access.AccessMiddleware",
+    "stackweb.wellformed.WellFormedMiddleware",
 ]
 
 ROOT_URLCONF = "stackweb.urls"

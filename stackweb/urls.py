@@ -23,4 +23,6 @@ urlpatterns = [
     path("api/worker/v1/", worker_api.urls),
 ]
 
+handler400 = "stackweb.errors.bad_request"
 handler404 = "stackweb.errors.not_found"
+handler500 = "stackweb.errors.server_error"

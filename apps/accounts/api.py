@@ -23,7 +23,7 @@ class TeamOut(Schema):
     slug: str
 
 
-class TeamIn(Schema):
+class TeamIn(Schema, extra="forbid"):
     name: str
 
 
@@ -41,7 +41,7 @@ class UserPage(Schema):
     next: str | None
 
 
-class UserIn(Schema):
+class UserIn(Schema, extra="forbid"):
     username: str
     display_name: str = ""
     team: str | None = None
@@ -52,13 +52,13 @@ class UserCreatedOut(UserOut):
     claim_url: str | None  # works once, for 24 hours; null in a repeated answer
 
 
-class UserPatchIn(Schema):
+class UserPatchIn(Schema, extra="forbid"):
     roles: dict[str, str | None] = {}  # team slug -> role; null takes the person out of the team
     is_admin: bool | None = None
     is_active: bool | None = None
 
 
-class TokenIn(Schema):
+class TokenIn(Schema, extra="forbid"):
     name: str
     scope: str = "write"
     expires_at: datetime | None = None

@@ -51,7 +51,7 @@ def create_once(
         return status, create()
     if len(key) > 120:
         raise invalid("Idempotency-Key", "The key must be at most 120 characters.")
-    digest = hashlib.sha256(f"{request.path}\n".encode() + request.body).hexdigest()
+    digest = _digest(request)
     user = signed_in(request)
     try:
         with transaction.atomic():
@@ -67,3 +67,20 @@ def create_once(
         if earlier.request_digest != digest:
             raise conflict("This Idempotency-Key was used for a different request.") from None
         return earlier.status_code or status, dict(earlier.answer or {})
+
+
+def _digest(request: HttpRequest) -> str:
+    """Of what was asked. An upload is read part by part: its boundary is another one each time."""
+    digest = hashlib.sha256(f"{request.path}\n".encode())
+    if request.content_type != "multipart/form-data":
+        digest.update(request.body)
+        return digest.hexdigest()
+    digest.update(repr(sorted(request.POST.lists())).encode())
+    for name in sorted(request.FILES):
+        for file in request.FILES.getlist(name):
+            digest.update(name.encode())
+            file.seek(0)
+            for chunk in file.chunks():
+                digest.update(chunk)
+            file.seek(0)
+    return digest.hexdigest()

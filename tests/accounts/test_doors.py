@@ -70,7 +70,7 @@ def test_a_disabled_person_does_not_get_in(client: Client, alice: User) -> None:
 
 def test_logout_ends_the_session_and_only_by_post(client: Client, alice: User) -> None:
     client.force_login(alice)
-    assert client.get("/logout").status_code == 403
+    assert client.get("/logout").status_code == 405
     assert client.post("/logout").url == "/login"
     assert client.get("/settings").status_code == 302
 

@@ -7,6 +7,7 @@ from playwright.sync_api import BrowserContext, Page, expect
 from apps.accounts.models import User
 from apps.accounts.services import create_claim
 from tests.browser.server import Server
+from tests.browser.test_every_page import violations
 from tests.browser.world import PASSWORD
 from tests.factories import make_team, make_user
 
@@ -17,6 +18,7 @@ def test_the_claim_link_makes_the_first_admin_once(
     make_team("Default")
     link = f"{server.url}/claim/{create_claim()}"
     page.goto(link)
+    assert violations(page) == []
     page.get_by_label("User name").fill("ana")
     page.get_by_label("Name", exact=False).nth(1).fill("Ana Ruiz")
     page.get_by_label("Password").fill(PASSWORD)
@@ -37,6 +39,7 @@ def test_login_refuses_returns_and_ends(
     user.save()
     page.goto(f"{server.url}/hardware")
     expect(page).to_have_url(f"{server.url}/login?next=%2Fhardware")
+    assert violations(page) == []
     page.get_by_label("User name").fill("kai")
     page.get_by_label("Password").fill("not the password")
     page.get_by_role("button", name="Sign in").click()

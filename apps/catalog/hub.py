@@ -31,6 +31,8 @@ from apps.fleet.egress import EgressRefused, egress_client
 
 TEXT_LIMIT_BYTES = 400_000  # of a card or a config
 TEXT_SECONDS = 20.0
+# What asking a Hub may raise, beside OSError.
+_REFUSALS = (HfHubHTTPError, HFValidationError, json.JSONDecodeError, EgressRefused, httpx2.HTTPError)
 
 
 @dataclass(frozen=True)
@@ -66,9 +68,7 @@ def read_hub(repo: str, revision: str = "") -> HubFacts:
         # The Hub tells everyone about a gated repository, but gives its files only to those let in.
         config = json.loads(_text(repo, info.sha or "", "config.json") or "{}")
         card = _text(repo, info.sha or "", "README.md")
-    except Problem:
-        raise
-    except Exception as error:
+    except (*_REFUSALS, OSError) as error:
         raise _problem(error, repo, revision) from error
     return HubFacts(
         commit=info.sha or "",
@@ -151,9 +151,7 @@ def _problem(error: Exception, repo: str, revision: str) -> Problem:
             return _refused(str(error), repo)
         case HfHubHTTPError():
             return _answered(error, repo)
-        case httpx2.HTTPError() | OSError():
-            return _unreachable(f"{endpoint()} cannot be reached ({error}). Use a folder or a package, or try later.")
-    raise error
+    return _unreachable(f"{endpoint()} cannot be reached ({error}). Use a folder or a package, or try later.")
 
 
 def _answered(error: HfHubHTTPError, repo: str) -> Problem:

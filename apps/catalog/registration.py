@@ -11,6 +11,7 @@ from django.db import transaction
 
 from apps.accounts.audit import audit
 from apps.accounts.models import Team, User
+from apps.accounts.services import lock_team
 from apps.catalog.models import Artifact, LineageEdge, Location, Model, ModelImport, ModelVersion
 from apps.engines.base import Produced, Result
 from apps.fleet.models import Host
@@ -52,7 +53,7 @@ def register_adapter_version(
     done = LineageEdge.objects.filter(parent=base, job=job, relation=LineageEdge.Relation.ADAPTER).first()
     if done is not None:
         return done.child
-    Team.objects.select_for_update(no_key=True).get(pk=team.pk)
+    lock_team(team)
     taken = Model.objects.filter(team=team, name=name).exclude(source=Model.Source.FINE_TUNE).exists()
     model, _ = Model.objects.get_or_create(
         team=team,

@@ -11,6 +11,7 @@ from apps.accounts.access import require_role
 from apps.accounts.audit import audit
 from apps.accounts.models import Role, Team, User
 from apps.accounts.problems import conflict, invalid, unknown_choice
+from apps.accounts.services import lock_team
 from apps.catalog.hub import read_hub
 from apps.catalog.models import Location, Model, ModelImport, ModelVersion
 from apps.catalog.packages import PACKAGED_MODELS
@@ -48,7 +49,7 @@ def import_model(
     wanted, facts = _described(wanted)
     name = _checked_name(name.strip() or str(facts.pop("name")))
     with transaction.atomic():
-        Team.objects.select_for_update(no_key=True).get(pk=team.pk)  # two equal imports at once agree on one
+        lock_team(team)
         earlier = _earlier_import(team, wanted, name, host)
         return earlier or _start_import(team=team, user=user, source=wanted, name=name, host=host, facts=facts)
 

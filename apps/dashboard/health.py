@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import redis
-from django.conf import settings
 from django.db import DatabaseError, connection
 from django.http import HttpRequest, JsonResponse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 from psycopg_pool import PoolTimeout
 
-ANSWER_SECONDS = 2
+from apps.fleet.broker import broker_answers
 
 
 @never_cache
 @require_safe
 def healthz(request: HttpRequest) -> JsonResponse:
     """200 when database and broker answer, else 503 naming the one that does not."""
-    checks = {"database": _database_answers(), "broker": _broker_answers()}
+    checks = {"database": _database_answers(), "broker": broker_answers()}
     is_well = all(checks.values())
     words = {name: "ok" if answers else "no answer" for name, answers in checks.items()}
     return JsonResponse({"status": "ok" if is_well else "failing", **words}, status=200 if is_well else 503)
@@ -30,11 +28,3 @@ def _database_answers() -> bool:
     except (DatabaseError, PoolTimeout):
         return False
     return True
-
-
-def _broker_answers() -> bool:
-    try:
-        with redis.Redis.from_url(settings.REDIS_URL, socket_timeout=ANSWER_SECONDS) as broker:
-            return bool(broker.ping())
-    except redis.RedisError:
-        return False

@@ -5,16 +5,12 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
-from django.db.models import Aggregate, Count, FloatField, QuerySet, Sum
+from django.db.models import Count, QuerySet, Sum
 from django.utils import timezone
 
 from apps.accounts.models import User
 from apps.gateway.models import UsageRecord
-
-
-class Percentile95(Aggregate):
-    template = "percentile_cont(0.95) WITHIN GROUP (ORDER BY %(expressions)s)"
-    output_field = FloatField()
+from apps.gateway.usage import Percentile
 
 
 def visible_usage(user: User) -> QuerySet[UsageRecord]:
@@ -41,5 +37,5 @@ def usage_figures(user: User) -> dict[str, Any]:
         "request_count": sums["requests"],
         "output_tokens": sums["tokens"] or 0,
         "tokens_per_second": rate / 300,
-        "ttft_p95_ms": hour.aggregate(value=Percentile95("ttft_ms"))["value"],
+        "ttft_p95_ms": hour.aggregate(value=Percentile("ttft_ms", fraction=0.95))["value"],
     }

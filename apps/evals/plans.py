@@ -66,7 +66,7 @@ def plan_eval_run(
         inputs=[Input.model_validate(file) for task in chosen for file in task["files"]],
         payload={"tasks": [task["name"] for task in chosen], "num_fewshot": num_fewshot, "limit": limit},
     )
-    variant, gpus = default_placement("evaluate")
+    variant, gpus = default_placement()
     return EvalPlan(
         spec=spec,
         variant=variant,

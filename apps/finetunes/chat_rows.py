@@ -6,7 +6,7 @@ import json
 from codecs import BOM_UTF8
 from typing import Any
 
-from apps.accounts.problems import FieldError, Problem
+from apps.accounts.problems import FieldError, Problem, invalid
 
 ROLES = ("system", "user", "assistant")
 MAX_BYTES = 64 * 1024 * 1024
@@ -16,9 +16,9 @@ SHOWN_ERRORS = 10
 def read_chat_rows(data: bytes) -> list[dict[str, Any]]:
     """The messages of every row, or Problem 422 naming the first rows that are wrong, and what would be right."""
     if not data.strip():
-        raise Problem(422, "Invalid input", "", [FieldError("file", "The file is empty; one JSON object a line.")])
+        raise invalid("file", "The file is empty; one JSON object a line.")
     if len(data) > MAX_BYTES:
-        raise Problem(422, "Invalid input", "", [FieldError("file", "The file is over 64 MiB.", len(data))])
+        raise invalid("file", "The file is over 64 MiB.", value=len(data))
     rows, errors = [], []
     # Only a newline ends a row: text may hold the other line separators of Unicode.
     for number, line in enumerate(_text(data).split("\n"), start=1):
@@ -38,13 +38,11 @@ def read_chat_rows(data: bytes) -> list[dict[str, Any]]:
 
 def _text(data: bytes) -> str:
     if data.startswith(BOM_UTF8):
-        message = "The file begins with a byte order mark. Save it as UTF-8 without one."
-        raise Problem(422, "Invalid input", "", [FieldError("file", message)])
+        raise invalid("file", "The file begins with a byte order mark. Save it as UTF-8 without one.")
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError as error:
-        message = f"Byte {error.start} is not UTF-8. Save the file as UTF-8."
-        raise Problem(422, "Invalid input", "", [FieldError("file", message)]) from None
+        raise invalid("file", f"Byte {error.start} is not UTF-8. Save the file as UTF-8.") from None
 
 
 def _read_row(line: str) -> tuple[dict[str, Any], str]:

@@ -22,9 +22,9 @@ def preview_fine_tune(form: FineTuneForm, options: OptionsForm) -> dict[str, Any
     given = options.options if options.is_bound and options.is_valid() else {}
     if options.is_bound and options.errors:
         return {"estimate": None, "command": None, "refusal": "Mend the marked fields to see the estimate."}
-    variant, gpus = default_placement("train")
+    variant, gpus = default_placement()
     try:
-        spec = services.build_spec(base=base, dataset=dataset, engine="axolotl", options=given)
+        spec = services.build_spec(base=base, dataset=dataset, engine=services.ENGINE, options=given)
     except Problem as problem:
         return {"estimate": None, "command": None, "refusal": str(problem)}
     placement = Placement(variant="cuda" if variant == "cuda" else "cpu")

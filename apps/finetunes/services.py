@@ -11,6 +11,7 @@ from apps.accounts.access import require_role
 from apps.accounts.audit import audit
 from apps.accounts.models import Role, Team, User
 from apps.accounts.problems import conflict, invalid
+from apps.accounts.services import lock_team
 from apps.calibration.services import record_estimates
 from apps.catalog.models import ModelVersion
 from apps.catalog.placement import model_ref
@@ -24,6 +25,7 @@ from apps.jobs.blobs import put_blob
 from apps.jobs.models import Job
 from apps.jobs.services import checked_options, default_placement, engine_named, submit_job
 
+ENGINE = "axolotl"
 TOUR_DATASET = Path(__file__).parent / "tour" / "dataset.jsonl"
 SAMPLE_ROWS = 20
 
@@ -38,7 +40,7 @@ def create_dataset(*, team: Team, user: User, name: str, data: bytes, descriptio
     check_name(name)
     rows = read_chat_rows(data)
     blob = put_blob(data)
-    _lock(team)
+    lock_team(team)
     existing: Dataset | None = Dataset.objects.filter(team=team, name=name).first()
     if existing is not None:
         if existing.sha256 == blob.sha256:
@@ -56,11 +58,6 @@ def create_dataset(*, team: Team, user: User, name: str, data: bytes, descriptio
     )
     audit(user, "dataset.created", object_id=dataset.public_id, object_name=name, team=team)
     return dataset
-
-
-def _lock(team: Team) -> None:
-    """Two at once must not take one name."""
-    Team.objects.select_for_update(no_key=True).get(pk=team.pk)
 
 
 def build_spec(*, base: ModelVersion, dataset: Dataset, engine: str, options: dict[str, Any]) -> RunSpec:
@@ -85,7 +82,7 @@ def create_fine_tune(
     name: str,
     base: ModelVersion,
     dataset: Dataset,
-    engine: str = "axolotl",
+    engine: str = ENGINE,
     options: dict[str, Any] | None = None,
 ) -> FineTune:
     """Starts a LoRA fine-tune of the team's own base on its own rows.
@@ -94,7 +91,7 @@ def create_fine_tune(
     """
     require_role(user, Role.MEMBER, team)
     check_name(name)
-    _lock(team)
+    lock_team(team)
     if FineTune.objects.filter(team=team, name=name).exists():
         raise conflict(f"A fine-tune named “{name}” exists. Choose another name.")
     for field, row in (("base", base), ("dataset", dataset)):
@@ -104,7 +101,7 @@ def create_fine_tune(
     if base.artifacts.filter(role="adapter").exists():
         raise invalid("base", f"{base} is itself an adapter. Fine-tune its base model.", value=base.public_id)
     spec = build_spec(base=base, dataset=dataset, engine=engine, options=options or {})
-    variant, gpus = default_placement("train")
+    variant, gpus = default_placement()
     estimate = estimate_training(base=base, dataset=dataset, options=spec.options, on_gpu=gpus > 0)
     job = submit_job(
         team=team,

@@ -20,8 +20,6 @@ from apps.finetunes.preview import preview_fine_tune
 from apps.jobs.option_form import option_form
 from apps.jobs.services import engine_named
 
-ENGINE = "axolotl"
-
 
 @vary_on_headers("HX-Request")
 def fine_tunes(request: HttpRequest) -> HttpResponse:
@@ -48,7 +46,7 @@ def fine_tune_new(request: HttpRequest) -> HttpResponse:
     asked = ModelVersion.objects.visible_to(user).with_public_id(request.GET.get("version", "")).first()
     initial = {"base": asked.pk if asked else None, "dataset": request.GET.get("dataset")}
     form = FineTuneForm(chosen, user=user, initial=initial)
-    options = option_form(engine_named(ENGINE, kind="train").Options, chosen)
+    options = option_form(engine_named(services.ENGINE, kind="train").Options, chosen)
     if request.method == "POST" and form.is_valid() and options.is_valid():
         try:
             made = services.create_fine_tune(
@@ -65,7 +63,7 @@ def fine_tune_new(request: HttpRequest) -> HttpResponse:
 @require_POST
 def fine_tune_preview(request: HttpRequest) -> HttpResponse:
     form = FineTuneForm(request.POST, user=signed_in(request))
-    options = option_form(engine_named(ENGINE, kind="train").Options, request.POST)
+    options = option_form(engine_named(services.ENGINE, kind="train").Options, request.POST)
     return render(request, "finetunes/preview.html", preview_fine_tune(form, options))
 
 

@@ -14,7 +14,7 @@ ANSWER_SECONDS = 1.0
 
 
 def broker_answers() -> bool:
-    """Whether Celery can be rung at all just now."""
+    """Whether Celery can be rung at all just now; takes a second at most to say no."""
     try:
         with redis.Redis.from_url(
             settings.REDIS_URL, socket_connect_timeout=ANSWER_SECONDS, socket_timeout=ANSWER_SECONDS

@@ -129,6 +129,7 @@ def _record_environments(host: Host, inventory: InventoryIn) -> None:
         )
 
 
+@transaction.atomic
 def record_telemetry(*, host: Host, sample: TelemetryIn) -> None:
     """One moment's load. A sample sent twice changes nothing."""
     TelemetrySample.objects.bulk_create(

@@ -16,8 +16,8 @@ from apps.engines.registry import get_engine
 from apps.fleet.models import Host
 from apps.jobs.blobs import put_blob
 from apps.jobs.kinds import CannotPrepare, handler_of
-from apps.jobs.lifecycle import end_attempt, switch_status
-from apps.jobs.models import Attempt, Job, MetricPoint, Output
+from apps.jobs.lifecycle import end_attempt, lock_attempt, switch_status
+from apps.jobs.models import Attempt, Job, JobKind, MetricPoint, Output
 from apps.jobs.reasons import Reason
 from apps.jobs.schemas import BeatIn, ClaimOut, FinishIn, LeaseIn, PlacementOut, PointIn, StartedIn
 from apps.jobs.states import JobStatus
@@ -26,7 +26,7 @@ STOP_GRACE_SECONDS = 30
 START_TIMEOUT_SECONDS = 30 * 60
 STALL_SECONDS = 10 * 60
 # An install or a download may be quiet for long while one large file arrives.
-QUIET_KINDS = ("install", "download")
+QUIET_KINDS = (JobKind.INSTALL, JobKind.DOWNLOAD)
 
 
 def attempt_of(host: Host, attempt_uuid: uuid.UUID) -> Attempt:
@@ -52,8 +52,7 @@ def held_attempt(host: Host, attempt_uuid: uuid.UUID, lease: LeaseIn) -> Attempt
 @transaction.atomic
 def claim_attempt(*, host: Host, attempt_uuid: uuid.UUID, epoch: int) -> ClaimOut:
     """Starts the lease and hands out spec and placement; the same host may ask again."""
-    attempt_of(host, attempt_uuid)
-    attempt = Attempt.objects.select_for_update(of=("self",)).select_related("job").get(pk=attempt_uuid)
+    attempt = lock_attempt(attempt_of(host, attempt_uuid).pk)
     if attempt.ended_at is not None or attempt.epoch != epoch:
         raise conflict("This attempt is over or was replaced.")
     try:
@@ -100,13 +99,10 @@ def beat(*, host: Host, beats: list[BeatIn]) -> list[dict[str, str]]:
 
 @transaction.atomic
 def _beat_one(host: Host, each: BeatIn) -> str:
-    held = (
-        Attempt.objects.select_for_update(of=("self",))
-        .select_related("job")
-        .filter(pk=each.uuid, host=host, epoch=each.epoch, lease_token=each.lease_token, ended_at=None)
-    )
-    attempt = held.first()
-    if attempt is None:
+    if not Attempt.objects.filter(pk=each.uuid, host=host, epoch=each.epoch, lease_token=each.lease_token).exists():
+        return "gone"
+    attempt = lock_attempt(each.uuid)
+    if attempt.ended_at is not None:
         return "gone"
     now = timezone.now()
     attempt.lease_expires_at = now + timedelta(seconds=settings.LEASE_SECONDS)
@@ -177,9 +173,10 @@ def store_output(*, attempt: Attempt, name: str, data: bytes) -> Output:
     return output
 
 
+@transaction.atomic
 def finish_attempt(*, host: Host, attempt_uuid: uuid.UUID, body: FinishIn) -> None:
     """The worker's last word: everything of the attempt is dead. Saying it again changes nothing."""
-    attempt = attempt_of(host, attempt_uuid)
+    attempt = lock_attempt(attempt_of(host, attempt_uuid).pk)
     if (attempt.epoch, attempt.lease_token) != (body.epoch, body.lease_token):
         raise conflict("This lease is not the attempt's. End what runs under it.")
     reason = body.reason or ""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 from typing import Any
+from uuid import UUID
 
-from django.db import transaction
+from django.db import OperationalError, transaction
 from django.utils import timezone
 
 from apps.accounts.models import User
@@ -60,10 +61,15 @@ def switch_status(job: Job, to: str, *, what: str, event: dict[str, Any] | None 
 
 
 def _tell_owner_room(job: Job) -> None:
-    """The room above registers what the job made. If that fails, the job failed, and nothing is half made."""
+    """The room above registers what the job made. If that fails, the job failed, and nothing is half made.
+
+    Trouble of the database itself is not the job's: it goes up, and the end is told again.
+    """
     try:
         with transaction.atomic():
             handler_of(job).on_finished(job)
+    except OperationalError:
+        raise
     except Exception as error:
         logger.exception("%s ended but could not be registered", job.public_id)
         sentence = f"Could not register the result: {error}"
@@ -72,21 +78,32 @@ def _tell_owner_room(job: Job) -> None:
         note(job, "Failed", detail=sentence, tone="bad")
 
 
+def lock_attempt(uuid: UUID) -> Attempt:
+    """The attempt and its job as they are now, unchanged by others until the transaction ends.
+
+    A job is always locked before its attempts, so that a person's cancel and the host's word never
+    wait for each other.
+    """
+    job = Job.objects.select_for_update(of=("self",)).get(attempts__pk=uuid)
+    attempt: Attempt = Attempt.objects.select_for_update(of=("self",)).get(pk=uuid)
+    attempt.job = job
+    return attempt
+
+
 @transaction.atomic
 def end_attempt(attempt: Attempt, *, exit_code: int | None, reason: str, cause: str, result: dict[str, Any]) -> None:
     """Closes an attempt whose processes are all gone, frees what it held, and moves its job on.
 
     Closing it again changes nothing.
     """
-    attempt = Attempt.objects.select_for_update().get(pk=attempt.pk)
+    attempt = lock_attempt(attempt.pk)
     if attempt.ended_at is not None:
         return
     attempt.ended_at, attempt.exit_code = timezone.now(), exit_code
     attempt.reason, attempt.cause = reason, cause
     attempt.save(update_fields=["ended_at", "exit_code", "reason", "cause"])
     reservations.release_all(holder=attempt.uuid)
-    job = Job.objects.select_for_update().get(pk=attempt.job_id)
-    _move_on(job, attempt, reason, cause, result)
+    _move_on(attempt.job, attempt, reason, cause, result)
 
 
 def _move_on(job: Job, attempt: Attempt, reason: str, cause: str, result: dict[str, Any]) -> None:

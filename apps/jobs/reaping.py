@@ -7,7 +7,7 @@ from datetime import timedelta
 from django.db import transaction
 from django.utils import timezone
 
-from apps.jobs.lifecycle import end_attempt
+from apps.jobs.lifecycle import end_attempt, lock_attempt
 from apps.jobs.models import Attempt
 from apps.jobs.reasons import Reason
 
@@ -22,7 +22,7 @@ def withdraw_unclaimed() -> None:
     waiting = Attempt.objects.open().filter(claimed_at=None, created_at__lt=timezone.now() - UNCLAIMED_LIMIT)
     for uuid in list(waiting.values_list("uuid", flat=True)):
         with transaction.atomic():
-            attempt = Attempt.objects.select_for_update().get(pk=uuid)
+            attempt = lock_attempt(uuid)
             if attempt.claimed_at is None:
                 end_attempt(
                     attempt,

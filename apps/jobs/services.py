@@ -62,10 +62,9 @@ def _option_error(engine: Engine, item: ErrorDetails) -> FieldError:
     return FieldError(f"options.{field}", item["msg"], value if isinstance(value, str | int | float) else None)
 
 
-def default_placement(kind: str) -> tuple[str, int]:
-    """(variant, GPUs): one GPU where the fleet has any, else the CPU device."""
-    needs_device = kind not in ("install", "download", "tokenise")
-    has_gpu = needs_device and Device.objects.filter(kind=Device.Kind.GPU, is_present=True).exists()
+def default_placement() -> tuple[str, int]:
+    """(variant, GPUs) of a job that computes: one GPU where the fleet has any, else the CPU device."""
+    has_gpu = Device.objects.filter(kind=Device.Kind.GPU, is_present=True).exists()
     return ("cuda", 1) if has_gpu else ("cpu", 0)
 
 
@@ -150,7 +149,8 @@ def cancel_job(*, job: Job, user: User | None) -> Job:
 
 
 def _stop_open_attempt(job: Job) -> None:
-    attempt = job.attempts.filter(ended_at=None).select_related("host").first()
+    open_attempts = job.attempts.select_for_update(of=("self",)).filter(ended_at=None)
+    attempt = open_attempts.select_related("host").first()
     if attempt is None:
         return
     if attempt.claimed_at is None:  # nothing runs yet, so nothing has to die first

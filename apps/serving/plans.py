@@ -40,7 +40,7 @@ def plan_serving(*, version: ModelVersion, engine: str, options: dict[str, Any],
     """Raises Problem 422 for an unknown engine or a wrong option; an estimate that fails is no error."""
     adapter = engine_named(engine, kind="serve")
     checked = checked_options(adapter, options)
-    variant, gpus = default_placement("serve")
+    variant, gpus = default_placement()
     gpus *= _whole(checked.get("tensor_parallel")) or 1
     device = _largest_device("gpu" if gpus else "cpu")
     capacity = _capacity(device)

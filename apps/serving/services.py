@@ -11,6 +11,7 @@ from apps.accounts.access import require_role
 from apps.accounts.audit import audit
 from apps.accounts.models import Role, Team, User
 from apps.accounts.problems import conflict, invalid
+from apps.accounts.services import lock_team
 from apps.calibration.services import record_estimates
 from apps.catalog.models import ModelVersion
 from apps.fleet.local_host import local_host
@@ -59,7 +60,7 @@ def create_endpoint(
     Raises Problem 422 for a wrong name, engine or option.
     """
     require_role(user, Role.MEMBER, team)
-    Team.objects.select_for_update(no_key=True).get(pk=team.pk)  # two at once must not take one name
+    lock_team(team)
     name = check_name(team, name or name_for(version))
     plan = plan_serving(version=version, engine=engine, options=options or {}, name=name)
     endpoint = Endpoint.objects.create(
@@ -91,7 +92,7 @@ def _start_replica(endpoint: Endpoint, plan: Plan, user: User) -> Replica:
 @transaction.atomic
 def stop_endpoint(*, endpoint: Endpoint, user: User) -> Endpoint:
     """Takes the endpoint off the gateway at once and stops its replica. Raises Problem 409 when it is stopped."""
-    endpoint = _locked(endpoint, user)
+    endpoint = _settled(endpoint, user)
     job = newest_job(endpoint)
     if job is None or job.is_over:
         raise conflict(f"{endpoint.name} is not running; there is nothing to stop.")
@@ -105,7 +106,7 @@ def stop_endpoint(*, endpoint: Endpoint, user: User) -> Endpoint:
 @transaction.atomic
 def start_endpoint(*, endpoint: Endpoint, user: User) -> Endpoint:
     """Starts a new replica of a stopped or failed endpoint. Raises Problem 409 while one still lives."""
-    endpoint = _locked(endpoint, user)
+    endpoint = _settled(endpoint, user)
     state = endpoint_state(endpoint)
     if state.word == "Held" and state.job is not None:
         cancel_job(job=state.job, user=user)
@@ -119,8 +120,13 @@ def start_endpoint(*, endpoint: Endpoint, user: User) -> Endpoint:
     return endpoint
 
 
-def _locked(endpoint: Endpoint, user: User) -> Endpoint:
+def _settled(endpoint: Endpoint, user: User) -> Endpoint:
+    """As it is now, while nobody else starts or stops one in the team.
+
+    The endpoint's own row is not locked yet: a replica's end locks its job first and the endpoint
+    after it, and so must whoever cancels that job.
+    """
     require_role(user, Role.MEMBER, endpoint.team)
-    rows = Endpoint.objects.select_for_update(of=("self",)).select_related("version__model", "team")
-    locked: Endpoint = rows.get(pk=endpoint.pk)
-    return locked
+    lock_team(endpoint.team)
+    settled: Endpoint = Endpoint.objects.select_related("version__model", "team").get(pk=endpoint.pk)
+    return settled

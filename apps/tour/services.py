@@ -14,6 +14,7 @@ from apps.accounts.access import require_role
 from apps.accounts.audit import audit
 from apps.accounts.models import Role, Team, User
 from apps.accounts.problems import Problem, conflict
+from apps.accounts.services import lock_team
 from apps.tour.models import TourRun
 from apps.tour.steps import STEPS, Step, StepFailed
 
@@ -25,7 +26,7 @@ logger = logging.getLogger(__name__)
 def start_tour(*, team: Team, user: User) -> TourRun:
     """A new run of the whole loop. Raises Problem 409 while one of the team runs already."""
     require_role(user, Role.MEMBER, team)
-    Team.objects.select_for_update(no_key=True).get(pk=team.pk)
+    lock_team(team)
     running = TourRun.objects.filter(team=team, status="running").first()
     if running is not None:
         raise conflict(f"{running.public_id} is under way.", tour=running.public_id)

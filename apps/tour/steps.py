@@ -23,6 +23,7 @@ from apps.jobs.models import Job
 from apps.jobs.presentation import reason_sentence
 from apps.serving.models import Endpoint
 from apps.serving.services import create_endpoint, start_endpoint
+from apps.serving.states import endpoint_state, newest_job
 from apps.tour.asking import ask_through_gateway
 from apps.tour.models import TourRun
 
@@ -99,18 +100,20 @@ def _start_serve(tour: TourRun) -> Facts:
             team=tour.team, user=tour.owner, name=ENDPOINT_NAME, version=_base(tour),
             engine="vllm", options=SERVING_OPTIONS,
         )  # fmt: skip
-    elif not _serving_job(endpoint) or _serving_job(endpoint).is_over:
+    elif endpoint_state(endpoint).is_ended:
         start_endpoint(endpoint=endpoint, user=tour.owner)
-    return {"endpoint": endpoint.pk, "job": _serving_job(endpoint).public_id}
+    return {"endpoint": endpoint.pk, "job": _replica_job(endpoint).public_id}
 
 
-def _serving_job(endpoint: Endpoint) -> Any:
-    replica = endpoint.replicas.select_related("job").order_by("-pk").first()
-    return replica.job if replica else None
+def _replica_job(endpoint: Endpoint) -> Job:
+    job = newest_job(endpoint)
+    if job is None:
+        raise StepFailed(f"{endpoint.name} has no replica.")
+    return job
 
 
 def _look_serve(tour: TourRun, facts: Facts) -> Facts | None:
-    job = _serving_job(Endpoint.objects.get(pk=facts["endpoint"]))
+    job = _replica_job(Endpoint.objects.get(pk=facts["endpoint"]))
     if _outcome(job):
         raise StepFailed("The endpoint stopped by itself.")
     return {"detail": f"{ENDPOINT_NAME} is live"} if job.status == "running" else None

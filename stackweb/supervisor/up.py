@@ -123,7 +123,6 @@ class Supervisor:
             self._manage(env, "migrate", "--noinput")
         with self.terminal.step("This installation"):
             self._manage(env, "prepare_install")
-            self._manage(env, "sync_suites")
         self._start_own(env)
         claim_url = self._manage(env, "claim_url").strip()
         self._greet(claim_url)

@@ -73,7 +73,7 @@ def state(word: str, css: str = "", note: str = "") -> SafeString:
 
 
 @register.simple_tag
-def verdict_word(verdict: str) -> str:
+def fit_word(verdict: str) -> str:
     return {"fits": "Fits", "tight": "Tight", "too_big": "Too big"}[verdict]
 
 

@@ -67,9 +67,7 @@ class Attempt:
 
     def _measure_memory(self) -> None:
         """Once it answers: on the CPU device memory is RAM, and the largest sum over its processes is kept."""
-        serves_on_cpu = (
-            self.record.claim.placement.variant == "cpu" and self.record.claim.spec.get("kind") == "serve"
-        )
+        serves_on_cpu = self.record.claim.placement.variant == "cpu" and self.record.claim.spec.get("kind") == "serve"
         found = journal.read(self.folder) if serves_on_cpu and self.progress.is_up else None
         if found is not None and found.state != "exited":
             self.progress.note_memory(processes.memory_bytes(found.shim_pid))

@@ -19,7 +19,9 @@ ALWAYS = (
 )  # fmt: skip
 # Where packages and models come from, and the operator's own choices about that.
 INSTALLING: tuple[Kind, ...] = ("install", "download")
-INSTALL_PREFIXES = ("PIP_", "UV_", "STACKWEB_ENV_", "STACKWEB_TORCH_INDEX", "STACKWEB_FIND_LINKS", "HF_ENDPOINT", "HF_TOKEN")
+INSTALL_PREFIXES = (
+    "PIP_", "UV_", "STACKWEB_ENV_", "STACKWEB_TORCH_INDEX", "STACKWEB_FIND_LINKS", "HF_ENDPOINT", "HF_TOKEN",
+)  # fmt: skip
 # uv and pip look for these under HOME, which an engine does not see; and what uv puts there must
 # outlive the attempt.
 HOME_PLACES = {

@@ -103,20 +103,6 @@ def _variant_of(path: Path) -> str:
     return "cpu" if any(path.glob("lib/python3.*/site-packages/torch-*+cpu*.dist-info")) else "cuda"
 
 
-def remove_half_made(root: Path | None = None) -> list[str]:
-    """Deletes folders that no installer is working on and that never became ready; returns their paths."""
-    removed = []
-    for environment in list_environments(root):
-        path = Path(environment.path)
-        if environment.state != "half_made":
-            continue
-        with _lock_file(path.parent, path.name, wait=False) as mine:
-            if mine and not (path / MARKER).exists():
-                shutil.rmtree(path)
-                removed.append(str(path))
-    return removed
-
-
 def install(engine: str, variant: str, root: Path | None = None) -> Path:
     """Make the environment unless it is there; prints progress, raises InstallError with the cause."""
     if path := find_environment(engine, variant, root):

@@ -10,8 +10,7 @@ from typing import Literal
 from django.db.models import Max
 
 from apps.catalog.models import ModelVersion
-from apps.fleet.models import Device, Host
-from apps.fleet.reservations import RAM_KEPT_BYTES
+from apps.fleet.models import RAM_KEPT_BYTES, Device, Host
 from apps.planning.memory import FitEstimate, Memory, ServingPlan, serving_fit
 from apps.planning.shapes import CannotEstimate, shape_from_config
 from apps.planning.weights import PRECISIONS
@@ -53,11 +52,8 @@ class Fit:
 
     @property
     def parts(self) -> dict[str, float]:
-        """What fills the memory strip: bytes on each device; a KV cache only where it has room."""
-        if self.estimate is None:
-            return {}
-        held: dict[str, float] = {"weights": self.estimate.weights_bytes, "kv": self.estimate.kv_cache_bytes}
-        return held | {"overhead": self.estimate.overhead_bytes}
+        """What fills the memory strip: bytes on each device."""
+        return self.estimate.parts if self.estimate else {}
 
     @property
     def used_bytes(self) -> float:

@@ -14,7 +14,6 @@ from apps.accounts.models import User
 from apps.dashboard.words import gib
 from apps.fleet.models import Device, Host, Reservation, TelemetrySample
 from apps.fleet.querysets import hosts_with_devices, latest_samples, live_reservations
-from apps.fleet.reservations import RAM_KEPT_BYTES
 from apps.jobs.models import Attempt, Job
 from apps.jobs.presentation import state_word
 
@@ -93,7 +92,7 @@ class Well:
 
     @property
     def free_bytes(self) -> int:
-        return max(0, self.device.memory_bytes - RAM_KEPT_BYTES - self.used_bytes)
+        return max(0, self.device.capacity_bytes - self.used_bytes)
 
     @property
     def spoken(self) -> str:

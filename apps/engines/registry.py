@@ -6,7 +6,7 @@ from difflib import get_close_matches
 from functools import cache
 from importlib import import_module
 
-from apps.engines.base import Engine, Kind
+from apps.engines.base import Engine
 
 ENGINES: dict[str, str] = {
     "vllm": "apps.engines.adapters.vllm:Vllm",
@@ -41,8 +41,3 @@ def get_engine(name: str) -> Engine:
     module, _, attribute = ENGINES[name].partition(":")
     engine: Engine = getattr(import_module(module), attribute)()
     return engine
-
-
-def engines_of(kind: Kind) -> list[Engine]:
-    """The engines that do this kind of work, in the registry's order."""
-    return [engine for engine in map(get_engine, ENGINES) if engine.kind == kind]

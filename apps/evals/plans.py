@@ -11,7 +11,7 @@ from apps.catalog.models import ModelVersion
 from apps.catalog.placement import model_ref, needed_files
 from apps.engines.base import Input, RunSpec
 from apps.evals.models import Suite
-from apps.fleet.models import Device
+from apps.fleet.querysets import largest_device
 from apps.jobs.kinds import CannotPrepare
 from apps.jobs.models import Attempt
 from apps.jobs.services import checked_options, default_placement, engine_named
@@ -144,7 +144,7 @@ def _speed(version: ModelVersion, *, on_gpu: bool) -> float:
     parameters = version.parameter_count or _UNKNOWN_MODEL_BYTES // 4
     if on_gpu:
         return _GPU_FLOPS / (2 * parameters)
-    device = Device.objects.filter(kind="cpu", is_present=True).select_related("host").order_by("-memory_bytes").first()
+    device = largest_device("cpu")
     cores = device.host.cpu_count if device and device.host.cpu_count else 1
     return _CPU_CORE_FLOPS * cores / (2 * parameters)
 

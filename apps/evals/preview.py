@@ -8,14 +8,14 @@ from apps.accounts.problems import Problem
 from apps.engines.base import Placement
 from apps.evals.forms import EvalRunForm
 from apps.evals.plans import ENGINE, plan_eval_run
-from apps.jobs.job_page import shell_lines
 from apps.jobs.option_form import OptionsForm
+from apps.jobs.previews import chosen_row, command_facts
 from apps.jobs.services import engine_named
 
 
 def preview_eval_run(form: EvalRunForm, options: OptionsForm) -> dict[str, Any]:
     """Context of templates/evals/preview.html; without a model and a suite it is empty."""
-    version, suite = _chosen(form, "version"), _chosen(form, "suite")
+    version, suite = chosen_row(form, "version"), chosen_row(form, "suite")
     nothing = {"plan": None, "command": None, "refusal": ""}
     if version is None or suite is None:
         return nothing
@@ -31,15 +31,4 @@ def preview_eval_run(form: EvalRunForm, options: OptionsForm) -> dict[str, Any]:
         return nothing | {"refusal": str(problem)}
     placement = Placement(variant="cuda" if plan.variant == "cuda" else "cpu")
     command = engine_named(ENGINE, kind="evaluate").command(plan.spec, placement)
-    shown = {"lines": shell_lines(command.argv), "files": command.files, "env": command.env, "is_exact": False}
-    return {"plan": plan, "suite": suite, "command": shown, "refusal": ""}
-
-
-def _chosen(form: EvalRunForm, name: str) -> Any:
-    """The chosen row: from a bound form, else the first choice, which is what the browser shows."""
-    if form.is_bound:
-        form.is_valid()
-        return form.cleaned_data.get(name)
-    wanted = form.initial.get(name)
-    rows = form.fields[name].queryset  # type: ignore[attr-defined]
-    return (rows.filter(pk=wanted).first() if wanted else None) or rows.first()
+    return {"plan": plan, "suite": suite, "command": command_facts(command), "refusal": ""}

@@ -8,8 +8,9 @@ from apps.calibration.services import NewEstimate
 from apps.catalog.models import ModelVersion
 from apps.finetunes.models import Dataset
 from apps.fleet.models import Device
+from apps.fleet.querysets import largest_device
 from apps.planning.memory import Memory
-from apps.planning.shapes import CannotEstimate, shape_from_config
+from apps.planning.shapes import CannotEstimate, ModelShape, shape_from_config
 from apps.planning.training import TrainingEstimate, TrainingPlan, training_fit
 
 BYTES_PER_TOKEN = 4  # English text; the true count is known only to the tokenizer
@@ -19,10 +20,10 @@ def estimate_training(
     *, base: ModelVersion, dataset: Dataset, options: dict[str, Any], on_gpu: bool
 ) -> TrainingEstimate | None:
     """None where the base's architecture is not in the formulas, or no device is there yet."""
-    device = Device.objects.filter(kind="gpu" if on_gpu else "cpu", is_present=True).order_by("-memory_bytes").first()
+    device = largest_device("gpu" if on_gpu else "cpu")
     if device is None:
         return None
-    memory = Memory("gpu" if on_gpu else "cpu", device.memory_bytes, device.name)
+    memory = Memory("gpu" if on_gpu else "cpu", device.capacity_bytes, device.name)
     try:
         shape = shape_from_config(base.facts.get("config", {}))
         return training_fit(_plan(shape, dataset, options, device), memory)
@@ -30,7 +31,7 @@ def estimate_training(
         return None
 
 
-def _plan(shape: Any, dataset: Dataset, options: dict[str, Any], device: Device) -> TrainingPlan:
+def _plan(shape: ModelShape, dataset: Dataset, options: dict[str, Any], device: Device) -> TrainingPlan:
     sequence = int(options.get("sequence_len") or 2048)
     micro_batch = int(options.get("micro_batch_size") or 1)
     accumulation = int(options.get("gradient_accumulation_steps") or 1)

@@ -9,14 +9,14 @@ from apps.engines.base import Placement
 from apps.finetunes import services
 from apps.finetunes.estimates import estimate_training
 from apps.finetunes.forms import FineTuneForm
-from apps.jobs.job_page import shell_lines
 from apps.jobs.option_form import OptionsForm
+from apps.jobs.previews import chosen_row, command_facts
 from apps.jobs.services import default_placement, engine_named
 
 
 def preview_fine_tune(form: FineTuneForm, options: OptionsForm) -> dict[str, Any]:
     """Context of templates/finetunes/preview.html; without a base and a data set it is empty."""
-    base, dataset = _chosen(form, "base"), _chosen(form, "dataset")
+    base, dataset = chosen_row(form, "base"), chosen_row(form, "dataset")
     if base is None or dataset is None:
         return {"estimate": None, "command": None, "refusal": ""}
     given = options.options if options.is_bound and options.is_valid() else {}
@@ -32,29 +32,8 @@ def preview_fine_tune(form: FineTuneForm, options: OptionsForm) -> dict[str, Any
     estimate = estimate_training(base=base, dataset=dataset, options=spec.options, on_gpu=gpus > 0)
     return {
         "estimate": estimate,
-        "parts": _parts(estimate),
+        "parts": estimate.parts if estimate else {},
         "on_gpu": gpus > 0,
-        "command": {"lines": shell_lines(command.argv), "files": command.files, "env": command.env, "is_exact": False},
+        "command": command_facts(command),
         "refusal": "",
-    }
-
-
-def _chosen(form: FineTuneForm, name: str) -> Any:
-    """The chosen row: from a valid form, else the first choice, which is what the browser shows."""
-    if form.is_bound:
-        form.is_valid()
-        return form.cleaned_data.get(name)
-    wanted = form.initial.get(name)
-    rows = form.fields[name].queryset  # type: ignore[attr-defined]
-    return (rows.filter(pk=wanted).first() if str(wanted).isdigit() else None) or rows.first()
-
-
-def _parts(estimate: Any) -> dict[str, float]:
-    if estimate is None:
-        return {}
-    return {
-        "weights": estimate.weights_bytes,
-        "activations": estimate.activation_bytes,
-        "optimizer": estimate.optimizer_bytes,
-        "overhead": estimate.overhead_bytes,
     }

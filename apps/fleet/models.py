@@ -9,6 +9,9 @@ from django.db import models
 from django.db.models import Q
 from django.utils import timezone
 
+# RAM that stays with the system and Stackweb itself on the CPU device.
+RAM_KEPT_BYTES = 2 * 1024**3
+
 
 class Host(models.Model):
     """A machine with one worker. Hosts belong to the installation; every team may use them."""
@@ -87,6 +90,11 @@ class Device(models.Model):
 
     def __str__(self) -> str:
         return f"{self.host.name}:{'cpu' if self.kind == 'cpu' else self.index}"
+
+    @property
+    def capacity_bytes(self) -> int:
+        """What jobs may have of its memory, all together."""
+        return self.memory_bytes - (RAM_KEPT_BYTES if self.kind == self.Kind.CPU else 0)
 
 
 class Reservation(models.Model):

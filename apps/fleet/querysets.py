@@ -15,6 +15,12 @@ def hosts_with_devices() -> list[Host]:
     return list(Host.objects.order_by("name").prefetch_related(Prefetch("devices", devices), "environments"))
 
 
+def largest_device(kind: str) -> Device | None:
+    """The present device of that kind with the most memory, with its host."""
+    devices = Device.objects.filter(kind=kind, is_present=True).select_related("host")
+    return devices.order_by("-memory_bytes").first()
+
+
 def latest_samples(hosts: Iterable[Host]) -> dict[int, TelemetrySample]:
     """The newest telemetry of each host, by the host's primary key."""
     newest = TelemetrySample.objects.filter(host=OuterRef("pk")).order_by("-at").values("pk")[:1]

@@ -10,8 +10,6 @@ from django.utils import timezone
 from apps.fleet.models import Device, Host, PortLease, Reservation
 
 FIRST_PORT, LAST_PORT = 18100, 18999
-# RAM that stays with the system and Stackweb itself on the CPU device.
-RAM_KEPT_BYTES = 2 * 1024**3
 
 
 def free_gpus(host: Host) -> list[Device]:
@@ -24,7 +22,7 @@ def free_gpus(host: Host) -> list[Device]:
 
 def free_ram_bytes(device: Device) -> int:
     held = device.reservations.filter(released_at=None).aggregate(total=Sum("ram_bytes"))["total"] or 0
-    return device.memory_bytes - RAM_KEPT_BYTES - int(held)
+    return device.capacity_bytes - int(held)
 
 
 def reserve_gpus(*, devices: list[Device], holder: uuid.UUID) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from django.db.models import Q
+from django.db.models import Max, Q
 
 from apps.accounts.models import User
 from apps.calibration.models import Estimate
@@ -66,11 +66,18 @@ def _rows(user: User, search: str) -> list[Row]:
     chosen = list(endpoints[:500])
     figures = figures_of([endpoint.pk for endpoint in chosen])
     states = {endpoint.pk: endpoint_state(endpoint) for endpoint in chosen}
-    memory = memory_of([state.job for state in states.values() if state.job])
-    return [_row(endpoint, states[endpoint.pk], figures[endpoint.pk], memory) for endpoint in chosen]
+    jobs = [state.job for state in states.values() if state.job]
+    memory, capacities = memory_of(jobs), capacities_of(jobs)
+    return [_row(each, states[each.pk], figures[each.pk], memory, capacities) for each in chosen]
 
 
-def _row(endpoint: Endpoint, state: EndpointState, figures: Figures, memory: dict[int, dict[str, float]]) -> Row:
+def _row(
+    endpoint: Endpoint,
+    state: EndpointState,
+    figures: Figures,
+    memory: dict[int, dict[str, float]],
+    capacities: dict[int, int],
+) -> Row:
     job = state.job
     engine = get_engine(endpoint.engine)
     return Row(
@@ -78,7 +85,7 @@ def _row(endpoint: Endpoint, state: EndpointState, figures: Figures, memory: dic
         state=state,
         figures=figures,
         memory=memory.get(job.pk, {}) if job else {},
-        capacity_bytes=capacity_of(job) if job else 0,
+        capacity_bytes=capacities[job.pk] if job else 0,
         runs_on=runs_on(state),
         engine_title=f"{engine.title} {engine.version}",
     )
@@ -98,14 +105,17 @@ def _parts(values: dict[str, float]) -> dict[str, float]:
     return {"weights": weights, "kv": kv, "overhead": overhead}
 
 
-def capacity_of(job: Job) -> int:
-    """What the replica may use: its reserved RAM, or the memory of a GPU of its host."""
-    if not job.gpus_needed:
-        return job.ram_bytes_needed
+def capacities_of(jobs: Sequence[Job]) -> dict[int, int]:
+    """Job -> bytes its replica may use: its reserved RAM, or the memory of the largest GPU of its host."""
+    gpus = Device.objects.filter(kind=Device.Kind.GPU).order_by().values_list("host_id")
+    largest: dict[int | None, int] = dict(gpus.annotate(largest=Max("memory_bytes")))
+    largest[None] = max(largest.values(), default=0)  # not placed yet
+    return {job.pk: largest.get(_host_of(job), 0) if job.gpus_needed else job.ram_bytes_needed for job in jobs}
+
+
+def _host_of(job: Job) -> int | None:
     attempt = next(iter(job.attempts.all()), None)
-    gpus = Device.objects.filter(kind=Device.Kind.GPU, **({"host": attempt.host} if attempt else {}))
-    largest = gpus.order_by("-memory_bytes").first()
-    return largest.memory_bytes if largest else 0
+    return attempt.host_id if attempt else None
 
 
 def runs_on(state: EndpointState) -> str:

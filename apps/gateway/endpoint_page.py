@@ -10,7 +10,7 @@ from apps.accounts.access import has_role
 from apps.accounts.models import Role, User
 from apps.calibration.comparisons import compare
 from apps.engines.registry import get_engine
-from apps.gateway.endpoint_list import capacity_of, memory_of, runs_on
+from apps.gateway.endpoint_list import capacities_of, memory_of, runs_on
 from apps.gateway.usage import figures_of
 from apps.jobs.models import Attempt
 from apps.serving.models import Endpoint
@@ -48,7 +48,7 @@ def endpoint_page(endpoint: Endpoint, user: User, *, base_url: str) -> dict[str,
         "up_seconds": _up_seconds(state.attempt) if state.word == "Live" else None,
         "figures": figures_of([endpoint.pk])[endpoint.pk],
         "memory": memory_of([job]).get(job.pk, {}) if job else {},
-        "capacity_bytes": capacity_of(job) if job else 0,
+        "capacity_bytes": capacities_of([job])[job.pk] if job else 0,
         "comparisons": [(row, _off(row.error_fraction)) for row in compare(job)] if job else [],
         "replicas": endpoint.replicas.select_related("job").prefetch_related("job__attempts__host").order_by("-pk")[:5],
         "base_url": base_url,

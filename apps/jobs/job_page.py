@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from typing import Any
 
 from django.utils import timezone
@@ -11,6 +10,7 @@ from apps.engines.registry import get_engine
 from apps.jobs.job_list import job_row
 from apps.jobs.kinds import handler_of
 from apps.jobs.models import Attempt, Job
+from apps.jobs.previews import shell_lines
 
 
 def job_page(job: Job, *, epoch: str = "") -> dict[str, Any]:
@@ -59,21 +59,6 @@ def _command(job: Job, attempt: Attempt | None) -> dict[str, Any]:
         "files": dict(sorted(source.get("files", {}).items())),
         "env_prefix": ran.get("env_prefix", "") if ran else "",
     }
-
-
-def shell_lines(argv: list[str]) -> list[str]:
-    """A command as a person would paste it: one option a line, quoted for a shell."""
-    lines: list[str] = []
-    for word in argv:
-        if word.startswith("-") or not lines:
-            lines.append(shlex.quote(word))
-        elif lines[-1].startswith("-") and " " not in lines[-1]:
-            lines[-1] += f" {shlex.quote(word)}"
-        elif len(lines) == 1:
-            lines[0] += f" {shlex.quote(word)}"
-        else:
-            lines.append(shlex.quote(word))
-    return [line + " \\" for line in lines[:-1]] + lines[-1:]
 
 
 def _elapsed(job: Job) -> float | None:

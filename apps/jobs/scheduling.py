@@ -117,7 +117,7 @@ def _offer(host: Host) -> HostOffer:
     return HostOffer(
         name=host.name,
         free_ram_bytes=reservations.free_ram_bytes(cpu) if cpu else 0,
-        total_ram_bytes=(cpu.memory_bytes - reservations.RAM_KEPT_BYTES) if cpu else 0,
+        total_ram_bytes=cpu.capacity_bytes if cpu else 0,
         devices=[DeviceOffer(gpu.index, gpu.memory_bytes if gpu.pk in free else 0, gpu.memory_bytes) for gpu in gpus],
     )
 

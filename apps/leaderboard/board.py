@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from apps.accounts.models import User
@@ -76,7 +77,7 @@ def board(user: User, suite: Suite) -> Board:
     for run in runs:
         if conditions(run) == chosen:
             newest.setdefault(run.version_id, run)
-    rows = sorted(map(_row, newest.values()), key=lambda row: -row.mean.value)[:MAX_ROWS]
+    rows = sorted(_rows(newest.values()), key=lambda row: -row.mean.value)[:MAX_ROWS]
     _rank(rows, values_of(row.run for row in rows))
     return Board(suite, rows, _left_out(runs, newest, rows), _headline(suite, rows))
 
@@ -90,11 +91,11 @@ def _conditions_of_board(suite: Suite, runs: list[EvalRun]) -> frozenset[tuple[s
     return max(counts, key=lambda key: (counts[key], newest[key]), default=frozenset())
 
 
-def _row(run: EvalRun) -> Row:
-    scores = headline_scores(run)
-    mean = mean_of_tasks(scores)
-    assert mean is not None  # noqa: S101  runs without scores were left out
-    return Row(run, mean, {score.task: score for score in scores})
+def _rows(runs: Iterable[EvalRun]) -> Iterator[Row]:
+    for run in runs:
+        scores = headline_scores(run)
+        if (mean := mean_of_tasks(scores)) is not None:
+            yield Row(run, mean, {score.task: score for score in scores})
 
 
 def _rank(rows: list[Row], values: dict[int, TaskValues]) -> None:

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from apps.accounts.models import User
 from apps.accounts.problems import Problem, conflict
 from apps.catalog.models import ModelVersion
-from apps.evals.comparison import RunComparison, headline_scores, values_of
-from apps.evals.comparison import compare_runs as compare_items_of
+from apps.evals.comparison import RunComparison, compare_runs, headline_scores, values_of
 from apps.evals.identity import condition_key
 from apps.evals.models import EvalRun
 from apps.evals.wording import p_words, plus_minus, points
@@ -26,16 +25,11 @@ class Result:
     sentence: str
 
 
-def compare_runs(*, baseline: EvalRun, candidate: EvalRun) -> Result:
-    """Raises Problem 409 where the two may not be compared; it names the conditions that differ."""
-    return result_of(compare_items_of(candidate, baseline))
-
-
 def result_of(pair: RunComparison) -> Result:
     """Raises Problem 409 naming the conditions that differ."""
     if pair.overall is None:
         raise refusal(pair)
-    return Result(pair, pair.overall, sentence(pair))
+    return Result(pair, pair.overall, sentence(pair, pair.overall))
 
 
 def refusal(pair: RunComparison) -> Problem:
@@ -43,10 +37,8 @@ def refusal(pair: RunComparison) -> Problem:
     return conflict(pair.why_not, differs=fields)
 
 
-def sentence(pair: RunComparison) -> str:
+def sentence(pair: RunComparison, result: Comparison) -> str:
     """ "tuned against base on tour: no difference shown (+1.0 points ±8.2, p = 0.804, 100 items)." """
-    result = pair.overall
-    assert result is not None  # noqa: S101  callers have looked
     names = f"{pair.here.version.model.name} against {pair.there.version.model.name} on {pair.here.suite.name}"
     numbers = f"{points(result.difference)} points {plus_minus(result.low, result.high)}"
     return f"{names}: {result.verdict} ({numbers}, {p_words(result.p_value)}, {result.n} items)."
@@ -68,7 +60,7 @@ def compare_versions(
     base = max(candidates, key=lambda run: (sum(bool(_like(run, each)) for each in theirs.values()), run.pk))
     pairs = [(_like(base, each) or each)[0] for each in theirs.values() if each]
     values = values_of([base, *pairs])
-    return [compare_items_of(run, base, values) for run in pairs]
+    return [compare_runs(run, base, values) for run in pairs]
 
 
 def _runs_by_version(user: User, suite_name: str, versions: list[ModelVersion]) -> dict[int, list[EvalRun]]:

@@ -74,7 +74,7 @@ def compare_page(user: User, suite: Suite | None, wanted: str, others: list[str]
         "tasks": _task_rows(suite, pairs) if suite else [],
         "base": score_cells(mean_of_tasks([task.there for task in pairs[0].tasks])) if pairs else None,
         "headline": _headline(pairs),
-        "more": [sentence(pair) for pair in pairs if pair.overall],
+        "more": [sentence(pair, pair.overall) for pair in pairs if pair.overall],
     }
 
 

@@ -99,6 +99,11 @@ class FitEstimate:
     formula_version: str
     notes: tuple[str, ...]
 
+    @property
+    def parts(self) -> dict[str, float]:
+        """What fills the device, in bytes, under the names of a memory strip."""
+        return {"weights": self.weights_bytes, "kv": self.kv_cache_bytes, "overhead": self.overhead_bytes}
+
 
 def kv_token_capacity(kv_cache_bytes: int, bytes_per_token: int) -> int:
     """Tokens that fit into a KV cache, in whole blocks."""

@@ -79,6 +79,12 @@ class TrainingEstimate:
     formula_version: str
     notes: tuple[str, ...]
 
+    @property
+    def parts(self) -> dict[str, float]:
+        """What fills the device, in bytes, under the names of a memory strip."""
+        learning = {"activations": self.activation_bytes, "optimizer": self.optimizer_bytes}
+        return {"weights": self.weights_bytes, **learning, "overhead": self.overhead_bytes}
+
 
 def lora_parameters(shape: ModelShape, rank: int) -> int:
     """Adapter parameters with every linear layer adapted: rank x (inputs + outputs) of each matrix."""

@@ -10,7 +10,7 @@ from apps.catalog.models import ModelVersion
 from apps.catalog.placement import model_ref, needed_files
 from apps.engines.base import Engine, RunSpec
 from apps.fleet.models import Device
-from apps.fleet.reservations import RAM_KEPT_BYTES
+from apps.fleet.querysets import largest_device
 from apps.jobs.kinds import CannotPrepare
 from apps.jobs.services import checked_options, default_placement, engine_named
 from apps.planning.memory import GIB, FitEstimate, Memory, ServingPlan, serving_fit
@@ -42,8 +42,8 @@ def plan_serving(*, version: ModelVersion, engine: str, options: dict[str, Any],
     checked = checked_options(adapter, options)
     variant, gpus = default_placement()
     gpus *= _whole(checked.get("tensor_parallel")) or 1
-    device = _largest_device("gpu" if gpus else "cpu")
-    capacity = _capacity(device)
+    device = largest_device("gpu" if gpus else "cpu")
+    capacity = device.capacity_bytes if device else 0
     fit, why_not = _fit(version, checked, adapter, device, capacity)
     if fit is not None and variant == "cpu" and KV_SPACE_OPTION in checked and not checked[KV_SPACE_OPTION]:
         # The engine is told what the reservation covers, instead of taking what it likes.
@@ -56,16 +56,6 @@ def plan_serving(*, version: ModelVersion, engine: str, options: dict[str, Any],
 
 def _whole(value: object) -> int | None:
     return value if isinstance(value, int) and value > 0 else None
-
-
-def _largest_device(kind: str) -> Device | None:
-    return Device.objects.filter(kind=kind, is_present=True).order_by("-memory_bytes").select_related("host").first()
-
-
-def _capacity(device: Device | None) -> int:
-    if device is None:
-        return 0
-    return device.memory_bytes - (RAM_KEPT_BYTES if device.kind == Device.Kind.CPU else 0)
 
 
 def _fit(

@@ -11,9 +11,9 @@ from apps.engines.base import Placement
 from apps.engines.locks import UnknownLock, read_lock
 from apps.fleet.models import Host
 from apps.jobs.environments import has_environment
-from apps.jobs.job_page import shell_lines
 from apps.jobs.kinds import CannotPrepare
 from apps.jobs.option_form import OptionsForm
+from apps.jobs.previews import command_facts
 from apps.planning.memory import FitEstimate
 from apps.serving.estimates import totals
 from apps.serving.forms import EndpointForm
@@ -35,7 +35,7 @@ def preview_endpoint(form: EndpointForm, options: OptionsForm) -> dict[str, Any]
         return {"refusal": str(problem)}
     return {"plan": plan, "fit": plan.fit, "name": name, "command": command_of(plan)} | {
         "first_steps": first_steps(plan, version),
-        "parts": memory_parts(plan.fit),
+        "parts": plan.fit.parts if plan.fit else {},
         "total": _total_words(plan.fit),
         "capacity_bytes": plan.capacity_bytes,
     }
@@ -45,12 +45,6 @@ def _first_error(options: OptionsForm) -> str:
     name, errors = next(iter(options.errors.items()))
     label = options.fields[name].label if name in options.fields else "The options"
     return f"{label}: {errors[0]}"
-
-
-def memory_parts(fit: FitEstimate | None) -> dict[str, float]:
-    if fit is None:
-        return {}
-    return {"weights": fit.weights_bytes, "kv": fit.kv_cache_bytes, "overhead": fit.overhead_bytes}
 
 
 def _total_words(fit: FitEstimate | None) -> dict[str, int]:
@@ -69,7 +63,7 @@ def command_of(plan: Plan) -> dict[str, Any]:
         "<port>" if before == "--port" else word
         for before, word in zip(["", *command.argv], command.argv, strict=False)
     ]
-    return {"lines": shell_lines(argv), "env": command.env, "files": command.files, "is_exact": False}
+    return command_facts(command.model_copy(update={"argv": argv}))
 
 
 def first_steps(plan: Plan, version: ModelVersion) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import shutil
 from collections.abc import Callable
@@ -12,7 +11,7 @@ import pytest
 
 from apps.engines.locks import Lock, read_lock
 from workers import environments
-from workers.environments import InstallError, find_environment, install, list_environments, main, remove_half_made
+from workers.environments import InstallError, find_environment, install, list_environments, main
 from workers.package_index import index_arguments
 
 Uv = Callable[[list[str], Lock, "str | None"], None]
@@ -68,16 +67,6 @@ def test_a_half_made_folder_is_made_anew(tmp_path: Path, uv: list[list[str]]) ->
     assert [each.state for each in list_environments(tmp_path)] == ["half_made"]
     install("lm-eval", "cpu", tmp_path)
     assert not (half / "left").exists()
-
-
-def test_leftovers_go_unless_somebody_is_at_work(tmp_path: Path) -> None:
-    half = tmp_path / read_lock("lm-eval", "cpu").key
-    half.mkdir()
-    with (tmp_path / f".{half.name}.lock").open("w") as held:
-        fcntl.flock(held, fcntl.LOCK_EX)
-        assert remove_half_made(tmp_path) == []
-    assert remove_half_made(tmp_path) == [str(half)]
-    assert not half.exists()
 
 
 def test_a_full_disk_is_told_before_anything_is_made(

@@ -11,7 +11,7 @@ import pytest
 
 from apps.engines.adapters.axolotl import PROGRAM
 from apps.engines.base import Placement, RunSpec
-from apps.engines.registry import ENGINES, engines_of, get_engine
+from apps.engines.registry import ENGINES, get_engine
 
 GOLDEN = Path(__file__).parent / "golden"
 SPECS = sorted(GOLDEN.glob("*/*.spec.json"))
@@ -68,7 +68,3 @@ def test_engines_stay_on_this_host_and_in_their_folder(path: Path) -> None:
     assert env["CUDA_VISIBLE_DEVICES"] == ",".join(map(str, given["placement"].get("devices", [])))
     online = given["spec"].get("options", {}).get("allow_downloads", False)
     assert ("HF_HUB_OFFLINE" in env) is not online
-
-
-def test_engines_of_a_kind_come_in_the_registrys_order() -> None:
-    assert [engine.name for engine in engines_of("serve")] == ["vllm", "llama-cpp", "fake-serve"]

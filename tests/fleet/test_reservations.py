@@ -8,8 +8,8 @@ import pytest
 from django.db import IntegrityError, transaction
 
 from apps.fleet import reservations
-from apps.fleet.models import Device, PortLease, Reservation
-from apps.fleet.reservations import FIRST_PORT, LAST_PORT, RAM_KEPT_BYTES
+from apps.fleet.models import RAM_KEPT_BYTES, Device, PortLease, Reservation
+from apps.fleet.reservations import FIRST_PORT, LAST_PORT
 from tests.factories import GIB, make_host
 
 pytestmark = pytest.mark.django_db

@@ -7,9 +7,10 @@ from pytest_django import DjangoAssertNumQueries
 
 from apps.accounts.models import Team, User
 from apps.accounts.problems import Problem
+from apps.evals.comparison import compare_runs
 from apps.evals.models import EvalRun, Suite
 from apps.leaderboard.board import board
-from apps.leaderboard.comparison import compare_runs, compare_versions
+from apps.leaderboard.comparison import compare_versions, result_of
 from tests.factories import make_eval_run, make_model_version, make_suite, make_team, make_user
 
 pytestmark = pytest.mark.django_db
@@ -112,7 +113,7 @@ def test_queries_do_not_grow_with_rows(
 
 def test_two_runs_in_a_sentence(team: Team, suite: Suite) -> None:
     base, tuned = run_of(team, suite, "base", 10), run_of(team, suite, "tuned", 12)
-    result = compare_runs(baseline=base, candidate=tuned)
+    result = result_of(compare_runs(tuned, base))
     assert result.overall.verdict == "no difference shown"
     assert result.sentence.startswith("tuned against base on quiz: no difference shown (+12.5 points ±")
     assert result.sentence.endswith(", p = 0.500, 16 items).")
@@ -121,7 +122,7 @@ def test_two_runs_in_a_sentence(team: Team, suite: Suite) -> None:
 def test_runs_measured_otherwise_are_a_conflict_that_names_the_field(team: Team, suite: Suite) -> None:
     base, tuned = run_of(team, suite, "base", 10, num_fewshot=5), run_of(team, suite, "tuned", 12)
     with pytest.raises(Problem) as refused:
-        compare_runs(baseline=base, candidate=tuned)
+        result_of(compare_runs(tuned, base))
     assert refused.value.status == 409
     assert refused.value.extra["differs"] == [{"field": "num_fewshot", "a": "5", "b": "0"}]
 

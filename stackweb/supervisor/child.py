@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
-from stackweb.supervisor.journal import Journal
+from stackweb.supervisor.journal import Journal, end_session
 from stackweb.supervisor.terminal import TROUBLE, LineFilter, Terminal
 
 LOG_BYTES = 16 * 1024 * 1024  # then the log becomes NAME.log.1
@@ -123,6 +123,8 @@ class Child:
         return True
 
     def _note_death(self) -> bool:
+        if self._process:
+            end_session(self._process.pid)
         if self._reader:
             self._reader.join(1)
         if time.monotonic() - self._started_at > STEADY_SECONDS:
@@ -155,6 +157,7 @@ class Child:
             time.sleep(0.05)
         if self._process:
             self._process.wait()
+            end_session(self._process.pid)
         if self._reader:
             self._reader.join(2)
         self._journal.forget(self.name)

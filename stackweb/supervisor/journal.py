@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,6 +45,7 @@ class Entry:
         """
         if not self._ended_by(how, seconds) and not self._ended_by(signal.SIGKILL, 10):
             raise TimeoutError(f"{self.name} (process {self.pid}) of an earlier start does not end")
+        end_session(self.pid)
 
     def _ended_by(self, how: signal.Signals, seconds: float) -> bool:
         deadline = time.monotonic() + seconds
@@ -80,5 +82,26 @@ class Journal:
                     found.append(entry)
         return found
 
+    def end_remains(self) -> None:
+        """Ends what stayed behind of processes that are dead themselves, such as a killed Celery's beat."""
+        for path in self.folder.glob("*.pid"):
+            words = path.read_text().split()
+            if len(words) == 3 and words[2] == BOOT_ID.read_text().strip():
+                end_session(int(words[0]))
+
     def _path(self, name: str) -> Path:
         return self.folder / f"{name}.pid"
+
+
+def end_session(leader: int) -> None:
+    """Kills the processes that a dead session leader left behind.
+
+    A number is not given away while its session has members, so they are its own. What made a session
+    of its own, as shims and engines do, goes on.
+    """
+    if Path(f"/proc/{leader}").exists():
+        return
+    for folder in Path("/proc").glob("[0-9]*"):
+        with suppress(ProcessLookupError, PermissionError):
+            if os.getsid(int(folder.name)) == leader:
+                os.kill(int(folder.name), signal.SIGKILL)

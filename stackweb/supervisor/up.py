@@ -90,6 +90,7 @@ class Supervisor:
     def _stop_left_over(self) -> None:
         """Ends what a killed supervisor left. The worker's agent is killed, not asked: asked, it would
         stop the engines, which go on and are taken over by the new agent."""
+        self.journal.end_remains()
         found = {entry.name: entry for entry in self.journal.left_over()}
         if not found:
             return

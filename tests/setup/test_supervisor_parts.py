@@ -71,6 +71,47 @@ def test_left_over_process_that_ignores_term_is_killed(start: Start, tmp_path: P
     assert not entry.is_alive()
 
 
+PARENT = (
+    "import subprocess, sys, time; other = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'],"
+    " start_new_session={own}); print(other.pid, flush=True); time.sleep(60)"
+)
+
+
+def kill_parent(child: Child) -> psutil.Process:
+    """Kills a child that has a process below it, and returns that process."""
+    wait_for(lambda: child.log.exists() and child.log.read_bytes().endswith(b"\n"))
+    other = psutil.Process(int(child.log.read_text()))
+    assert child.pid
+    psutil.Process(child.pid).kill()
+    wait_for(lambda: not child.is_running())
+    return other
+
+
+def test_what_a_killed_child_left_behind_ends_before_it_starts_again(start: Start) -> None:
+    child = start(PARENT.format(own=False))
+    other = kill_parent(child)
+    assert child.look()
+    wait_for(lambda: not other.is_running() or other.status() == psutil.STATUS_ZOMBIE)
+
+
+def test_what_an_earlier_start_left_behind_ends(start: Start, tmp_path: Path) -> None:
+    other = kill_parent(start(PARENT.format(own=False)))
+    Journal(tmp_path).end_remains()
+    wait_for(lambda: not other.is_running() or other.status() == psutil.STATUS_ZOMBIE)
+
+
+def test_a_process_with_a_session_of_its_own_goes_on(start: Start, tmp_path: Path) -> None:
+    child = start(PARENT.format(own=True))
+    other = kill_parent(child)
+    try:
+        assert child.look()
+        Journal(tmp_path).end_remains()
+        assert other.is_running()
+        assert other.status() != psutil.STATUS_ZOMBIE
+    finally:
+        other.kill()
+
+
 def test_dead_child_starts_again_and_the_terminal_says_why(
     start: Start, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

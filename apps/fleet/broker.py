@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from urllib.parse import quote, urlsplit, urlunsplit
 
 import redis
@@ -44,6 +45,8 @@ def broker_url_for(host: Host) -> str:
             categories=["+@all", "-@admin", "-@dangerous"],
             commands=["+info", "+client|setinfo", "+client|setname", "+keys"],
         )
+        with suppress(redis.ResponseError):  # an outside broker may keep its users elsewhere
+            admin.acl_save()
     parts = urlsplit(settings.WORKER_BROKER_URL)
     address = parts.netloc.rpartition("@")[2]
     return urlunsplit(parts._replace(netloc=f"{user}:{quote(password, safe='')}@{address}"))

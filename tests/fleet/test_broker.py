@@ -57,3 +57,12 @@ def test_a_hosts_broker_user_reaches_its_own_keys_only(redis_url: str) -> None:
         with pytest.raises(redis.exceptions.NoPermissionError):
             client.execute_command("FLUSHALL")
     assert now.REDIS_URL not in url
+
+
+@pytest.mark.django_db
+def test_a_hosts_broker_user_outlives_a_restart_of_the_broker(redis_url: str) -> None:
+    url = broker_url_for(make_host("cedar"))
+    with redis.Redis.from_url(redis_url) as admin:
+        admin.acl_load()  # what the embedded broker does at every start
+    with redis.Redis.from_url(url) as client:
+        assert client.set("host.cedar.x", "1")

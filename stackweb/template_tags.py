@@ -22,10 +22,8 @@ register.simple_tag(static, name="static")
 for each in (
     numbers.gib,
     numbers.gb,
-    numbers.size,
     numbers.duration,
     numbers.count,
-    numbers.context_tokens,
     numbers.percent,
     numbers.score,
     numbers.params,

@@ -7,7 +7,6 @@ from stackweb.api_docs import api_docs
 
 urlpatterns = [
     path("", include("apps.accounts.urls")),
-    path("", include("apps.fleet.urls")),
     path("", include("apps.jobs.urls")),
     path("", include("apps.catalog.urls")),
     path("", include("apps.serving.urls")),

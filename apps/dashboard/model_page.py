@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from django.db.models import Count, Q
@@ -29,12 +30,15 @@ SCORES, JOBS = 12, 8
 def models(request: HttpRequest) -> HttpResponse:
     user = signed_in(request)
     context = model_list(user, text=request.GET.get("q", ""), sort=request.GET.get("sort", ""))
-    counted = Score.objects.filter(version__model__in=[row.model for row in context["rows"]], is_headline=True)
-    counts = dict(
-        counted.values_list("version__model").annotate(count=Count("pk")).values_list("version__model", "count")
-    )
+    counts = _score_counts([row.model for row in context["rows"]])
     part = "#list" if request.htmx else ""  # type: ignore[attr-defined]
     return render(request, f"catalog/models.html{part}", context | {"score_counts": counts})
+
+
+def _score_counts(models: Sequence[Model]) -> dict[int, int]:
+    """Model -> how many scores its versions have."""
+    scores = Score.objects.filter(version__model__in=models, is_headline=True)
+    return dict(scores.values_list("version__model").annotate(count=Count("pk")))
 
 
 @require_safe

@@ -94,12 +94,7 @@ def create_fine_tune(
     lock_team(team)
     if FineTune.objects.filter(team=team, name=name).exists():
         raise conflict(f"A fine-tune named “{name}” exists. Choose another name.")
-    for field, row in (("base", base), ("dataset", dataset)):
-        if row.team_id != team.pk:
-            message = f"{row} belongs to {row.team}; this fine-tune would be {team}'s."
-            raise invalid(field, message, value=row.public_id)
-    if base.artifacts.filter(role="adapter").exists():
-        raise invalid("base", f"{base} is itself an adapter. Fine-tune its base model.", value=base.public_id)
+    _check_parts(team, base, dataset)
     spec = build_spec(base=base, dataset=dataset, engine=engine, options=options or {})
     variant, gpus = default_placement()
     estimate = estimate_training(base=base, dataset=dataset, options=spec.options, on_gpu=gpus > 0)
@@ -127,6 +122,15 @@ def create_fine_tune(
     )
     audit(user, "fine_tune.created", object_id=fine_tune.public_id, object_name=name, team=team)
     return fine_tune
+
+
+def _check_parts(team: Team, base: ModelVersion, dataset: Dataset) -> None:
+    for field, row in (("base", base), ("dataset", dataset)):
+        if row.team_id != team.pk:
+            message = f"{row} belongs to {row.team}; this fine-tune would be {team}'s."
+            raise invalid(field, message, value=row.public_id)
+    if base.artifacts.filter(role="adapter").exists():
+        raise invalid("base", f"{base} is itself an adapter. Fine-tune its base model.", value=base.public_id)
 
 
 def register_output(job: Job) -> None:

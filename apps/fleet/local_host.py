@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import socket
 from pathlib import Path
 from typing import Any
 
 from django.conf import settings
 
+from apps.accounts.names import label_from
 from apps.accounts.private_files import write_private
 from apps.accounts.tokens import digest_token
 from apps.fleet.broker import broker_url_for
@@ -64,8 +64,7 @@ def renew_broker_users() -> None:
 
 def host_name(hostname: str) -> str:
     """A valid host name from a machine's: `GPU_box.lab` becomes `gpu-box`."""
-    plain = re.sub(r"[^a-z0-9]+", "-", hostname.partition(".")[0].lower())
-    return plain[:63].strip("-") or "local"
+    return label_from(hostname.partition(".")[0]) or "local"
 
 
 def _known_host(config: dict[str, Any]) -> tuple[Host, str] | None:

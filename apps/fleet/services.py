@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from datetime import timedelta
 from typing import Any
 
@@ -12,19 +11,19 @@ from django.utils import timezone
 
 from apps.accounts.audit import audit
 from apps.accounts.models import User
+from apps.accounts.names import LABEL
 from apps.accounts.problems import Problem, conflict, invalid
 from apps.accounts.tokens import HOST_TOKEN, JOIN_TOKEN, digest_token, new_token
 from apps.fleet.models import Device, EngineEnvironment, Host, HostToken, JoinToken, TelemetrySample
 from apps.fleet.schemas import InventoryIn, TelemetryIn
 
-HOST_NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 JOIN_TOKEN_LIFE = timedelta(hours=24)
 
 
 @transaction.atomic
 def enrol_host(*, name: str) -> tuple[Host, str]:
     """The host of that name (made if new) and a fresh token for it, shown only here."""
-    if not HOST_NAME.fullmatch(name):
+    if not LABEL.fullmatch(name):
         raise invalid("name", "A host name has lower-case letters, digits and hyphens, at most 63.", value=name)
     host, _ = Host.objects.get_or_create(name=name)
     token = new_token(HOST_TOKEN)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any, Protocol
 
 from django.db import transaction
@@ -10,6 +9,7 @@ from django.db import transaction
 from apps.accounts.access import require_role
 from apps.accounts.audit import audit
 from apps.accounts.models import Role, Team, User
+from apps.accounts.names import LABEL, label_from
 from apps.accounts.problems import conflict, invalid
 from apps.accounts.services import lock_team
 from apps.calibration.services import record_estimates
@@ -28,17 +28,14 @@ class EndpointAction(Protocol):
     def __call__(self, *, endpoint: Endpoint, user: User) -> Endpoint: ...
 
 
-NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
-
-
 def name_for(version: ModelVersion) -> str:
     """A valid name from the model's: `SmolLM2.135M` becomes `smollm2-135m`."""
-    return re.sub(r"[^a-z0-9]+", "-", version.model.name.lower()).strip("-")[:50].strip("-") or "model"
+    return label_from(version.model.name, longest=50) or "model"
 
 
 def check_name(team: Team, name: str) -> str:
     """Raises Problem 422 for a name that is not lower-case words with hyphens, or is taken in the team."""
-    if not NAME.fullmatch(name):
+    if not LABEL.fullmatch(name):
         raise invalid("name", "Use a to z, 0 to 9 and hyphens, at most 63, such as “chat-prod”.", value=name)
     if Endpoint.objects.filter(team=team, name=name).exists():
         raise invalid("name", f"An endpoint named “{name}” exists. Choose another name, or start that one.", value=name)

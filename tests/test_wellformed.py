@@ -13,7 +13,7 @@ from django.urls import reverse
 from apps.accounts.models import User
 from stackweb.errors import server_error
 from stackweb.wellformed import MendingParser
-from tests.factories import api_headers, make_team, make_user
+from tests.factories import api_headers, make_endpoint, make_team, make_user
 
 ROW = b'{"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}]}\n'
 
@@ -72,6 +72,16 @@ def test_an_unknown_field_is_named(client: Client, path: str, fields: dict[str, 
 def test_unreadable_parts_are_a_problem_document(client: Client, alice: User) -> None:
     answer = client.post("/api/v1/datasets", b"x", "multipart/form-data", headers=api_headers(alice))
     assert (answer.status_code, answer["content-type"]) == (400, "application/problem+json")
+
+
+def test_a_chat_sent_as_a_form_is_refused(alice: User) -> None:
+    endpoint = make_endpoint(alice.memberships.get().team)
+    strict = Client(enforce_csrf_checks=True)
+    strict.force_login(alice)
+    strict.get("/settings/tokens")
+    sent = {"messages": "Hi", "csrfmiddlewaretoken": strict.cookies["stackweb_csrf"].value}
+    answer = strict.post(f"/endpoints/{endpoint.public_id}/chat", sent)  # multipart
+    assert answer.status_code == 400
 
 
 def test_a_body_over_the_limit_says_so(client: Client, alice: User, settings: Any) -> None:

@@ -39,7 +39,9 @@ def endpoint(request: HttpRequest, endpoint_id: str) -> HttpResponse:
 @require_POST
 async def endpoint_chat(request: HttpRequest, endpoint_id: str) -> HttpResponse | StreamingHttpResponse:
     row = await sync_to_async(_chattable)(request, endpoint_id)
-    return await stream_chat(endpoint_id=row.pk, name=row.name, sent=request.body)
+    # A form's body was read for its CSRF token and cannot be read again; the page sends JSON.
+    sent = request.body if request.content_type == "application/json" else b""
+    return await stream_chat(endpoint_id=row.pk, name=row.name, sent=sent)
 
 
 def _chattable(request: HttpRequest, endpoint_id: str) -> Endpoint:

@@ -49,11 +49,11 @@ def _write_at(path: Path, offset: int, data: bytes) -> None:
 def read_log(attempt: Attempt, offset: int, limit: int = 256 * 1024) -> bytes:
     """Up to `limit` bytes from `offset`, ending at a whole line where one ends in that window."""
     path = log_path(attempt)
-    if not path.exists():
+    if offset >= attempt.log_size_bytes or not path.exists():
         return b""
     with path.open("rb") as file:
         file.seek(offset)
-        chunk = file.read(min(limit, max(0, attempt.log_size_bytes - offset)))
+        chunk = file.read(min(limit, attempt.log_size_bytes - offset))
     cut = chunk.rfind(b"\n")
     return chunk if cut < 0 else chunk[: cut + 1]
 

@@ -91,6 +91,7 @@ def test_log_chunks_sent_twice_change_nothing_and_gaps_say_where(team: Team, ali
     assert (gap.status_code, gap.json()["expected_offset"]) == (409, 14)
     attempt.refresh_from_db()
     assert read_log(attempt, 0) == b"one\ntwo\nthree\n"
+    assert read_log(attempt, 10**30) == b""
 
 
 def test_metrics_sent_twice_count_once_and_nan_is_refused(team: Team, alice: User, worker: Worker) -> None:

@@ -33,7 +33,7 @@ ACTIVE = (JobStatus.STARTING, JobStatus.RUNNING, JobStatus.CANCELLING)  # an att
 RETRYABLE = (JobStatus.FAILED, JobStatus.CANCELLED, JobStatus.HELD)  # a person may queue it again
 
 TRANSITIONS: dict[JobStatus, set[JobStatus]] = {
-    JobStatus.QUEUED: {JobStatus.STARTING, JobStatus.FAILED, JobStatus.CANCELLED, JobStatus.HELD},
+    JobStatus.QUEUED: {JobStatus.STARTING, JobStatus.FAILED, JobStatus.CANCELLED},
     JobStatus.STARTING: {
         JobStatus.RUNNING,
         JobStatus.SUCCEEDED,

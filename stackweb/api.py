@@ -8,6 +8,7 @@ from typing import Any
 
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse
+from django.http.request import RawPostDataException
 from ninja import NinjaAPI
 from ninja.errors import HttpError, ValidationError
 
@@ -85,6 +86,11 @@ def _on_unreadable(request: HttpRequest, error: HttpError) -> HttpResponse:
     return _answer(wrapped if isinstance(wrapped, Problem) else Problem(error.status_code, "Invalid input", str(error)))
 
 
+def _on_wrong_type(request: HttpRequest, error: RawPostDataException) -> HttpResponse:
+    """A form sent where JSON is read: its body was taken apart as a form before."""
+    return _answer(Problem(415, "Wrong content type", f"Send application/json here, not {request.content_type}."))
+
+
 def _on_missing(request: HttpRequest, error: Http404) -> HttpResponse:
     return _answer(Problem(404, "Not found", str(error)))
 
@@ -97,6 +103,7 @@ _HANDLERS: dict[type[Exception], Callable[[HttpRequest, Any], HttpResponse]] = {
     Problem: _on_problem,
     ValidationError: _on_invalid,
     HttpError: _on_unreadable,
+    RawPostDataException: _on_wrong_type,
     Http404: _on_missing,
     PermissionDenied: _on_denied,
 }

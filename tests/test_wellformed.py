@@ -76,7 +76,8 @@ def test_unreadable_parts_are_a_problem_document(client: Client, alice: User) ->
 
 def test_a_form_where_json_is_read_is_told_so(client: Client, alice: User) -> None:
     answer = client.post("/api/v1/virtual-keys", {"name": "x"}, headers=api_headers(alice))
-    assert (answer.status_code, answer.json()["detail"]) == (415, "Send application/json here, not multipart/form-data.")
+    assert answer.status_code == 415
+    assert answer.json()["detail"] == "Send application/json here, not multipart/form-data."
 
 
 def test_a_chat_sent_as_a_form_is_refused(alice: User) -> None:

@@ -34,12 +34,14 @@ def _stored_spec(job: Job, host: Host) -> RunSpec:
 
 @dataclass(frozen=True)
 class KindHandler:
-    """`on_finished` runs in the finishing transaction and is idempotent. `prepare` returns the unfinished
+    """`on_finished` runs in the finishing transaction and is idempotent. `on_retried` runs before a job is
+    queued again, and raises Problem where it must not be. `prepare` returns the unfinished
     jobs that must first succeed on that host, and raises CannotPrepare where nothing can bring it there.
     `resolve` returns the spec with that host's paths, at claim."""
 
     detail_url: Callable[[Job], str] = _job_page
     on_finished: Callable[[Job], None] = _nothing
+    on_retried: Callable[[Job], None] = _nothing
     prepare: Callable[[Job, Host], Sequence[Job]] = _no_jobs
     preferred_hosts: Callable[[Job], Sequence[str]] = _no_hosts
     resolve: Callable[[Job, Host], RunSpec] = _stored_spec

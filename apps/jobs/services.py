@@ -19,6 +19,7 @@ from apps.engines.base import Engine, Placement, RunSpec
 from apps.engines.registry import ENGINES, FAKES, get_engine
 from apps.fleet.models import Device, Host
 from apps.jobs import doorbell
+from apps.jobs.kinds import handler_of
 from apps.jobs.lifecycle import end_attempt, note, switch_status
 from apps.jobs.models import Job
 from apps.jobs.reasons import Reason
@@ -162,12 +163,13 @@ def _stop_open_attempt(job: Job) -> None:
 
 @transaction.atomic
 def retry_job(*, job: Job, user: User) -> Job:
-    """Queues a failed, cancelled or held job again. Raises Problem 409 for any other."""
+    """Queues a failed, cancelled or held job again. Raises Problem 409 for any other, and where its room refuses."""
     job = Job.objects.select_for_update().get(pk=job.pk)
     require_role(user, Role.MEMBER, job.team)
     if job.status not in RETRYABLE:
         label = JobStatus(job.status).label.lower()
         raise conflict(f"{job.public_id} is {label}; only a failed, cancelled or held job can run again.")
+    handler_of(job).on_retried(job)
     # The scheduler asks for fresh installs and downloads; those that failed would fail it again.
     stale = job.after.filter(status__in=[JobStatus.FAILED, JobStatus.CANCELLED], kind__in=["install", "download"])
     job.after.remove(*stale)

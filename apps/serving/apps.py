@@ -9,13 +9,14 @@ class ServingConfig(AppConfig):
     def ready(self) -> None:
         from apps.catalog.placement import hosts_with_model, prepare_model, resolve_model
         from apps.jobs.kinds import KindHandler, register_kind
-        from apps.serving.links import endpoint_url, replica_ended
+        from apps.serving.links import endpoint_url, replica_ended, replica_retried
 
         register_kind(
             "serve",
             KindHandler(
                 detail_url=endpoint_url,
                 on_finished=replica_ended,
+                on_retried=replica_retried,
                 prepare=prepare_model,
                 preferred_hosts=hosts_with_model,
                 resolve=resolve_model,

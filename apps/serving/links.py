@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.urls import reverse
 from django.utils import timezone
 
+from apps.accounts.problems import conflict
 from apps.jobs.models import Job
 from apps.jobs.states import JobStatus
 from apps.serving.models import Endpoint, Replica
@@ -21,3 +22,17 @@ def replica_ended(job: Job) -> None:
     """A replica that a person stopped stops its endpoint; one that failed leaves it down, as wished."""
     if job.status == JobStatus.CANCELLED:
         Endpoint.objects.filter(replicas__job=job).update(wish=Endpoint.Wish.STOPPED, stopped_at=timezone.now())
+
+
+def replica_retried(job: Job) -> None:
+    """Only the newest replica may run again, and then its endpoint is wished again. Raises Problem 409.
+
+    An older one would hold its memory unseen: an endpoint knows and stops its newest replica.
+    """
+    endpoint = Endpoint.objects.filter(replicas__job=job).first()
+    if endpoint is None:
+        return
+    newest = endpoint.replicas.order_by("-pk").values_list("job_id", flat=True)[0]
+    if newest != job.pk:
+        raise conflict(f"{endpoint.name} was started again since, as job-{newest}. Start the endpoint instead.")
+    Endpoint.objects.filter(pk=endpoint.pk).update(wish=Endpoint.Wish.RUNNING, stopped_at=None)

@@ -15,6 +15,7 @@ from apps.accounts.services import lock_team
 from apps.calibration.services import record_estimates
 from apps.catalog.models import ModelVersion
 from apps.fleet.local_host import local_host
+from apps.jobs.models import Job
 from apps.jobs.services import cancel_job, submit_job
 from apps.serving.estimates import new_estimates
 from apps.serving.models import Endpoint, Replica, Route, RouteTarget
@@ -120,10 +121,11 @@ def start_endpoint(*, endpoint: Endpoint, user: User) -> Endpoint:
 def _settled(endpoint: Endpoint, user: User) -> Endpoint:
     """As it is now, while nobody else starts or stops one in the team.
 
-    The endpoint's own row is not locked yet: a replica's end locks its job first and the endpoint
-    after it, and so must whoever cancels that job.
+    Its jobs are locked and its own row is not yet: a replica's end locks its job first and the
+    endpoint after it, and so must whoever starts or stops one.
     """
     require_role(user, Role.MEMBER, endpoint.team)
     lock_team(endpoint.team)
+    list(Job.objects.select_for_update(of=("self",)).filter(replica__endpoint=endpoint).order_by("pk"))
     settled: Endpoint = Endpoint.objects.select_related("version__model", "team").get(pk=endpoint.pk)
     return settled

@@ -8,6 +8,7 @@ from apps.accounts.models import Role
 from apps.accounts.problems import Problem
 from apps.calibration.models import Estimate
 from apps.jobs.models import Job
+from apps.jobs.services import retry_job
 from apps.jobs.states import JobStatus
 from apps.serving.links import endpoint_url, replica_ended
 from apps.serving.models import Endpoint, Route
@@ -176,3 +177,18 @@ def test_a_version_without_files_still_shows_a_plan() -> None:
     make_host()
     endpoint = create_endpoint(team=team, user=make_user(team=team), version=make_model_version(team, "bare"))
     assert the_job(endpoint).ram_bytes_needed > 0
+
+
+def test_only_the_newest_replica_runs_again_and_its_endpoint_with_it() -> None:
+    endpoint = created()
+    old, alice = the_job(endpoint), endpoint.created_by
+    assert alice is not None
+    stop_endpoint(endpoint=endpoint, user=alice)
+    start_endpoint(endpoint=endpoint, user=alice)
+    with pytest.raises(Problem, match="Start the endpoint instead"):
+        retry_job(job=old, user=alice)
+    newest = the_job(endpoint)
+    stop_endpoint(endpoint=endpoint, user=alice)
+    retry_job(job=newest, user=alice)
+    endpoint.refresh_from_db()
+    assert (endpoint.wish, endpoint.stopped_at) == ("running", None)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from django.core.exceptions import PermissionDenied
+from django.db import DataError
 from django.http import Http404, HttpRequest, HttpResponse
 from django.http.request import RawPostDataException
 from ninja import NinjaAPI
@@ -99,6 +100,11 @@ def _on_denied(request: HttpRequest, error: PermissionDenied) -> HttpResponse:
     return _answer(Problem(403, "Not allowed", str(error)))
 
 
+def _on_unstorable(request: HttpRequest, error: DataError | type[DataError]) -> HttpResponse:
+    """A host's number or text beyond its column; a person's input is checked field by field before."""
+    return _answer(Problem(422, "Invalid input", f"A value does not fit: {str(error).splitlines()[0]}."))
+
+
 _HANDLERS: dict[type[Exception], Callable[[HttpRequest, Any], HttpResponse]] = {
     Problem: _on_problem,
     ValidationError: _on_invalid,
@@ -110,3 +116,4 @@ _HANDLERS: dict[type[Exception], Callable[[HttpRequest, Any], HttpResponse]] = {
 for each in (api, worker_api):
     for kind, handler in _HANDLERS.items():
         each.add_exception_handler(kind, handler)
+worker_api.add_exception_handler(DataError, _on_unstorable)

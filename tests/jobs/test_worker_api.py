@@ -138,3 +138,9 @@ def test_outputs_are_kept_by_content(team: Team, alice: User, worker: Worker) ->
 def test_a_wrong_sha256_is_simply_not_there(team: Team, alice: User, worker: Worker, number: str) -> None:
     _, attempt = start(team, alice, worker)
     assert worker.call("GET", f"inputs/{number}?attempt={attempt.uuid}").status_code == 404
+
+
+def test_a_number_beyond_its_column_is_refused(worker: Worker) -> None:
+    sample = {"at": timezone.now().isoformat(), "cpu_percent": 1, "ram_used_bytes": 10**30}
+    answer = worker.call("POST", "telemetry", sample)
+    assert (answer.status_code, answer.json()["detail"]) == (422, "A value does not fit: bigint out of range.")

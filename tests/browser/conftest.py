@@ -29,8 +29,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker("browser")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def server(servers: ServersOfThisRun, django_db_setup: None) -> Iterator[Server]:
+    """One a module: other folders' tests start the application on the same port."""
     server = Server(servers.web_port, servers.home / "web.log")
     server.start()
     yield server

@@ -16,6 +16,10 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 MESSAGES = [{"role": "user", "content": "Tell me about pebbles"}]
 
 
+def _ask(caller: httpx.Client) -> httpx.Response:
+    return caller.post("chat/completions", json={"model": "pebble-chat", "messages": MESSAGES})
+
+
 def test_deploy_chat_meter_stop(stack: Stack, browser: httpx.Client, version: str) -> None:
     page = submit_form(
         browser, "/endpoints/new", version=version.removeprefix("mv-"), name="pebble-chat", engine="fake-serve",
@@ -37,8 +41,7 @@ def test_deploy_chat_meter_stop(stack: Stack, browser: httpx.Client, version: st
             for usage, is_stream in zip(expected, (False, False, True), strict=True)
         ]
         stack.post(f"endpoints/{endpoint}/stop", {})
-        refused = caller.post("chat/completions", json={"model": "pebble-chat", "messages": MESSAGES})
-        assert refused.status_code in (404, 503), refused.text
+        wait_for(lambda: _ask(caller).status_code in (404, 503), 10, lambda: _ask(caller).text)
     job = stack.get(f"endpoints/{endpoint}")["job"]["id"]
     stack.job_in(job, "cancelled")
     assert stack.get(f"endpoints/{endpoint}")["state"] == "Stopped"

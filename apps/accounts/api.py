@@ -103,12 +103,12 @@ def _token(row: ApiToken) -> dict[str, Any]:
     return {"id": str(row.pk), "user": row.user.username} | {name: getattr(row, name) for name in names}
 
 
-@router.get("/teams", response=list[TeamOut])
+@router.get("/teams", response=list[TeamOut], summary="List teams")
 def list_teams(request: HttpRequest) -> list[Team]:
     return teams_of(signed_in(request))
 
 
-@router.post("/teams", response={201: TeamOut})
+@router.post("/teams", response={201: TeamOut}, summary="Create a team")
 def post_team(request: HttpRequest, payload: TeamIn) -> Status[dict[str, Any]]:
     def create() -> dict[str, Any]:
         team = create_team(actor=signed_in(request), name=payload.name)
@@ -124,7 +124,7 @@ def list_users(request: HttpRequest, cursor: str | None = None, limit: int = 50)
     return page_of(rows, cursor=cursor, limit=limit, show=lambda row: _user(row, teams))
 
 
-@router.post("/users", response={201: UserCreatedOut})
+@router.post("/users", response={201: UserCreatedOut}, summary="Add a person")
 def post_user(request: HttpRequest, payload: UserIn) -> Status[dict[str, Any]]:
     actor, shown_once = signed_in(request), {"claim_url": ""}
 
@@ -142,7 +142,7 @@ def post_user(request: HttpRequest, payload: UserIn) -> Status[dict[str, Any]]:
     return Status(status, answer | {"claim_url": shown_once["claim_url"] or None})
 
 
-@router.patch("/users/{user_id}", response=UserOut)
+@router.patch("/users/{user_id}", response=UserOut, summary="Change a person")
 def patch_user(request: HttpRequest, user_id: int, payload: UserPatchIn) -> dict[str, Any]:
     actor = signed_in(request)
     person = get_object_or_404(User.objects.seen_by(actor), pk=user_id)
@@ -184,7 +184,7 @@ def post_token(request: HttpRequest, payload: TokenIn) -> Status[dict[str, Any]]
     return Status(status, answer | {"token": shown_once["token"] or None})
 
 
-@router.delete("/tokens/{token_id}", response={204: None})
+@router.delete("/tokens/{token_id}", response={204: None}, summary="Revoke a token")
 def delete_token(request: HttpRequest, token_id: int) -> Status[None]:
     revoke_api_token(actor=signed_in(request), token_id=token_id)
     return Status(204, None)

@@ -37,14 +37,18 @@ def reserve_ram(*, device: Device, ram_bytes: int, holder: uuid.UUID) -> None:
     Reservation.objects.create(device=device, slot=slot, holder=holder, ram_bytes=ram_bytes)
 
 
+class NoFreePort(Exception):
+    """Every port of the host's range is leased; the message is what a waiting job shows."""
+
+
 def lease_port(*, host: Host, holder: uuid.UUID) -> int:
-    """The lowest free port of the host's range. Raises RuntimeError when all 900 are taken."""
+    """The lowest free port of the host's range. Raises NoFreePort when all 900 are taken."""
     taken = set(PortLease.objects.filter(host=host, released_at=None).values_list("port", flat=True))
     for port in range(FIRST_PORT, LAST_PORT + 1):
         if port not in taken:
             PortLease.objects.create(host=host, port=port, holder=holder)
             return port
-    raise RuntimeError(f"host {host.name} has no free port between {FIRST_PORT} and {LAST_PORT}")
+    raise NoFreePort(f"Waits for a port; {host.name} has none free between {FIRST_PORT} and {LAST_PORT}.")
 
 
 def release_all(*, holder: uuid.UUID) -> None:

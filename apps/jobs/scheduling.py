@@ -56,16 +56,18 @@ def _place(job: Job) -> None:
         return
     host = next(host for host in hosts if host.name == answer.host)
     try:
-        blocking = _prerequisites(job, host)
-    except CannotPrepare as refusal:
+        _prepare_or_start(job, host, answer)
+    except (CannotPrepare, reservations.NoFreePort) as refusal:
         _wait(job, str(refusal))
-        return
-    if blocking:
+
+
+def _prepare_or_start(job: Job, host: Host, choice: Choice) -> None:
+    if blocking := _prerequisites(job, host):
         job.after.add(*blocking)
         Job.objects.filter(pk=job.pk).update(pinned_host=host)
         _wait(job, _waiting_sentence(blocking[0]))
     else:
-        _start_attempt(job, host, answer)
+        _start_attempt(job, host, choice)
 
 
 def _waits_for_another(job: Job) -> bool:

@@ -68,5 +68,5 @@ def test_ports_are_leased_lowest_first_and_run_out() -> None:
     PortLease.objects.bulk_create(
         PortLease(host=host, port=port, holder=uuid4()) for port in range(18103, LAST_PORT + 1)
     )
-    with pytest.raises(RuntimeError, match=f"{host.name} has no free port"):
+    with pytest.raises(reservations.NoFreePort, match=f"{host.name} has none free"):
         reservations.lease_port(host=host, holder=uuid4())

@@ -11,6 +11,7 @@ from apps.accounts.problems import Problem
 from apps.engines.base import ModelRef, RunSpec
 from apps.engines.locks import lock_sha256
 from apps.fleet.models import EngineEnvironment, Reservation
+from apps.fleet.reservations import FIRST_PORT
 from apps.jobs.environments import has_environment
 from apps.jobs.models import Attempt, Job
 from apps.jobs.reaping import withdraw_unclaimed
@@ -159,3 +160,15 @@ def test_bad_wishes_are_refused_with_the_field_named(team: Team, alice: User) ->
         submit(team, alice, priority=-1)
     assert priority.value.errors[0].field == "priority"
     assert not Job.objects.exists()
+
+
+def test_a_server_without_a_free_port_waits_and_holds_up_nobody(
+    team: Team, alice: User, worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("apps.fleet.reservations.LAST_PORT", FIRST_PORT)
+    first, second = (submit(team, alice, kind="serve") for _ in range(2))
+    batch = submit(team, alice)
+    place_waiting_jobs()
+    second.refresh_from_db()
+    assert (second.status, second.wait_reason[:16]) == ("queued", "Waits for a port")
+    assert [Job.objects.get(pk=job.pk).status for job in (first, batch)] == ["starting", "starting"]

@@ -11,9 +11,10 @@ from apps.jobs.services import default_placement
 
 ENVIRONMENTS = ("vllm", "lm-eval", "axolotl")
 MODEL_BYTES = 400_000_000  # the package's GGUF file and the folder made from it
-# Measured on 2 CPU cores: an install takes 1 to 2.5 minutes, the steps themselves 6 to 9.
-INSTALL_MINUTES = (1.0, 2.5)
-RUN_MINUTES = (6.0, 12.0)
+# Measured on 2 CPU cores: an install takes seconds from a warm package cache and up to 2.5 minutes
+# without, the steps themselves 3.7 minutes on an idle machine and 7.6 on a busy one.
+INSTALL_MINUTES = (0.2, 2.5)
+RUN_MINUTES = (3.5, 10.0)
 
 
 @dataclass(frozen=True)

@@ -145,7 +145,7 @@ def make_adapter(base: ModelVersion, *, name: str = "tiny-tuned", host: Host | N
         team=base.team, model=model, label="v1", precision=base.precision, facts=base.facts
     )
     LineageEdge.objects.create(parent=base, child=version, relation="adapter")
-    make_artifact(version, make_produced("adapter", path=f"/work/{name}", content=name), host=host)
+    make_artifact(version, make_produced("adapter", path=f"/runs/{name}", content=name), host=host)
     return version
 
 

@@ -63,7 +63,7 @@ def test_an_adapter_brings_its_base_and_both_paths_resolve(team: Team, here: Hos
     assert prepare_model(job, here) == []
     spec = resolve_model(job, here)
     assert spec.model is not None
-    assert (spec.model.path, spec.model.adapter_path) == ("/models/base", "/work/tiny-tuned")
+    assert (spec.model.path, spec.model.adapter_path) == ("/models/base", "/runs/tiny-tuned")
 
 
 def test_an_adapter_on_another_host_is_refused_with_the_hosts_name(team: Team, here: Host, there: Host) -> None:
@@ -103,7 +103,7 @@ def test_a_version_that_is_gone_and_a_job_without_model(team: Team, here: Host) 
 
 
 def register(base: ModelVersion, job: Job, host: Host, name: str = "support") -> ModelVersion:
-    produced = make_produced("adapter", path=f"/work/{job.pk}", content=str(job.pk))
+    produced = make_produced("adapter", path=f"/runs/{job.pk}", content=str(job.pk))
     return register_adapter_version(
         base=base, name=name, team=base.team, user=None, job=job, host=host, produced=produced
     )

@@ -29,7 +29,7 @@ def tune(team: Team, alice: User, base: ModelVersion, dataset: Dataset, **fields
 def finish(fine_tune: FineTune, host: Host, *, result: dict[str, Any] | None = None) -> Job:
     job = fine_tune.job
     make_attempt(job, host)
-    produced = make_produced("adapter", path="/work/polite", content="polite").model_dump(mode="json")
+    produced = make_produced("adapter", path="/runs/polite", content="polite").model_dump(mode="json")
     switch_status(job, "starting", what="Placed")
     switch_status(job, "succeeded", what="Done", result=result or {"ok": True, "produced": [produced]})
     fine_tune.refresh_from_db()
@@ -72,7 +72,7 @@ def test_the_adapter_becomes_a_version_below_its_base_once(
     assert (version.model.name, version.label, version.team) == ("polite", "v1", team)
     edge = LineageEdge.objects.get(child=version)
     assert (edge.parent, edge.relation, edge.job) == (base, "adapter", job)
-    assert version.artifacts.get().locations.get().path == "/work/polite"
+    assert version.artifacts.get().locations.get().path == "/runs/polite"
     FineTune.objects.filter(pk=made.pk).update(output=None)  # cut off before it was noted
     register_output(job)
     register_output(job)

@@ -1,4 +1,4 @@
-"""Numbers as people read them (docs/design.md): memory in GiB, disk in GB, "1 h 38 m", "2,184"."""
+"""Numbers as people read them (docs/design.md): memory in GiB, "1 h 38 m", "2,184"."""
 
 from __future__ import annotations
 
@@ -8,11 +8,6 @@ Number = int | float
 def gib(value: Number | None) -> str:
     """Bytes in GiB with one decimal; "–" for nothing."""
     return "–" if value is None else f"{value / 2**30:,.1f}"
-
-
-def gb(value: Number | None) -> str:
-    """Bytes in GB (10^9), for disks."""
-    return "–" if value is None else f"{value / 1e9:,.1f}"
 
 
 def size(value: Number | None) -> str:

@@ -21,7 +21,6 @@ register.simple_tag(static, name="static")
 
 for each in (
     numbers.gib,
-    numbers.gb,
     numbers.duration,
     numbers.count,
     numbers.percent,
@@ -173,11 +172,6 @@ def ago(moment: datetime | None) -> SafeString | str:
     words = numbers.age((timezone.now() - moment).total_seconds())
     exact = f"{moment:%d %b %Y %H:%M:%S %Z}"
     return format_html('<time datetime="{}" title="{}">{}</time>', moment.isoformat(), exact, words)
-
-
-@register.filter
-def shortid(value: object) -> str:
-    return str(value)[:8]
 
 
 @register.filter

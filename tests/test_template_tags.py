@@ -23,7 +23,6 @@ def render(source: str, **context: Any) -> str:
     ("made", "words"),
     [
         (numbers.gib(31.94 * GIB), "31.9"),
-        (numbers.gb(98_240_000_000), "98.2"),
         (numbers.size(980), "980 B"),
         (numbers.size(98_240_000_000), "98.2 GB"),
         (numbers.size(4.2e12), "4.2 TB"),

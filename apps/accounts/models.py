@@ -21,6 +21,8 @@ class Team(models.Model):
     name = models.CharField(max_length=80, unique=True)
     slug = models.SlugField(max_length=80, unique=True)
     created_at = models.DateTimeField(default=timezone.now)
+    gpu_hours_per_month = models.PositiveIntegerField(null=True, blank=True)  # quota; null: no limit
+    gpus_at_once = models.PositiveIntegerField(null=True, blank=True)  # quota; null: no limit
 
     def __str__(self) -> str:
         return self.name

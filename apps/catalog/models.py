@@ -97,7 +97,6 @@ class Location(models.Model):
     host = models.ForeignKey(Host, on_delete=models.CASCADE, related_name="locations")
     path = models.CharField(max_length=500)
     is_adopted = models.BooleanField(default=False)  # read-only, not ours to delete
-    completed_at = models.DateTimeField(default=timezone.now)
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["artifact", "host"], name="one_location_per_host")]

@@ -19,7 +19,15 @@ class Host(models.Model):
     name = models.SlugField(max_length=63, unique=True)
     created_at = models.DateTimeField(default=timezone.now)
     last_seen_at = models.DateTimeField(null=True, blank=True)
-    cordoned = models.BooleanField(default=False)
+    cordoned = models.BooleanField(default=False)  # takes no new work
+    cordon_reason = models.CharField(max_length=200, blank=True)
+    is_draining = models.BooleanField(default=False)  # cordoned, and what runs here ends or moves
+    fenced_at = models.DateTimeField(null=True, blank=True)  # an operator says: this machine is off
+    left_at = models.DateTimeField(null=True, blank=True)  # its worker said goodbye
+    isolation = models.CharField(max_length=20, blank=True)  # cgroup | process_group, as the worker reported
+    warnings = models.JSONField(default=list)  # sentences: what this host cannot do, and what would help
+    architecture = models.CharField(max_length=20, blank=True)  # x86_64, aarch64
+    gpu_hour_price = models.DecimalField(max_digits=8, decimal_places=4, null=True, blank=True)  # null: the type's
     boot_id = models.CharField(max_length=64, blank=True)
     agent_version = models.CharField(max_length=40, blank=True)
     platform = models.CharField(max_length=120, blank=True)
@@ -83,6 +91,10 @@ class Device(models.Model):
     slots = models.PositiveSmallIntegerField(default=1)  # GPU only
     driver = models.CharField(max_length=40, blank=True)
     is_present = models.BooleanField(default=True)
+    links = models.JSONField(default=list)  # [{uuid, kind: nvlink | pcie}]: GPUs of this host it is joined to
+    mig_profile = models.CharField(max_length=40, blank=True)  # of a MIG slice, such as 1g.10gb
+    power_limit_w = models.FloatField(null=True, blank=True)
+    gpu_type = models.CharField(max_length=40, blank=True)  # key of apps.planning.gpu_types; empty: not in the table
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["host", "uuid"], name="one_device_per_host_and_uuid")]
@@ -140,7 +152,6 @@ class EngineEnvironment(models.Model):
     lock_sha256 = models.CharField(max_length=64, blank=True)  # empty: a configured path
     path = models.CharField(max_length=500)
     size_bytes = models.BigIntegerField(default=0)
-    seen_at = models.DateTimeField(default=timezone.now)
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["host", "path"], name="one_environment_per_host_and_path")]

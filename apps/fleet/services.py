@@ -123,7 +123,6 @@ def _record_environments(host: Host, inventory: InventoryIn) -> None:
                 "variant": item.variant,
                 "lock_sha256": item.lock_sha256,
                 "size_bytes": item.size_bytes,
-                "seen_at": timezone.now(),
             },
         )
 

@@ -39,6 +39,8 @@ class Job(TeamOwned):
 
     variant = models.CharField(max_length=4, default="cpu")  # cpu | cuda
     gpus_needed = models.PositiveSmallIntegerField(default=0)
+    vram_bytes_needed = models.BigIntegerField(default=0)  # on each GPU; 0: a whole one, whatever its size
+    spread = models.BooleanField(default=False)  # the emptiest host that fits instead of the fullest
     ram_bytes_needed = models.BigIntegerField(default=0)  # on the CPU device
     pinned_host = models.ForeignKey(Host, on_delete=models.PROTECT, null=True, blank=True, related_name="+")
     after: models.ManyToManyField[Job, models.Model] = models.ManyToManyField(
@@ -50,6 +52,8 @@ class Job(TeamOwned):
     reason = models.CharField(max_length=20, choices=Reason, blank=True)
     cause = models.TextField(blank=True)  # the engine's own line, or a sentence
     wait_reason = models.CharField(max_length=300, blank=True)  # why a queued job waits
+    wait_hint = models.CharField(max_length=300, blank=True)  # what would unblock it soonest
+    expected_start_at = models.DateTimeField(null=True, blank=True)  # estimated; null while nobody can say
     infrastructure_losses = models.PositiveSmallIntegerField(default=0)
 
     progress_done = models.FloatField(null=True, blank=True)
@@ -57,6 +61,11 @@ class Job(TeamOwned):
     progress_unit = models.CharField(max_length=20, blank=True)
     progress_at = models.DateTimeField(null=True, blank=True)
     result = models.JSONField(default=dict)  # apps.engines.base.Result
+
+    time_limit_seconds = models.PositiveIntegerField(null=True, blank=True)  # of one attempt at work; null: none
+    stall_seconds = models.PositiveIntegerField(null=True, blank=True)  # null: the kind's
+    stalled_at = models.DateTimeField(null=True, blank=True)  # no progress since; null while it moves
+    schedule = models.ForeignKey("Schedule", on_delete=models.SET_NULL, null=True, blank=True, related_name="jobs")
 
     cancel_requested_at = models.DateTimeField(null=True, blank=True)
     started_at = models.DateTimeField(null=True, blank=True)
@@ -93,6 +102,27 @@ class Job(TeamOwned):
         if not self.progress_total:
             return None
         return min(1.0, (self.progress_done or 0.0) / self.progress_total)
+
+
+class Schedule(TeamOwned):
+    """Repeats a job at the times of a cron expression."""
+
+    id_prefix = "sched"
+
+    name = models.CharField(max_length=200)
+    job = models.ForeignKey(Job, on_delete=models.PROTECT, related_name="+")  # what is asked again each time
+    cron = models.CharField(max_length=100)
+    timezone = models.CharField(max_length=60, default="UTC")
+    is_enabled = models.BooleanField(default=True)
+    next_run_at = models.DateTimeField(null=True, blank=True)  # null while disabled
+    last_problem = models.CharField(max_length=300, blank=True)  # why the last time asked for nothing
+
+    class Meta:
+        ordering = ["name", "pk"]
+        indexes = [models.Index(fields=["next_run_at"], condition=Q(is_enabled=True), name="schedules_due")]
+
+    def __str__(self) -> str:
+        return self.name
 
 
 def new_lease_token() -> str:

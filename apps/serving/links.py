@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from django.urls import reverse
-from django.utils import timezone
 
 from apps.accounts.problems import conflict
 from apps.jobs.models import Job
@@ -21,7 +20,7 @@ def endpoint_url(job: Job) -> str:
 def replica_ended(job: Job) -> None:
     """A replica that a person stopped stops its endpoint; one that failed leaves it down, as wished."""
     if job.status == JobStatus.CANCELLED:
-        Endpoint.objects.filter(replicas__job=job).update(wish=Endpoint.Wish.STOPPED, stopped_at=timezone.now())
+        Endpoint.objects.filter(replicas__job=job).update(wish=Endpoint.Wish.STOPPED)
 
 
 def replica_retried(job: Job) -> None:
@@ -35,4 +34,4 @@ def replica_retried(job: Job) -> None:
     newest = endpoint.replicas.order_by("-pk").values_list("job_id", flat=True)[0]
     if newest != job.pk:
         raise conflict(f"{endpoint.name} was started again since, as job-{newest}. Start the endpoint instead.")
-    Endpoint.objects.filter(pk=endpoint.pk).update(wish=Endpoint.Wish.RUNNING, stopped_at=None)
+    Endpoint.objects.filter(pk=endpoint.pk).update(wish=Endpoint.Wish.RUNNING)

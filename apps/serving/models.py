@@ -23,7 +23,6 @@ class Endpoint(TeamOwned):
     engine = models.CharField(max_length=40)
     options = models.JSONField(default=dict)
     wish = models.CharField(max_length=8, choices=Wish, default=Wish.RUNNING)
-    stopped_at = models.DateTimeField(null=True, blank=True)
 
     objects = EndpointQuerySet.as_manager()  # type: ignore[misc]  # the abstract base names a wider one
 

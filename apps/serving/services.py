@@ -112,8 +112,8 @@ def start_endpoint(*, endpoint: Endpoint, user: User) -> Endpoint:
         raise conflict(f"{state.sentence} Stop it before you start it again.")
     plan = plan_serving(version=endpoint.version, engine=endpoint.engine, options=endpoint.options, name=endpoint.name)
     _start_replica(endpoint, plan, user)
-    endpoint.wish, endpoint.stopped_at = Endpoint.Wish.RUNNING, None
-    endpoint.save(update_fields=["wish", "stopped_at"])
+    endpoint.wish = Endpoint.Wish.RUNNING
+    endpoint.save(update_fields=["wish"])
     audit(user, "endpoint.started", object_id=endpoint.public_id, object_name=endpoint.name, team=endpoint.team)
     return endpoint
 

@@ -16,6 +16,7 @@ from apps.accounts.problems import Problem, conflict, invalid
 from apps.accounts.tokens import HOST_TOKEN, JOIN_TOKEN, digest_token, new_token
 from apps.fleet.models import Device, EngineEnvironment, Host, HostToken, JoinToken, TelemetrySample
 from apps.fleet.schemas import InventoryIn, TelemetryIn
+from apps.planning.gpu_types import gpu_type_of
 
 JOIN_TOKEN_LIFE = timedelta(hours=24)
 
@@ -105,6 +106,7 @@ def _record_gpu(host: Host, gpu: dict[str, Any]) -> int:
             "name": gpu["name"],
             "memory_bytes": gpu["memory_bytes"],
             "driver": gpu["driver"],
+            "gpu_type": known.key if (known := gpu_type_of(gpu["name"], gpu["memory_bytes"])) else "",
             "is_present": True,
         },
     )

@@ -13,18 +13,13 @@ from dataclasses import dataclass
 from typing import Literal
 
 from apps.planning.durations import Duration, work_duration
+from apps.planning.gpu_types import gpu_type_of
 from apps.planning.memory import TIGHT_SPARE, Memory, Verdict
 from apps.planning.shapes import CannotEstimate, ModelShape
 from apps.planning.weights import precision_name, weights_bytes
 
 FORMULA_VERSION = "training-1"
 GIB = 2**30
-# Dense bf16 tensor throughput in FLOP/s by name part, from the makers' data sheets; the first match counts.
-_PEAK_FLOPS = (
-    ("b200", 2.25e15), ("h200", 989e12), ("h100 pcie", 756e12), ("h100", 989e12), ("a100", 312e12),
-    ("l40s", 362e12), ("l40", 181e12), ("l4", 121e12), ("a10", 125e12), ("5090", 209e12), ("4090", 165e12),
-    ("3090", 71e12), ("a6000", 155e12),
-)  # fmt: skip
 _UTILISATION = (0.15, 0.35, 0.60)  # share of the peak that fine-tunes reach: low, middle, high
 _CPU_CORE_FLOPS = (1e9, 1e10, 4e10)  # float32 a core, as reached in training; wide, because builds differ
 _LOGIT_BYTES = (2, 6, 10)  # bf16 alone; with a float32 copy; with that copy's gradient
@@ -154,11 +149,6 @@ def _activation_bytes(plan: TrainingPlan, size: int) -> tuple[int, int, int]:
     return kept // 2 + logits[0], kept + logits[1], kept * 3 // 2 + logits[2]
 
 
-def peak_flops(name: str) -> float | None:
-    """Dense bf16 FLOP/s of a GPU by its product name; None when it is not in the table."""
-    return next((flops for part, flops in _PEAK_FLOPS if part in name.lower()), None)
-
-
 def flops_per_token(plan: TrainingPlan) -> float:
     """Work of one training token, attention included."""
     shape = plan.shape
@@ -176,10 +166,10 @@ def _duration(plan: TrainingPlan, memory: Memory) -> Duration | None:
     if memory.kind == "cpu":
         rates = [plan.cpu_count * each for each in _CPU_CORE_FLOPS]
     else:
-        peak = peak_flops(memory.name)
-        if peak is None:
+        known = gpu_type_of(memory.name)
+        if known is None or known.bf16_flops is None:
             return None
-        rates = [plan.devices * peak * share for share in _UTILISATION]
+        rates = [plan.devices * known.bf16_flops * share for share in _UTILISATION]
     low, middle, high = (rate / flops_per_token(plan) for rate in rates)
     return work_duration(tokens=tokens, tokens_per_second=(low, middle, high), basis="formula", startup_seconds=60.0)
 

@@ -1,0 +1,123 @@
+"""What the GPU types are known to do: memory, bandwidth, dense throughput, power and a list price, with sources.
+
+Throughput is dense, without structured sparsity, with float32 accumulation where makers give both; None where
+the maker names no figure or the type cannot do that precision. Data sheets were read in November 2026. A list
+price is what one cloud asked for one GPU and hour, on demand, in US dollars: a first guess until the operator
+says what the own machine costs.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+PRICES_READ = "2026"  # SkyPilot catalog v8, commits 0f40703 (Lambda), 0082b04 (Nebius) and 01acdfd (RunPod)
+GB, TERA = 10**9, 10**12
+
+
+@dataclass(frozen=True, slots=True)
+class GpuType:
+    """`words` are the parts a product name must have. Bytes, bytes/s, FLOP/s, watts, US dollars an hour."""
+
+    key: str
+    title: str
+    words: frozenset[str]
+    memory_bytes: int
+    bandwidth: float
+    bf16_flops: float | None
+    fp8_flops: float | None
+    board_watts: int
+    source: str
+    hour_price: float | None = None
+    price_source: str = ""
+
+
+def _row(
+    key: str,
+    title: str,
+    words: str,
+    figures: tuple[int, int, float | None, float | None, int],
+    source: str,
+    price: tuple[float, str] = (0.0, ""),
+) -> GpuType:
+    """`figures`: memory in GB, bandwidth in GB/s, bf16 and fp8 in TFLOP/s, watts."""
+    memory, bandwidth, bf16, fp8, watts = figures
+    return GpuType(
+        key=key,
+        title=title,
+        words=frozenset(words.split()),
+        memory_bytes=memory * GB,
+        bandwidth=bandwidth * GB,
+        bf16_flops=bf16 and bf16 * TERA,
+        fp8_flops=fp8 and fp8 * TERA,
+        board_watts=watts,
+        source=source,
+        hour_price=price[0] or None,
+        price_source=price[1],
+    )
+
+
+# The first row whose words are all in the product's name, and whose memory agrees, is the type: narrow before wide.
+GPU_TYPES: tuple[GpuType, ...] = (
+    _row("b200", "B200", "b200", (180, 8000, 2250, 4500, 1000), "NVIDIA Blackwell data sheet", (5.50, "Nebius")),
+    _row("gh200-96", "GH200 96 GB", "gh200", (96, 4000, 989, 1979, 700), "NVIDIA GH200 data sheet", (2.29, "Lambda")),
+    _row("h200-nvl", "H200 NVL", "h200 nvl", (141, 4800, 835, 1671, 600), "NVIDIA H200 data sheet"),
+    _row("h200-sxm", "H200 SXM", "h200", (141, 4800, 989, 1979, 700), "NVIDIA H200 data sheet"),
+    _row("h100-nvl", "H100 NVL", "h100 nvl", (94, 3900, 835, 1671, 400), "NVIDIA H100 data sheet"),
+    _row("h100-pcie", "H100 PCIe", "h100 pcie", (80, 2000, 756, 1513, 350), "NVIDIA H100 data sheet", (3.29, "Lambda")),
+    _row("h100-sxm", "H100 SXM", "h100", (80, 3350, 989, 1979, 700), "NVIDIA H100 data sheet", (2.95, "Nebius")),
+    _row("a100-pcie-80", "A100 PCIe 80 GB", "a100 pcie", (80, 1935, 312, None, 300), "NVIDIA A100 data sheet",
+         (1.39, "RunPod")),
+    _row("a100-pcie-40", "A100 PCIe 40 GB", "a100 pcie", (40, 1555, 312, None, 250), "NVIDIA A100 data sheet"),
+    _row("a100-sxm-80", "A100 SXM 80 GB", "a100", (80, 2039, 312, None, 400), "NVIDIA A100 data sheet",
+         (2.79, "Lambda")),
+    _row("a100-sxm-40", "A100 SXM 40 GB", "a100", (40, 1555, 312, None, 400), "NVIDIA A100 data sheet"),
+    _row("l40s", "L40S", "l40s", (48, 864, 362, 733, 350), "NVIDIA L40S data sheet", (1.55, "Nebius")),
+    _row("l40", "L40", "l40", (48, 864, 181, 362, 300), "NVIDIA L40 data sheet"),
+    _row("l4", "L4", "l4", (24, 300, 121, 242, 72), "NVIDIA L4 data sheet"),
+    _row("a40", "A40", "a40", (48, 696, 150, None, 300), "NVIDIA A40 data sheet"),
+    _row("a10", "A10", "a10", (24, 600, 125, None, 150), "NVIDIA A10 data sheet", (1.29, "Lambda")),
+    _row("rtx-6000-ada", "RTX 6000 Ada", "rtx 6000 ada", (48, 960, 364, 728, 300), "NVIDIA RTX 6000 Ada data sheet"),
+    _row("rtx-a6000", "RTX A6000", "a6000", (48, 768, 155, None, 300), "NVIDIA RTX A6000 data sheet",
+         (1.09, "Lambda")),
+    _row("rtx-5090", "RTX 5090", "rtx 5090", (32, 1792, 209, 419, 575), "NVIDIA RTX Blackwell white paper"),
+    _row("rtx-4090", "RTX 4090", "rtx 4090", (24, 1008, 165, 330, 450), "NVIDIA Ada white paper"),
+    _row("rtx-3090", "RTX 3090", "rtx 3090", (24, 936, 71, None, 350), "NVIDIA GA102 white paper"),
+    _row("v100-32", "V100 32 GB", "v100", (32, 900, None, None, 300), "NVIDIA V100 data sheet"),
+    _row("v100-16", "V100 16 GB", "v100", (16, 900, None, None, 300), "NVIDIA V100 data sheet", (0.79, "Lambda")),
+    _row("t4", "T4", "t4", (16, 320, None, None, 70), "NVIDIA T4 data sheet"),
+    _row("mi325x", "MI325X", "mi325x", (256, 6000, 1307, 2615, 1000), "AMD Instinct MI325X data sheet"),
+    _row("mi300x", "MI300X", "mi300x", (192, 5300, 1307, 2615, 750), "AMD Instinct MI300X data sheet"),
+    _row("mi210", "MI210", "mi210", (64, 1638, 181, None, 300), "AMD Instinct MI210 data sheet"),
+)  # fmt: skip
+
+_MEMORY_MARGIN = 0.15  # drivers report a little less than the label says
+_SLICES = 7  # a MIG GPU is cut into seven parts
+
+
+def gpu_type_of(product_name: str, memory_bytes: int = 0) -> GpuType | None:
+    """The type of a GPU by the name its driver gives; `memory_bytes` 0 where that is not known."""
+    words = set(re.findall(r"[a-z0-9]+", product_name.lower()))
+    for row in GPU_TYPES:
+        if row.words <= words and _agrees(row, memory_bytes or _named_bytes(words)):
+            return row
+    return None
+
+
+def _agrees(row: GpuType, memory_bytes: int) -> bool:
+    return not memory_bytes or abs(memory_bytes - row.memory_bytes) <= _MEMORY_MARGIN * row.memory_bytes
+
+
+def _named_bytes(words: set[str]) -> int:
+    sizes = [int(word[:-2]) for word in words if re.fullmatch(r"\d+gb", word)]
+    return sizes[0] * GB if len(sizes) == 1 and "gh200" not in words else 0
+
+
+def gpu_type(key: str) -> GpuType | None:
+    return next((row for row in GPU_TYPES if row.key == key), None)
+
+
+def mig_share(profile: str) -> float:
+    """The part of a whole GPU that a MIG profile such as "3g.40gb" has; 1.0 without one."""
+    found = re.match(r"(\d+)g\.", profile)
+    return int(found.group(1)) / _SLICES if found else 1.0

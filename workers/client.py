@@ -13,6 +13,7 @@ import httpx
 from pydantic import BaseModel
 
 from apps.engines.base import Variant
+from workers.processes import boot_id
 
 PROTOCOL = "1"
 TRIES = 3
@@ -139,7 +140,7 @@ class Server:
         return [Assignment.model_validate(row) for row in rows]
 
     def claim(self, uuid: str, epoch: int) -> Claim:
-        answer = self.call("POST", f"attempts/{uuid}/claim", json={"epoch": epoch})
+        answer = self.call("POST", f"attempts/{uuid}/claim", json={"epoch": epoch, "boot_id": boot_id()})
         return Claim.model_validate(answer.json())
 
     @contextmanager

@@ -50,7 +50,7 @@ def held_attempt(host: Host, attempt_uuid: uuid.UUID, lease: LeaseIn) -> Attempt
 
 
 @transaction.atomic
-def claim_attempt(*, host: Host, attempt_uuid: uuid.UUID, epoch: int) -> ClaimOut:
+def claim_attempt(*, host: Host, attempt_uuid: uuid.UUID, epoch: int, boot_id: str = "") -> ClaimOut:
     """Starts the lease and hands out spec and placement; the same host may ask again."""
     attempt = lock_attempt(attempt_of(host, attempt_uuid).pk)
     if attempt.ended_at is not None or attempt.epoch != epoch:
@@ -62,7 +62,8 @@ def claim_attempt(*, host: Host, attempt_uuid: uuid.UUID, epoch: int) -> ClaimOu
     now = timezone.now()
     attempt.claimed_at = attempt.claimed_at or now
     attempt.lease_expires_at = now + timedelta(seconds=settings.LEASE_SECONDS)
-    attempt.save(update_fields=["claimed_at", "lease_expires_at"])
+    attempt.boot_id = boot_id or host.boot_id
+    attempt.save(update_fields=["claimed_at", "lease_expires_at", "boot_id"])
     Job.objects.filter(pk=attempt.job_id, started_at=None).update(started_at=now)
     return ClaimOut(
         lease_token=attempt.lease_token,
@@ -114,7 +115,7 @@ def _beat_one(host: Host, each: BeatIn) -> str:
     attempt.save(update_fields=["lease_expires_at", "phase", "port", "measurements", "ready_at"])
     _progress(attempt.job, each)
     _follow_phase(attempt)
-    return "cancel" if attempt.job.cancel_requested_at else "run"
+    return "cancel" if attempt.must_stop else "run"
 
 
 def _progress(job: Job, each: BeatIn) -> None:
@@ -181,7 +182,7 @@ def finish_attempt(*, host: Host, attempt_uuid: uuid.UUID, body: FinishIn) -> No
         raise conflict("This lease is not the attempt's. End what runs under it.")
     reason = body.reason or ""
     cause = body.cause
-    if not reason and get_engine(attempt.job.engine).kind == "serve" and not attempt.job.cancel_requested_at:
+    if not reason and get_engine(attempt.job.engine).kind == "serve" and not attempt.must_stop:
         reason, cause = Reason.ENGINE_EXITED, cause or "The engine stopped by itself."
     Attempt.objects.filter(pk=attempt.pk, ended_at=None).update(measurements=attempt.measurements | body.measurements)
     end_attempt(attempt, exit_code=body.exit_code, reason=reason, cause=cause, result=body.result)

@@ -99,11 +99,20 @@ def end_attempt(attempt: Attempt, *, exit_code: int | None, reason: str, cause: 
     attempt = lock_attempt(attempt.pk)
     if attempt.ended_at is not None:
         return
+    if attempt.stop_reason and _stopped_as_asked(attempt, reason):
+        reason, cause = attempt.stop_reason, ""
     attempt.ended_at, attempt.exit_code = timezone.now(), exit_code
     attempt.reason, attempt.cause = reason, cause
     attempt.save(update_fields=["ended_at", "exit_code", "reason", "cause"])
     reservations.release_all(holder=attempt.uuid)
     _move_on(attempt.job, attempt, reason, cause, result)
+
+
+def _stopped_as_asked(attempt: Attempt, reason: str) -> bool:
+    """A worker knows one order to stop, whoever gave it: what was asked for decides, unless a person cancelled."""
+    job: Job = attempt.job
+    stopped = reason == Reason.CANCELLED_BY_USER or (not reason and job.kind == "serve")
+    return stopped and job.status != JobStatus.CANCELLING
 
 
 def _move_on(job: Job, attempt: Attempt, reason: str, cause: str, result: dict[str, Any]) -> None:

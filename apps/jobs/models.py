@@ -144,6 +144,8 @@ class Attempt(models.Model):
     ran = models.JSONField(default=dict)  # argv, env (masked), files, env_prefix, pid: exactly what ran
     measurements = models.JSONField(default=dict)  # quantity -> value, as the engine printed it
     log_size_bytes = models.BigIntegerField(default=0)
+    boot_id = models.CharField(max_length=64, blank=True)  # of the host when it claimed; another one: all is dead
+    stop_reason = models.CharField(max_length=20, choices=Reason, blank=True)  # asked to stop, so that the job moves
     exit_code = models.IntegerField(null=True, blank=True)
     reason = models.CharField(max_length=20, choices=Reason, blank=True)
     cause = models.TextField(blank=True)
@@ -161,6 +163,11 @@ class Attempt(models.Model):
             models.UniqueConstraint(fields=["job"], condition=Q(ended_at=None), name="one_open_attempt_per_job"),
         ]
         indexes = [models.Index(fields=["host"], condition=Q(ended_at=None), name="attempts_open_by_host")]
+
+    @property
+    def must_stop(self) -> bool:
+        """The worker is told to end it: its job was cancelled, or must make room here."""
+        return self.job.cancel_requested_at is not None or bool(self.stop_reason)
 
     @property
     def is_unknown(self) -> bool:

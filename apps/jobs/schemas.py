@@ -20,6 +20,7 @@ class LeaseIn(Schema):
 
 class ClaimIn(Schema):
     epoch: int
+    boot_id: str = ""  # empty from workers that do not say it: the inventory's
 
 
 class PlacementOut(Schema):

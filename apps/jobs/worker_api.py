@@ -34,7 +34,7 @@ def assignments(request: HttpRequest) -> dict[str, Any]:
                 "uuid": str(row.uuid),
                 "epoch": row.epoch,
                 "claimed": row.claimed_at is not None,
-                "cancel": row.job.cancel_requested_at is not None,
+                "cancel": row.must_stop,
             }
             for row in rows
         ]
@@ -43,7 +43,8 @@ def assignments(request: HttpRequest) -> dict[str, Any]:
 
 @router.post("/attempts/{uuid}/claim", response=ClaimOut)
 def claim(request: HttpRequest, uuid: uuids.UUID, payload: ClaimIn) -> ClaimOut:
-    return leases.claim_attempt(host=calling_host(request), attempt_uuid=uuid, epoch=payload.epoch)
+    host = calling_host(request)
+    return leases.claim_attempt(host=host, attempt_uuid=uuid, epoch=payload.epoch, boot_id=payload.boot_id)
 
 
 @router.post("/attempts/{uuid}/started")

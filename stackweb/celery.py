@@ -23,6 +23,7 @@ app.conf.update(
         "look for lost attempts": {"task": "jobs.reap", "schedule": 5.0},
         "meter gateway usage": {"task": "gateway.flush_usage", "schedule": 2.0},
         "advance tours": {"task": "tour.advance", "schedule": 2.0},
+        "accrue costs": {"task": "costs.accrue", "schedule": 60.0},
         "forget old telemetry": {"task": "fleet.forget_telemetry", "schedule": 600.0},
     },
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
+from decimal import Decimal
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -84,6 +85,7 @@ INSTALLED_APPS = [
     "apps.fleet",
     "apps.jobs",
     "apps.calibration",
+    "apps.costs",
     "apps.catalog",
     "apps.serving",
     "apps.finetunes",
@@ -177,6 +179,10 @@ LOG_DIR = HOME / "attempt-logs"
 SPOOL_DIR = HOME / "spool"
 DATA_UPLOAD_MAX_MEMORY_SIZE = 64 * 1024 * 1024  # a log chunk, a data set, a sample file
 FILE_UPLOAD_MAX_MEMORY_SIZE = 8 * 1024 * 1024
+
+# Money: what jobs cost is shown in this currency; an unset kWh price leaves energy out of it.
+CURRENCY = os.environ.get("STACKWEB_CURRENCY", "USD")
+KWH_PRICE = Decimal(os.environ["STACKWEB_KWH_PRICE"]) if os.environ.get("STACKWEB_KWH_PRICE") else None
 
 # Worker protocol timing (seconds).
 LEASE_SECONDS = 60

@@ -1,0 +1,114 @@
+"""Writes down what attempts use. Times are the attempt's own, so writing twice changes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, date, datetime, time, timedelta
+from decimal import Decimal
+
+from django.conf import settings
+from django.db.models import Max, Q, QuerySet
+
+from apps.costs.models import CPU, CostEntry
+from apps.fleet.energy import energy_joules
+from apps.fleet.models import Device, Host
+from apps.jobs.models import Attempt
+from apps.planning.gpu_types import gpu_type, mig_share
+
+OVERLAP = timedelta(hours=1)  # telemetry that comes late still counts
+JOULES_PER_KWH = 3_600_000
+LIST_CURRENCY = "USD"  # of the list prices in apps.planning.gpu_types
+_WRITTEN_AGAIN = ["device_type", "device_seconds", "energy_joules", "hour_price", "cost", "currency", "accrued_at"]
+
+
+def accrue_costs(*, now: datetime) -> int:
+    """Brings the entries of every attempt that ran since the last call up to `now`; how many were written."""
+    last = CostEntry.objects.aggregate(last=Max("accrued_at"))["last"]
+    since = last - OVERLAP if last else None
+    entries = [
+        _entry(attempt, start, end, now)
+        for attempt in _attempts_since(since)
+        for start, end in _days(attempt, since, now)
+    ]
+    CostEntry.objects.bulk_create(
+        entries,
+        update_conflicts=True,
+        unique_fields=["attempt", "day"],
+        update_fields=_WRITTEN_AGAIN,
+        batch_size=500,
+    )
+    return len(entries)
+
+
+def _attempts_since(since: datetime | None) -> QuerySet[Attempt]:
+    ran = Attempt.objects.filter(claimed_at__isnull=False).select_related("job", "host")
+    if since is not None:
+        ran = ran.filter(Q(ended_at=None) | Q(ended_at__gte=since))
+    return ran.prefetch_related("host__devices")
+
+
+def _days(attempt: Attempt, since: datetime | None, now: datetime) -> Iterator[tuple[datetime, datetime]]:
+    """The attempt's time cut at midnights (UTC), from the day of `since` on."""
+    end = attempt.ended_at or now
+    start: datetime = attempt.claimed_at  # type: ignore[assignment]  # only claimed attempts come here
+    if since is not None:
+        start = max(start, _midnight(since.date()))
+    while start < end:
+        cut = min(end, _midnight(start.date() + timedelta(days=1)))
+        yield start, cut
+        start = cut
+
+
+def _midnight(day: date) -> datetime:
+    return datetime.combine(day, time(), UTC)
+
+
+def _entry(attempt: Attempt, start: datetime, end: datetime, now: datetime) -> CostEntry:
+    seconds = (end - start).total_seconds()
+    gpus = _gpus(attempt)
+    joules = energy_joules(devices=gpus, start=start, end=end) if gpus else None
+    device_seconds = seconds * sum(_share(gpu) for gpu in gpus) if gpus else seconds
+    price = _hour_price(attempt.host, gpus[0]) if gpus else None
+    return CostEntry(
+        attempt=attempt,
+        job_id=attempt.job_id,
+        team_id=attempt.job.team_id,
+        day=start.date(),
+        device_type=(gpus[0].gpu_type or gpus[0].name) if gpus else CPU,
+        device_seconds=device_seconds,
+        energy_joules=joules,
+        hour_price=price,
+        cost=_cost(device_seconds, price, joules),
+        currency=settings.CURRENCY,
+        accrued_at=now,
+    )
+
+
+def _gpus(attempt: Attempt) -> list[Device]:
+    wanted = set(attempt.device_indexes)
+    devices = attempt.host.devices.all()
+    return [each for each in devices if each.kind == Device.Kind.GPU and each.index in wanted]
+
+
+def _share(gpu: Device) -> float:
+    return mig_share(gpu.mig_profile) / gpu.slots
+
+
+def _hour_price(host: Host, gpu: Device) -> Decimal | None:
+    """What the operator said, else the type's list price where it is in the installation's currency."""
+    if host.gpu_hour_price is not None:
+        return host.gpu_hour_price
+    known = gpu_type(gpu.gpu_type)
+    if known is None or known.hour_price is None or settings.CURRENCY != LIST_CURRENCY:
+        return None
+    return Decimal(str(known.hour_price))
+
+
+def _cost(device_seconds: float, price: Decimal | None, joules: float | None) -> Decimal | None:
+    """Device time at its price, plus measured energy where electricity has a price."""
+    if price is None:
+        return None
+    cost = Decimal(str(device_seconds / 3600)) * price
+    if joules is not None and settings.KWH_PRICE is not None:
+        cost += Decimal(str(joules / JOULES_PER_KWH)) * settings.KWH_PRICE
+    return cost

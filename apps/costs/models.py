@@ -1,0 +1,33 @@
+"""What jobs used: device time and energy of every attempt, by day, with the price of that moment."""
+
+from __future__ import annotations
+
+from django.db import models
+
+from apps.accounts.models import Team
+from apps.costs.querysets import CostQuerySet
+from apps.jobs.models import Attempt, Job
+
+CPU = "cpu"
+
+
+class CostEntry(models.Model):
+    """One attempt on one day (UTC). Written again while the attempt runs; the last writing stays."""
+
+    attempt = models.ForeignKey(Attempt, on_delete=models.CASCADE, related_name="costs")
+    job = models.ForeignKey(Job, on_delete=models.CASCADE, related_name="costs")
+    team = models.ForeignKey(Team, on_delete=models.PROTECT, related_name="+")
+    day = models.DateField()
+    device_type = models.CharField(max_length=120)  # key of a GPU type, else the driver's name; "cpu"
+    device_seconds = models.FloatField()  # GPUs times seconds, a slot or MIG slice as its share; on the CPU seconds
+    energy_joules = models.FloatField(null=True)  # null: no power was measured
+    hour_price = models.DecimalField(max_digits=10, decimal_places=4, null=True)  # of one device; null: none known
+    cost = models.DecimalField(max_digits=14, decimal_places=6, null=True)  # null while there is no price
+    currency = models.CharField(max_length=3)
+    accrued_at = models.DateTimeField()
+
+    objects = CostQuerySet.as_manager()
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["attempt", "day"], name="one_cost_per_attempt_and_day")]
+        indexes = [models.Index(fields=["day", "team"])]

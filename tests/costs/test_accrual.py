@@ -1,0 +1,112 @@
+"""What attempts cost: times, prices and energy, written again without counting twice."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from apps.accounts.models import Team
+from apps.costs.accrual import accrue_costs
+from apps.costs.models import CostEntry
+from apps.fleet.models import Host
+from apps.jobs.models import Attempt
+from tests.factories import make_attempt, make_host, make_job, make_sample, make_team, make_user
+
+pytestmark = pytest.mark.django_db
+NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
+
+
+@pytest.fixture
+def team() -> Team:
+    return make_team()
+
+
+def h100_host(**fields: Any) -> Host:
+    host = make_host(gpus=2, **fields)
+    host.devices.filter(kind="gpu").update(gpu_type="h100-sxm")
+    return host
+
+
+def ran(team: Team, host: Host, *, start: datetime, end: datetime | None, gpus: list[int]) -> Attempt:
+    fields = {"claimed_at": start, "created_at": start, "ended_at": end, "device_indexes": gpus}
+    return make_attempt(make_job(team), host, **fields)
+
+
+def test_two_gpus_for_an_hour_are_two_hours_at_the_list_price(team: Team) -> None:
+    ran(team, h100_host(), start=NOON, end=NOON + timedelta(hours=1), gpus=[0, 1])
+    accrue_costs(now=NOON + timedelta(hours=2))
+    entry = CostEntry.objects.get()
+    assert (entry.device_type, entry.device_seconds, entry.team) == ("h100-sxm", 7200, team)
+    assert (entry.cost, entry.currency, entry.energy_joules) == (Decimal("5.9"), "USD", None)
+
+
+def test_a_running_attempt_grows_and_is_not_counted_twice(team: Team) -> None:
+    attempt = ran(team, h100_host(), start=NOON, end=None, gpus=[0])
+    for minutes in (10, 20, 20):
+        accrue_costs(now=NOON + timedelta(minutes=minutes))
+        assert CostEntry.objects.get().device_seconds == minutes * 60
+    Attempt.objects.filter(pk=attempt.pk).update(ended_at=NOON + timedelta(minutes=21))
+    for minutes in (30, 300):
+        accrue_costs(now=NOON + timedelta(minutes=minutes))
+    assert CostEntry.objects.get().device_seconds == 21 * 60
+
+
+def test_midnight_cuts_an_attempt_into_days(team: Team) -> None:
+    ran(team, h100_host(), start=NOON, end=NOON + timedelta(hours=36), gpus=[0])
+    accrue_costs(now=NOON + timedelta(hours=40))
+    days = {entry.day.day: entry.device_seconds / 3600 for entry in CostEntry.objects.all()}
+    assert days == {20: 12, 21: 24}
+
+
+def test_the_operators_price_and_measured_energy_come_before_the_list(team: Team, settings: Any) -> None:
+    settings.KWH_PRICE = Decimal("0.30")
+    host = h100_host(gpu_hour_price=Decimal("1.00"))
+    for second in (0, 5, 10):
+        make_sample(host, at=NOON + timedelta(seconds=second))  # 200 W each
+    ran(team, host, start=NOON, end=NOON + timedelta(hours=1), gpus=[0, 1])
+    accrue_costs(now=NOON + timedelta(hours=2))
+    entry = CostEntry.objects.get()
+    assert entry.energy_joules == pytest.approx(400 * 3600)
+    assert entry.cost == Decimal("2.00") + Decimal("0.4") * Decimal("0.30")
+
+
+def test_without_a_price_the_time_counts_and_the_cost_is_not_known(team: Team, settings: Any) -> None:
+    settings.CURRENCY = "EUR"  # list prices are in dollars
+    ran(team, h100_host(), start=NOON, end=NOON + timedelta(hours=1), gpus=[0])
+    accrue_costs(now=NOON + timedelta(hours=2))
+    entry = CostEntry.objects.get()
+    assert (entry.device_seconds, entry.hour_price, entry.cost) == (3600, None, None)
+
+
+def test_a_slot_is_its_share_of_the_gpu_and_the_cpu_has_no_price(team: Team) -> None:
+    host = h100_host()
+    host.devices.filter(kind="gpu").update(slots=4)
+    ran(team, host, start=NOON, end=NOON + timedelta(hours=1), gpus=[0])
+    ran(team, host, start=NOON, end=NOON + timedelta(hours=1), gpus=[])
+    accrue_costs(now=NOON + timedelta(hours=2))
+    assert {(e.device_type, e.device_seconds, e.cost) for e in CostEntry.objects.all()} == {
+        ("h100-sxm", 900.0, Decimal("0.7375")),
+        ("cpu", 3600.0, None),
+    }
+
+
+def test_an_attempt_that_never_started_costs_nothing(team: Team) -> None:
+    make_attempt(make_job(team), h100_host(), claimed_at=None)
+    assert accrue_costs(now=NOON) == 0
+
+
+def test_sums_are_of_the_persons_teams(team: Team) -> None:
+    host, other = h100_host(), make_team()
+    for owner, hours in ((team, 1), (other, 3)):
+        ran(owner, host, start=NOON, end=NOON + timedelta(hours=hours), gpus=[0])
+    accrue_costs(now=NOON + timedelta(hours=4))
+    mine = CostEntry.objects.visible_to(make_user(team=team)).of_month(NOON.date().replace(day=1))
+    assert mine.summed() | {"spent": None} == {
+        "gpu_seconds": 3600.0, "cpu_seconds": 0.0, "energy_joules": None, "spent": None, "unpriced": 0, "jobs": 1,
+    }  # fmt: skip
+    everything = CostEntry.objects.visible_to(make_user(is_superuser=True)).grouped("team")
+    assert [(row["label"], row["gpu_seconds"]) for row in everything] == [(other.name, 10800), (team.name, 3600)]
+    assert not CostEntry.objects.of_month(NOON.date().replace(month=12, day=1)).exists()

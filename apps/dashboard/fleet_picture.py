@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from django.urls import reverse
+from django.utils import timezone
 
 from apps.accounts.models import User
 from apps.dashboard.words import gib
@@ -31,6 +32,10 @@ class Holder:
     since: datetime
     ram_bytes: int
     kind: str
+
+    @property
+    def seconds(self) -> float:
+        return (timezone.now() - self.since).total_seconds()
 
 
 @dataclass

@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from django.db.models import Count, Q
+from django.utils import timezone
 
 from apps.accounts.models import User
 from apps.accounts.paging import cut_page, whole_number
 from apps.jobs.models import Job, JobKind
 from apps.jobs.presentation import open_attempt, reason_sentence, state_word
 from apps.jobs.querysets import JobQuerySet
+from apps.jobs.services import engines_for
 from apps.jobs.states import ACTIVE, RETRYABLE
 
 PAGE_SIZE = 50
@@ -40,7 +42,7 @@ def job_list(user: User, *, show: str, kind: str, cursor: str) -> dict[str, Any]
         "show": show,
         "kind": kind,
         "filters": [(key, title) for key, (title, _) in FILTERS.items()],
-        "kinds": JobKind.choices,
+        "kinds": [(value, label) for value, label in JobKind.choices if engines_for(value)],
         "is_moving": any(not job.is_over for job in found),
     }
 
@@ -63,6 +65,13 @@ def job_row(job: Job) -> dict[str, Any]:
         "state": state_word(job),
         "host": attempt.host.name if attempt else "",
         "reason": reason_sentence(job),
+        "elapsed_seconds": _elapsed(job),
         "can_retry": job.status in RETRYABLE,
         "can_cancel": not job.is_over and job.status != "cancelling",
     }
+
+
+def _elapsed(job: Job) -> float | None:
+    if job.started_at is None:
+        return None
+    return ((job.finished_at or timezone.now()) - job.started_at).total_seconds()

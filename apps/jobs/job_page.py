@@ -25,7 +25,6 @@ def job_page(job: Job, *, epoch: str = "") -> dict[str, Any]:
         "events": list(job.events.select_related("actor")),
         "command": _command(job, chosen),
         "engine": get_engine(job.engine),
-        "elapsed_seconds": _elapsed(job),
         "waits_for": [job_row(other) for other in job.after.for_display()],
         "holds_up": [job_row(other) for other in job.followers.for_display()],
         "outputs": list(chosen.outputs.order_by("name")) if chosen else [],
@@ -59,9 +58,3 @@ def _command(job: Job, attempt: Attempt | None) -> dict[str, Any]:
         "files": dict(sorted(source.get("files", {}).items())),
         "env_prefix": ran.get("env_prefix", "") if ran else "",
     }
-
-
-def _elapsed(job: Job) -> float | None:
-    if job.started_at is None:
-        return None
-    return ((job.finished_at or timezone.now()) - job.started_at).total_seconds()

@@ -17,7 +17,7 @@ def command_facts(command: Command) -> dict[str, Any]:
 
 
 def shell_lines(argv: list[str]) -> list[str]:
-    """A command as a person would paste it: one option a line, quoted for a shell."""
+    """A command as a person would paste it: one option a line, indented under the program, quoted for a shell."""
     lines: list[str] = []
     for word in argv:
         if word.startswith("-") or not lines:
@@ -28,6 +28,7 @@ def shell_lines(argv: list[str]) -> list[str]:
             lines[0] += f" {shlex.quote(word)}"
         else:
             lines.append(shlex.quote(word))
+    lines = lines[:1] + ["  " + line for line in lines[1:]]
     return [line + " \\" for line in lines[:-1]] + lines[-1:]
 
 

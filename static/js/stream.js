@@ -21,7 +21,7 @@
     const mark = d.querySelector(`[data-log-state="${box.id}"]`), pause = d.querySelector(`[data-log-pause="${box.id}"]`);
     const write = writer(box), source = new EventSource(box.dataset.logStream);
     let paused = false, ended = false;
-    const show = (word, stale) => { if (mark) { mark.textContent = word; mark.classList.toggle("stale", stale); } };
+    const show = (word, stale) => { if (mark) { mark.textContent = word; mark.classList.toggle("stale", stale); mark.classList.toggle("over", ended); } };
     const state = () => ended ? show("Ended", false) : paused ? show("Paused", true) : show("Following", false);
     source.addEventListener("log", event => {
       const atEnd = box.scrollHeight - box.scrollTop - box.clientHeight < 40;

@@ -1,0 +1,80 @@
+"""The people of the rig: they submit fine-tunes, patiently and each wish once, and keep what was promised."""
+
+from __future__ import annotations
+
+import random
+import threading
+from dataclasses import dataclass
+
+import httpx
+
+from tests.faults.site import Site
+
+LOOK_SECONDS = 0.5
+
+
+@dataclass(frozen=True)
+class Promise:
+    """An answer 201: from here on the job may not be lost."""
+
+    name: str
+    job: str
+    steps: int
+    fine_tune: str
+
+
+class Crowd:
+    """Keeps a few jobs waiting while `start`ed. A wish without an answer is sent again under the same key."""
+
+    def __init__(self, site: Site, seed: int, base: str, dataset: str, waiting: int) -> None:
+        self.site, self.base, self.dataset, self.waiting = site, base, dataset, waiting
+        self.random = random.Random(f"crowd {seed}")
+        self.promises: list[Promise] = []
+        self.refusals: list[str] = []
+        self.number = 0
+        self.wish: dict[str, object] = {}
+        self.has_gone = threading.Event()
+        self.thread = threading.Thread(target=self.run, daemon=True)
+        self.api = httpx.Client(base_url=site.api.base_url, headers=site.api.headers, timeout=15)
+
+    def start(self) -> None:
+        self.thread.start()
+
+    def go_home(self) -> None:
+        """Nothing new; the wish under way gets its answer first."""
+        self.has_gone.set()
+        self.thread.join(120)
+        self.api.close()
+
+    def run(self) -> None:
+        while not self.has_gone.wait(LOOK_SECONDS) or self.wish:
+            try:
+                if self.wish or self.is_quiet():
+                    self.submit()
+            except httpx.TransportError:
+                continue
+
+    def is_quiet(self) -> bool:
+        answer = self.api.get("jobs", params={"status": "queued", "limit": 200})
+        return answer.status_code == 200 and len(answer.json()["items"]) < self.waiting
+
+    def submit(self) -> None:
+        if not self.wish:
+            self.number += 1
+            options = {
+                "seconds": round(self.random.uniform(1.0, 8.0), 1), "steps": self.random.randint(3, 9),
+                "ignore_term": self.random.random() < 0.15,
+            }  # fmt: skip
+            self.wish = {
+                "name": f"run-{self.number}", "base": self.base, "dataset": self.dataset, "engine": "fake-train",
+                "options": options,
+            }  # fmt: skip
+        answer = self.api.post("fine-tunes", json=self.wish, headers={"Idempotency-Key": str(self.wish["name"])})
+        if answer.status_code in (200, 201):
+            made = answer.json()
+            steps = int(self.wish["options"]["steps"])  # type: ignore[index]
+            self.promises.append(Promise(str(self.wish["name"]), made["job"]["id"], steps, made["id"]))
+            self.wish = {}
+        elif answer.status_code < 500:
+            self.refusals.append(f"{self.wish['name']}: {answer.status_code} {answer.text[:300]}")
+            self.wish = {}

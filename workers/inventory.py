@@ -7,12 +7,14 @@ import shutil
 import socket
 from dataclasses import asdict
 from datetime import UTC, datetime
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import psutil
 
+from workers import cgroups
 from workers.environments import list_environments
 from workers.gpus import list_gpus, sample_gpus
 from workers.processes import boot_id
@@ -33,13 +35,22 @@ def _existing(folder: Path) -> Path:
     return next(path for path in (folder, *folder.absolute().parents) if path.exists())
 
 
-def take_inventory(models_dir: Path, env_root: Path) -> dict[str, Any]:
+@cache
+def isolation() -> cgroups.Isolation:
+    """Found out by trying, once."""
+    return cgroups.try_isolation()
+
+
+def take_inventory(models_dir: Path, env_root: Path, *, use_cgroups: bool = True) -> dict[str, Any]:
     disk = shutil.disk_usage(_existing(models_dir))
     return {
         "agent_version": version("stackweb"),
         "boot_id": boot_id(),
+        "booted_at": datetime.fromtimestamp(psutil.boot_time(), UTC).isoformat(),
         "hostname": socket.gethostname(),
         "platform": platform.platform(),
+        "architecture": platform.machine(),
+        "isolation": isolation() if use_cgroups else "process_group",
         "python": platform.python_version(),
         "cpu": {"model": cpu_model(), "cores": psutil.cpu_count() or 1},
         "ram_bytes": psutil.virtual_memory().total,

@@ -9,6 +9,8 @@ from django.db import models
 from django.db.models import Q
 from django.utils import timezone
 
+from apps.fleet.host_states import HostState, host_state
+
 # RAM that stays with the system and Stackweb itself on the CPU device.
 RAM_KEPT_BYTES = 2 * 1024**3
 
@@ -29,6 +31,8 @@ class Host(models.Model):
     architecture = models.CharField(max_length=20, blank=True)  # x86_64, aarch64
     gpu_hour_price = models.DecimalField(max_digits=8, decimal_places=4, null=True, blank=True)  # null: the type's
     boot_id = models.CharField(max_length=64, blank=True)
+    booted_at = models.DateTimeField(null=True, blank=True)  # by the host's own clock
+    cuda_version = models.CharField(max_length=20, blank=True)  # the newest that its driver runs
     agent_version = models.CharField(max_length=40, blank=True)
     platform = models.CharField(max_length=120, blank=True)
     cpu_model = models.CharField(max_length=120, blank=True)
@@ -48,6 +52,16 @@ class Host(models.Model):
         return self.last_seen_at is None or timezone.now() - self.last_seen_at > limit
 
     @property
+    def state(self) -> HostState:
+        return host_state(
+            is_silent=self.is_silent,
+            is_cordoned=self.cordoned,
+            is_draining=self.is_draining,
+            is_fenced=self.fenced_at is not None,
+            has_left=self.left_at is not None,
+        )
+
+    @property
     def queue(self) -> str:
         return f"gpu.{self.name}"
 
@@ -55,6 +69,23 @@ class Host(models.Model):
     def broker_prefix(self) -> str:
         """Keeps a host's broker keys apart, so that its broker user may touch no other host's."""
         return f"host.{self.name}."
+
+
+class FleetAlert(models.Model):
+    """Something about the fleet as a whole that needs a person; at most one open of each kind."""
+
+    class Kind(models.TextChoices):
+        SILENT_HOSTS = "silent_hosts", "Scheduling is frozen"
+
+    kind = models.CharField(max_length=20, choices=Kind)
+    text = models.TextField()
+    opened_at = models.DateTimeField(default=timezone.now)
+    closed_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["kind"], condition=Q(closed_at=None), name="one_open_alert_per_kind")
+        ]
 
 
 class HostToken(models.Model):

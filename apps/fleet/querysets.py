@@ -3,16 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import timedelta
 
+from django.conf import settings
 from django.db.models import OuterRef, Prefetch, Subquery
+from django.utils import timezone
 
-from apps.fleet.models import Device, Host, Reservation, TelemetrySample
+from apps.fleet.models import Device, FleetAlert, Host, Reservation, TelemetrySample
 
 
 def hosts_with_devices() -> list[Host]:
     """Every host by name, with its present devices and installed environments."""
     devices = Device.objects.filter(is_present=True).order_by("kind", "index")
     return list(Host.objects.order_by("name").prefetch_related(Prefetch("devices", devices), "environments"))
+
+
+def schedulable_hosts() -> list[Host]:
+    """Hosts that report and may be given new work, by name."""
+    since = timezone.now() - timedelta(seconds=settings.HOST_SILENT_SECONDS)
+    takes_work = Host.objects.filter(cordoned=False, fenced_at=None, left_at=None)
+    return list(takes_work.filter(last_seen_at__gte=since).order_by("name"))
+
+
+def open_alerts() -> list[FleetAlert]:
+    return list(FleetAlert.objects.filter(closed_at=None).order_by("opened_at"))
 
 
 def largest_device(kind: str) -> Device | None:

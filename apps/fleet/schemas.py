@@ -40,7 +40,11 @@ class InventoryIn(Schema):
     agent_version: str = ""
     boot_id: str = ""
     hostname: str = ""
+    booted_at: datetime | None = None
     platform: str = ""
+    architecture: str = ""
+    isolation: str = ""  # cgroup | process_group
+    warnings: list[str] = []  # what this host cannot do, and what would help
     python: str = ""
     cpu: CpuIn
     ram_bytes: int

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
-from django.db import transaction
+from django.db import IntegrityError, transaction
 from django.db.models import F
 from django.utils import timezone
 
@@ -24,14 +24,49 @@ JOIN_TOKEN_LIFE = timedelta(hours=24)
 @transaction.atomic
 def enrol_host(*, name: str) -> tuple[Host, str]:
     """The host of that name (made if new) and a fresh token for it, shown only here."""
+    _check_name(name)
+    host, _ = Host.objects.get_or_create(name=name)
+    _welcome_back(host)
+    return host, _give_token(host)
+
+
+def _check_name(name: str) -> None:
     if not LABEL.fullmatch(name):
         raise invalid("name", "A host name has lower-case letters, digits and hyphens, at most 63.", value=name)
-    host, _ = Host.objects.get_or_create(name=name)
+
+
+def _welcome_back(host: Host) -> None:
+    """Joining again ends a fence and a goodbye; a cordon that came with a fence ends with it."""
+    fields: dict[str, Any] = {"fenced_at": None, "left_at": None}
+    if host.fenced_at is not None:
+        fields |= {"cordoned": False, "is_draining": False, "cordon_reason": ""}
+    Host.objects.filter(pk=host.pk).update(**fields)
+
+
+def _give_token(host: Host) -> str:
+    """A fresh token; the ones of before end."""
     token = new_token(HOST_TOKEN)
     HostToken.objects.filter(host=host, revoked_at=None).update(revoked_at=timezone.now())
     HostToken.objects.create(host=host, digest=token.digest)
     audit(None, "host.enrolled", object_id=host.name, object_name=host.name)
-    return host, token.plain
+    return token.plain
+
+
+def _admit(name: str) -> Host:
+    """A new host, or one that was fenced or left. Raises Problem 409 for a name that lives: of two
+    that come at the same moment the database lets one in."""
+    taken = conflict(f"A host named “{name}” has joined already. Choose another with --name.")
+    known = Host.objects.select_for_update().filter(name=name).first()
+    if known is None:
+        try:
+            with transaction.atomic():
+                return Host.objects.create(name=name)
+        except IntegrityError:
+            raise taken from None
+    if not known.state.is_gone:
+        raise taken
+    _welcome_back(known)
+    return known
 
 
 @transaction.atomic
@@ -45,7 +80,10 @@ def create_join_token(*, user: User) -> tuple[JoinToken, str]:
 
 @transaction.atomic
 def join_host(*, join_token: str, name: str, inventory: InventoryIn) -> tuple[Host, str]:
-    """Admits a new host. Says which is wrong: the token (unknown, used, expired) or the name (taken)."""
+    """Admits a new host, or one again that was fenced or left.
+
+    Says which is wrong: the token (unknown, used, expired) or the name (taken).
+    """
     token = JoinToken.objects.select_for_update().filter(digest=digest_token(join_token)).first()
     if token is None:
         raise Problem(401, "Unknown join token", "Make a new one under Hardware, Add a host.")
@@ -53,9 +91,9 @@ def join_host(*, join_token: str, name: str, inventory: InventoryIn) -> tuple[Ho
         raise Problem(401, "Join token used", f"It was used on {token.used_at:%d %b %H:%M} UTC. Make a new one.")
     if token.expires_at < timezone.now():
         raise Problem(401, "Join token expired", f"It ended on {token.expires_at:%d %b %H:%M} UTC. Make a new one.")
-    if Host.objects.filter(name=name).exists():
-        raise conflict(f"A host named “{name}” has joined already. Choose another with --name.")
-    host, host_token = enrol_host(name=name)
+    _check_name(name)
+    host = _admit(name)
+    host_token = _give_token(host)
     token.used_at, token.used_by = timezone.now(), host
     token.save(update_fields=["used_at", "used_by"])
     record_inventory(host=host, inventory=inventory)
@@ -68,6 +106,11 @@ def record_inventory(*, host: Host, inventory: InventoryIn) -> None:
     Host.objects.filter(pk=host.pk).update(
         last_seen_at=timezone.now(),
         boot_id=inventory.boot_id,
+        booted_at=inventory.booted_at,
+        cuda_version=next((gpu.cuda[:20] for gpu in inventory.gpus if gpu.cuda), ""),
+        architecture=inventory.architecture,
+        isolation=inventory.isolation,
+        warnings=inventory.warnings,
         agent_version=inventory.agent_version,
         platform=inventory.platform,
         cpu_model=inventory.cpu.model,

@@ -1,4 +1,4 @@
-"""The host's own calls: join, inventory, telemetry (docs/worker-protocol.md)."""
+"""The host's own calls: join and telemetry (docs/worker-protocol.md)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from apps.accounts.problems import Problem
 from apps.fleet import services
 from apps.fleet.broker import broker_url_for
 from apps.fleet.models import Host
-from apps.fleet.schemas import InventoryIn, JoinIn, JoinOut, TelemetryIn
+from apps.fleet.schemas import JoinIn, JoinOut, TelemetryIn
 
 router = Router()
 PROTOCOL = "1"
@@ -47,12 +47,6 @@ def join(request: HttpRequest, payload: JoinIn) -> Status[dict[str, Any]]:
             "heartbeat_seconds": settings.HEARTBEAT_SECONDS,
         },
     )
-
-
-@router.post("/inventory")
-def inventory(request: HttpRequest, payload: InventoryIn) -> dict[str, bool]:
-    services.record_inventory(host=calling_host(request), inventory=payload)
-    return {"ok": True}
 
 
 @router.post("/telemetry")

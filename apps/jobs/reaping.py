@@ -7,6 +7,7 @@ from datetime import timedelta
 from django.db import transaction
 from django.utils import timezone
 
+from apps.fleet.freeze import is_frozen
 from apps.jobs.lifecycle import end_attempt, lock_attempt
 from apps.jobs.models import Attempt
 from apps.jobs.reasons import Reason
@@ -17,8 +18,11 @@ UNCLAIMED_LIMIT = timedelta(seconds=90)
 def withdraw_unclaimed() -> None:
     """Attempts that a host did not claim in time go back to the queue, without counting as a loss.
 
-    A claimed attempt of a silent host stays: its engine may still run, so its devices stay held.
+    A claimed attempt of a silent host stays: its engine may still run, so its devices stay held. While
+    scheduling is frozen nothing is taken back.
     """
+    if is_frozen():
+        return
     waiting = Attempt.objects.open().filter(claimed_at=None, created_at__lt=timezone.now() - UNCLAIMED_LIMIT)
     for uuid in list(waiting.values_list("uuid", flat=True)):
         with transaction.atomic():

@@ -9,7 +9,9 @@ from django.db import connection, transaction
 from apps.engines.registry import get_engine
 from apps.fleet import reservations
 from apps.fleet.broker import broker_answers
+from apps.fleet.freeze import FROZEN, is_frozen
 from apps.fleet.models import Device, Host
+from apps.fleet.querysets import schedulable_hosts
 from apps.jobs import doorbell
 from apps.jobs.environments import missing_environment
 from apps.jobs.kinds import CannotPrepare, handler_of
@@ -30,7 +32,10 @@ def place_without_broker() -> None:
 
 
 def place_waiting_jobs() -> None:
-    """Looks at every waiting job once, in order of priority and age."""
+    """Looks at every waiting job once, in order of priority and age; at none while scheduling is frozen."""
+    if is_frozen():
+        Job.objects.waiting().exclude(wait_reason=FROZEN).update(wait_reason=FROZEN)
+        return
     for pk in list(Job.objects.waiting().values_list("pk", flat=True)[:500]):
         with transaction.atomic():
             if not _is_only_scheduler():
@@ -49,7 +54,7 @@ def _is_only_scheduler() -> bool:
 def _place(job: Job) -> None:
     if _waits_for_another(job):
         return
-    hosts = [host for host in Host.objects.filter(cordoned=False).order_by("name") if not host.is_silent]
+    hosts = schedulable_hosts()
     answer = place(_need(job), [_offer(host) for host in hosts])
     if isinstance(answer, Refusal):
         _wait(job, answer.reason)

@@ -1,4 +1,4 @@
-"""The attempt calls of the worker protocol (docs/worker-protocol.md)."""
+"""The calls of the worker protocol that touch attempts (docs/worker-protocol.md)."""
 
 from __future__ import annotations
 
@@ -10,11 +10,13 @@ from django.http import FileResponse, HttpRequest
 from ninja import Query, Router
 
 from apps.accounts.problems import invalid, not_found
-from apps.fleet.services import note_host_seen
+from apps.fleet.schemas import InventoryIn
+from apps.fleet.services import note_host_seen, record_inventory
 from apps.fleet.worker_api import calling_host
 from apps.jobs import leases
 from apps.jobs.attempt_logs import append_log
 from apps.jobs.blobs import blob_path
+from apps.jobs.host_operations import end_attempts_of_earlier_boots, host_leaves
 from apps.jobs.models import Attempt
 from apps.jobs.scheduling import place_without_broker
 from apps.jobs.schemas import ClaimIn, ClaimOut, FinishIn, HeartbeatIn, LeaseIn, PointsIn, StartedIn
@@ -84,6 +86,20 @@ def outputs(request: HttpRequest, uuid: uuids.UUID, lease: Query[LeaseIn], name:
 @router.post("/attempts/{uuid}/finish")
 def finish(request: HttpRequest, uuid: uuids.UUID, payload: FinishIn) -> dict[str, bool]:
     leases.finish_attempt(host=calling_host(request), attempt_uuid=uuid, body=payload)
+    return {"ok": True}
+
+
+@router.post("/inventory")
+def inventory(request: HttpRequest, payload: InventoryIn) -> dict[str, bool]:
+    host = calling_host(request)
+    record_inventory(host=host, inventory=payload)
+    end_attempts_of_earlier_boots(host=host, boot_id=payload.boot_id)
+    return {"ok": True}
+
+
+@router.post("/leave")
+def leave(request: HttpRequest) -> dict[str, bool]:
+    host_leaves(host=calling_host(request))
     return {"ok": True}
 
 

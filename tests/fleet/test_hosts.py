@@ -6,17 +6,20 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
+from django.db import transaction
 from django.test import Client
 from django.utils import timezone
 
 from apps.accounts.models import User
+from apps.accounts.problems import Problem
 from apps.accounts.tokens import digest_token
 from apps.fleet import worker_api
 from apps.fleet.models import Device, Host, HostToken, JoinToken, TelemetrySample
 from apps.fleet.schemas import InventoryIn
-from apps.fleet.services import create_join_token, enrol_host, record_inventory
+from apps.fleet.services import create_join_token, enrol_host, join_host, record_inventory
 from apps.fleet.tasks import forget_telemetry
 from tests.factories import api_headers, make_sample, make_team, make_user
+from tests.threads import Beside
 
 pytestmark = pytest.mark.django_db
 GIB = 1024**3
@@ -102,6 +105,35 @@ def test_every_refused_join_says_what_is_wrong(client: Client, admin: User) -> N
         assert (answer.status_code, words in answer.text) == (status, True), answer.text
     assert list(Host.objects.values_list("name", flat=True)) == ["atlas"]
     assert join(client, fresh, "brio").status_code == 201, "a refusal must not use up the token"
+
+
+@pytest.mark.parametrize("gone", ["fenced_at", "left_at"])
+def test_a_host_that_is_gone_may_join_again_under_its_name(client: Client, admin: User, gone: str) -> None:
+    before = join(client, create_join_token(user=admin)[1]).json()["host_token"]
+    Host.objects.update(**{gone: timezone.now()}, cordoned=True, cordon_reason="moved")
+    again = join(client, create_join_token(user=admin)[1])
+    assert again.status_code == 201, again.text
+    host = Host.objects.get()
+    assert (host.fenced_at, host.left_at) == (None, None)
+    assert host.cordoned == (gone == "left_at"), "a cordon that an operator set outlives a goodbye"
+    assert call(client, "telemetry", before, telemetry(timezone.now())).status_code == 401
+    assert join(client, create_join_token(user=admin)[1]).status_code == 409
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_two_hosts_that_join_at_once_under_one_name_one_wins() -> None:
+    boss = make_user("boss", is_superuser=True)
+    tokens = [create_join_token(user=boss)[1] for _ in range(2)]
+    body = InventoryIn.model_validate(inventory("GPU-a"))
+    with transaction.atomic():
+        _, kept = join_host(join_token=tokens[0], name="atlas", inventory=body)
+        second = Beside(lambda: join_host(join_token=tokens[1], name="atlas", inventory=body))
+        second.until_it_waits()
+    refused = second.end()
+    assert isinstance(refused, Problem)
+    assert (refused.status, "has joined already" in refused.detail) == (409, True)
+    assert HostToken.objects.get(revoked_at=None).digest == digest_token(kept)
+    assert JoinToken.objects.filter(used_at=None).count() == 1, "a refusal must not use up the token"
 
 
 def test_devices_that_vanish_stay_as_absent_and_come_back() -> None:

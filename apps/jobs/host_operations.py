@@ -1,0 +1,117 @@
+"""What happens to the jobs of a host that is drained, fenced, restarted, or leaves."""
+
+from __future__ import annotations
+
+from django.db import transaction
+from django.utils import timezone
+
+from apps.accounts.audit import audit
+from apps.accounts.models import User
+from apps.accounts.problems import conflict, invalid
+from apps.fleet.models import Device, Host
+from apps.fleet.operations import checked_reason, locked
+from apps.fleet.querysets import schedulable_hosts
+from apps.jobs import doorbell
+from apps.jobs.lifecycle import end_attempt
+from apps.jobs.models import Attempt, Job, JobKind
+from apps.jobs.querysets import AttemptQuerySet
+from apps.jobs.reasons import Reason
+from apps.jobs.stopping import ask_to_move
+
+
+@transaction.atomic
+def drain_host(*, host: Host, user: User, now: bool = False, reason: str = "") -> Host:
+    """No new work; endpoints that another host can hold move there, batch jobs run to their end.
+
+    With `now` everything is stopped and queued again. Raises Problem 409 for a host that is gone.
+    """
+    host = locked(host)
+    reason = checked_reason(reason) or host.cordon_reason
+    Host.objects.filter(pk=host.pk).update(cordoned=True, is_draining=True, cordon_reason=reason)
+    detail = {"now": now, "reason": reason}
+    audit(user, "host.drained", object_id=host.name, object_name=host.name, detail=detail)
+    others = [other for other in schedulable_hosts() if other.pk != host.pk]
+    for attempt in _open_attempts(host).select_related("job"):
+        if now or attempt.claimed_at is None or _moves(attempt.job, others):
+            ask_to_move(attempt_uuid=attempt.uuid, why=f"{host.name} is being drained.", actor=user)
+    doorbell.schedule_soon()
+    host.refresh_from_db()
+    return host
+
+
+def _open_attempts(host: Host) -> AttemptQuerySet:
+    return Attempt.objects.open().filter(host=host).order_by("created_at")
+
+
+def _moves(job: Job, others: list[Host]) -> bool:
+    """An endpoint's replica that another host is large enough for; who waits there waits for its turn."""
+    return job.kind == JobKind.SERVE and job.pinned_host_id is None and any(_is_enough(host, job) for host in others)
+
+
+def _is_enough(host: Host, job: Job) -> bool:
+    devices = host.devices.filter(is_present=True)
+    if job.gpus_needed:
+        gpus = devices.filter(kind=Device.Kind.GPU, memory_bytes__gte=job.vram_bytes_needed)
+        return gpus.count() >= job.gpus_needed
+    cpu = devices.filter(kind=Device.Kind.CPU).first()
+    return cpu is not None and cpu.capacity_bytes >= job.ram_bytes_needed
+
+
+@transaction.atomic
+def fence_host(*, host: Host, user: User, confirm: str, force: bool = False) -> Host:
+    """An operator says that the machine is off: its tokens end, its attempts are lost, its devices are free.
+
+    Raises Problem 422 unless `confirm` is the host's name, 409 for a host that is gone or that reported
+    within the silent limit, unless forced.
+    """
+    host = locked(host)
+    if confirm != host.name:
+        raise invalid(
+            "confirm", f"confirm must be {host.name}, the host's name: it says that it is off.", value=confirm
+        )
+    if not host.is_silent and not force:
+        raise conflict(f"{host.name} has just reported, so it is not off. Switch it off first, or drain it instead.")
+    _end_membership(host, fenced_at=timezone.now(), cordoned=True, is_draining=False)
+    audit(user, "host.fenced", object_id=host.name, object_name=host.name, detail={"force": force})
+    for attempt in _open_attempts(host):
+        _end(attempt, Reason.WORKER_LOST, f"{host.name} was fenced by {user}.")
+    doorbell.schedule_soon()
+    host.refresh_from_db()
+    return host
+
+
+@transaction.atomic
+def host_leaves(*, host: Host) -> None:
+    """Its worker says goodbye, and that nothing of it runs any more. Its jobs run elsewhere, uncounted."""
+    host = locked(host)
+    _end_membership(host, left_at=timezone.now())
+    audit(None, "host.left", object_id=host.name, object_name=host.name)
+    for attempt in _open_attempts(host):
+        _end(attempt, Reason.INTERRUPTED, f"{host.name} left.")
+    doorbell.schedule_soon()
+
+
+def _end_membership(host: Host, **fields: object) -> None:
+    """From here on the host's late writes are refused."""
+    Host.objects.filter(pk=host.pk).update(**fields)
+    host.tokens.filter(revoked_at=None).update(revoked_at=timezone.now())
+
+
+@transaction.atomic
+def end_attempts_of_earlier_boots(*, host: Host, boot_id: str) -> None:
+    """Confirmed death: what was claimed before the host restarted is gone. Doing it again changes nothing.
+
+    The host's agent may report the same end itself; whoever comes first ends the attempt.
+    """
+    if not boot_id:
+        return
+    claimed = _open_attempts(host).exclude(claimed_at=None)
+    for attempt in claimed.exclude(boot_id__in=["", boot_id]):
+        _end(attempt, Reason.WORKER_LOST, f"{host.name} was restarted.")
+
+
+def _end(attempt: Attempt, reason: Reason, cause: str) -> None:
+    """Nothing of an attempt that was never claimed can be lost, so that does not count."""
+    if attempt.claimed_at is None:
+        reason = Reason.INTERRUPTED
+    end_attempt(attempt, exit_code=None, reason=reason, cause=cause, result={})

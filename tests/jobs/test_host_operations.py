@@ -1,0 +1,179 @@
+"""Drain, fence, restart, goodbye: what becomes of a host's jobs, devices and late words."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.utils import timezone
+
+from apps.accounts.models import AuditEvent, Team, User
+from apps.accounts.problems import Problem
+from apps.fleet.freeze import FROZEN
+from apps.fleet.models import Host, Reservation
+from apps.fleet.operations import cordon_host, uncordon_host
+from apps.jobs.host_operations import drain_host, fence_host
+from apps.jobs.models import Attempt, Job
+from apps.jobs.reaping import withdraw_unclaimed
+from apps.jobs.scheduling import place_waiting_jobs
+from tests.factories import make_host, make_user
+from tests.jobs.conftest import Worker, start, submit
+
+
+@pytest.fixture
+def admin(team: Team) -> User:
+    return make_user("admin", team=team, is_superuser=True)
+
+
+def inventory(boot_id: str) -> dict[str, Any]:
+    return {"boot_id": boot_id, "cpu": {"model": "EPYC", "cores": 4}, "ram_bytes": 16 * 1024**3, "disk": {}}
+
+
+def held() -> int:
+    return Reservation.objects.filter(released_at=None).count()
+
+
+def quiet(host: Host, minutes: float = 5) -> None:
+    Host.objects.filter(pk=host.pk).update(last_seen_at=timezone.now() - timedelta(minutes=minutes))
+
+
+def test_a_drain_moves_endpoints_and_lets_batch_jobs_end(team: Team, alice: User, admin: User, worker: Worker) -> None:
+    train, _ = start(team, alice, worker)
+    serve, replica = start(team, alice, worker, kind="serve")
+    drain_host(host=worker.host, user=admin)
+    replica.refresh_from_db()
+    assert replica.stop_reason == "", "no other host can hold it, so it stays"
+    make_host("brio")
+    drain_host(host=worker.host, user=admin, reason="new disk")
+    worker.finish(replica, exit_code=-15, reason="cancelled_by_user")
+    assert train.attempts.get().stop_reason == ""
+    place_waiting_jobs()
+    moved = serve.attempts.first()
+    assert moved is not None
+    assert moved.host.name == "brio"
+    worker.host.refresh_from_db()
+    assert (worker.host.state, worker.host.cordon_reason) == ("draining", "new disk")
+    drain_host(host=worker.host, user=admin, now=True)
+    assert train.attempts.get().stop_reason == "preempted"
+    uncordon_host(host=worker.host, user=admin)
+    worker.host.refresh_from_db()
+    assert (worker.host.state, worker.host.cordon_reason) == ("connected", "")
+
+
+def test_an_endpoint_tied_to_its_host_stays_unless_told_now(
+    team: Team, alice: User, admin: User, worker: Worker
+) -> None:
+    make_host("brio")
+    _, attempt = start(team, alice, worker, kind="serve", pinned_host=worker.host)
+    drain_host(host=worker.host, user=admin)
+    attempt.refresh_from_db()
+    assert attempt.stop_reason == ""
+    drain_host(host=worker.host, user=admin, now=True)
+    attempt.refresh_from_db()
+    assert attempt.stop_reason == "preempted"
+
+
+def test_a_cordoned_host_gets_nothing_new(team: Team, alice: User, admin: User, worker: Worker) -> None:
+    cordon_host(host=worker.host, user=admin, reason="driver update")
+    job = submit(team, alice)
+    place_waiting_jobs()
+    assert not job.attempts.exists()
+    assert AuditEvent.objects.get(action="host.cordoned").detail == {"reason": "driver update"}
+
+
+def test_a_fenced_host_loses_its_jobs_its_devices_and_its_voice(
+    team: Team, alice: User, admin: User, worker: Worker
+) -> None:
+    job, attempt = start(team, alice, worker)
+    late = submit(team, alice, kind="evaluate")
+    place_waiting_jobs()
+    quiet(worker.host)
+    fence_host(host=worker.host, user=admin, confirm="atlas")
+    job.refresh_from_db()
+    late.refresh_from_db()
+    attempt.refresh_from_db()
+    assert (job.status, job.infrastructure_losses, attempt.reason) == ("queued", 1, "worker_lost")
+    assert (late.status, late.infrastructure_losses) == ("queued", 0), "nobody had claimed it"
+    assert held() == 0
+    assert worker.finish(attempt, exit_code=0).status_code == 401, "its late word is refused"
+    Host.objects.update(last_seen_at=timezone.now())
+    place_waiting_jobs()
+    job.refresh_from_db()
+    assert job.status == "queued", "a fenced host gets nothing, however fresh its last word"
+    make_host("brio")
+    place_waiting_jobs()
+    assert job.attempts.latest("epoch").host.name == "brio"
+
+
+def test_fencing_wants_the_name_and_a_silent_host(admin: User, worker: Worker) -> None:
+    quiet(worker.host)
+    with pytest.raises(Problem, match="confirm must be atlas, the host's name"):
+        fence_host(host=worker.host, user=admin, confirm="Atlas")
+    Host.objects.update(last_seen_at=timezone.now())
+    with pytest.raises(Problem, match="has just reported"):
+        fence_host(host=worker.host, user=admin, confirm="atlas")
+    assert fence_host(host=worker.host, user=admin, confirm="atlas", force=True).state == "fenced"
+    for again in (uncordon_host, cordon_host, drain_host):
+        with pytest.raises(Problem, match="was fenced"):
+            again(host=worker.host, user=admin)
+
+
+def test_a_restarted_host_has_lost_what_it_ran_once(team: Team, alice: User, worker: Worker) -> None:
+    worker.call("POST", "inventory", inventory("boot-1"))
+    worker.host.refresh_from_db()
+    job, attempt = start(team, alice, worker)
+    assert attempt.boot_id == "boot-1"
+    worker.call("POST", "inventory", inventory("boot-1"))
+    attempt.refresh_from_db()
+    assert attempt.ended_at is None
+    assert worker.call("POST", "inventory", inventory("boot-2")).status_code == 200
+    job.refresh_from_db()
+    attempt.refresh_from_db()
+    assert (job.status, job.infrastructure_losses, attempt.reason, held()) == ("queued", 1, "worker_lost", 0)
+    assert worker.finish(attempt, reason="worker_lost").status_code == 200, "the agent found out too"
+    job.refresh_from_db()
+    assert (job.status, job.infrastructure_losses) == ("queued", 1), "counted once"
+
+
+def test_a_restart_that_the_agent_told_first_counts_once_too(team: Team, alice: User, worker: Worker) -> None:
+    worker.call("POST", "inventory", inventory("boot-1"))
+    worker.host.refresh_from_db()
+    job, attempt = start(team, alice, worker)
+    worker.finish(attempt, reason="worker_lost")
+    place_waiting_jobs()
+    again = job.attempts.latest("epoch")
+    claim = {"epoch": again.epoch, "boot_id": "boot-2"}  # the claim overtook the inventory
+    assert worker.call("POST", f"attempts/{again.uuid}/claim", claim).status_code == 200
+    worker.call("POST", "inventory", inventory("boot-2"))
+    again.refresh_from_db()
+    job.refresh_from_db()
+    assert (again.ended_at, job.infrastructure_losses) == (None, 1)
+
+
+def test_a_host_that_leaves_gives_its_jobs_back_uncounted(team: Team, alice: User, worker: Worker) -> None:
+    job, _ = start(team, alice, worker)
+    assert worker.call("POST", "leave").status_code == 200
+    job.refresh_from_db()
+    worker.host.refresh_from_db()
+    assert (job.status, job.infrastructure_losses, held(), worker.host.state) == ("queued", 0, 0, "left")
+    assert worker.call("GET", "assignments").status_code == 401
+
+
+def test_while_frozen_nothing_is_placed_or_taken_back(team: Team, alice: User, worker: Worker) -> None:
+    brio, cinder = make_host("brio"), make_host("cinder")
+    placed = submit(team, alice)
+    place_waiting_jobs()
+    Attempt.objects.update(created_at=timezone.now() - timedelta(minutes=9))
+    waiting = submit(team, alice)
+    quiet(brio)
+    quiet(cinder)
+    place_waiting_jobs()
+    withdraw_unclaimed()
+    assert Job.objects.get(pk=waiting.pk).wait_reason == FROZEN
+    assert placed.attempts.get().ended_at is None
+    Host.objects.update(last_seen_at=timezone.now())
+    place_waiting_jobs()
+    withdraw_unclaimed()
+    assert waiting.attempts.exists()
+    assert placed.attempts.get().ended_at is not None

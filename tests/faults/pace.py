@@ -5,9 +5,8 @@ from __future__ import annotations
 from datetime import timedelta
 
 from apps.jobs import leases, reaping
+from tests.faults.timing import GRACE_SECONDS, UNCLAIMED_SECONDS
 
-GRACE_SECONDS = 5
-UNCLAIMED_SECONDS = 12
 
 
 def hasten() -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import shutil
+import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -31,10 +33,12 @@ class Rig:
         self.hosts = [
             FakeHost(self.site, folder, f"h{number}", gpus, self.witness) for number in range(1, hosts + 1)
         ]
+        self.small_disk: FakeHost | None = self.hosts[-1] if os.geteuid() == 0 else None
         self.late = LateWrites(self.site, self.hosts)
 
     def start(self) -> None:
         self.site.start()
+        self.mount_small_disk()
         for host in self.hosts:
             host.join()
             host.start()
@@ -42,6 +46,16 @@ class Rig:
         base, dataset = self.bring_model(), self.bring_rows()
         self.crowd = Crowd(self.site, self.seed, base, dataset, waiting=4)
         self.late.start()
+
+    def mount_small_disk(self) -> None:
+        """The last host keeps its state on 8 MB, where the rig may mount."""
+        if self.small_disk is None:
+            return
+        state = self.small_disk.folder / "state"
+        state.mkdir(mode=0o700)
+        argv = ["mount", "-t", "tmpfs", "-o", "size=8m,mode=700", "tmpfs", str(state)]
+        if subprocess.run(argv, capture_output=True, check=False).returncode:
+            self.small_disk = None
 
     def bring_model(self) -> str:
         """The same tiny weights on every host, each by a real import. Returns the version's id."""
@@ -83,6 +97,8 @@ class Rig:
         self.late.stop()
         for host in self.hosts:
             host.stop()
+        if self.small_disk is not None:
+            subprocess.run(["umount", "--lazy", str(self.small_disk.folder / "state")], check=False)
         self.site.stop()
 
 

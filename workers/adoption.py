@@ -29,7 +29,7 @@ def _end_unknown(path: Path) -> None:
     has_ended = left is not None and left.state == "exited"
     if left is not None and not has_ended and left.boot_id == processes.boot_id():
         logger.warning("Ending attempt %s: its record cannot be read.", path.name)
-        processes.end_attempt(path.name, left.engine_pid, left.engine_ticks)
+        processes.end_attempt(path.name, left.engine_pid, left.engine_ticks, left.cgroup)
     forget(path, "", keep_work=has_ended)  # its shim, if any, ends when its journal is gone
 
 

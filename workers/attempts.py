@@ -17,7 +17,7 @@ from pathlib import Path
 
 import httpx
 
-from workers import journal, launch, processes, shim
+from workers import cgroups, journal, launch, processes, shim
 from workers.client import Fenced, Refused, Server, Unreachable
 from workers.config import WorkerConfig
 from workers.journal import FULL, Journal
@@ -143,7 +143,7 @@ class Attempt:
             return None
         while not lines.read():
             pass
-        self.reports.rest(ended.engine_pid)
+        self.reports.rest(ended)
         if self.lost and not self.record.order:
             return Outcome.failed("worker_lost", self.lost)
         return self._with_outputs(judge(plan, self.record, ended, self.progress, self.folder))
@@ -177,7 +177,7 @@ class Attempt:
         self._check_times(found)
         is_untold = self.record.started is not None
         try:
-            self.reports.live(found.engine_pid)
+            self.reports.live(found)
         except Fenced as refusal:
             self.order("gone", refusal.detail)
         if is_untold and self.record.started is None:
@@ -201,8 +201,12 @@ class Attempt:
             return last
         self.lost = "The process that watched it was killed." if same_boot else "The host was restarted."
         # A GPU is free only when nothing is alive, so this does not give up.
-        while same_boot and not processes.end_attempt(self.record.uuid, found.engine_pid, found.engine_ticks):
+        while same_boot and not processes.end_attempt(
+            self.record.uuid, found.engine_pid, found.engine_ticks, found.cgroup
+        ):
             logger.error("Processes of attempt %s cannot be killed; still trying.", self.record.uuid)
+        if found.cgroup:
+            cgroups.remove_named(Path(found.cgroup), self.record.uuid)
         return found
 
     def _end_processes(self) -> None:

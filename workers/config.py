@@ -29,6 +29,7 @@ class WorkerConfig(BaseModel):
     env_root: Path
     sweep_seconds: float = Field(default=3.0, gt=0)
     heartbeat_seconds: float = Field(default=5.0, gt=0)
+    use_cgroups: bool = True  # where this host lets us make them
 
     @classmethod
     def load(cls, path: Path) -> Self:

@@ -26,11 +26,14 @@ class Journal:
     engine_pid: int = 0
     engine_ticks: int = 0
     port: int = 0
+    cgroup: str = ""  # the attempt's own, as a path; empty: this host lets us make none
     state: State = "starting"
     started_at: float = 0.0
+    killing_at: float = 0.0  # since when everything gets KILL
     exit_code: int | None = None  # negative: killed by that signal
     error: str = ""  # why the engine could not be started at all
     disk_full: bool = False  # output was lost because the disk had no room
+    memory_kills: int | None = None  # in the attempt's own cgroup; None where that does not count them
 
 
 def read_json(path: Path) -> dict[str, Any] | None:
@@ -82,12 +85,16 @@ def _sync_folder(folder: Path) -> None:
 
 
 def read(folder: Path) -> Journal | None:
-    """The journal of the attempt in `folder`; None when no shim ever wrote one."""
+    """The journal of the attempt in `folder`; None when no shim ever wrote one.
+
+    Also one by an older or newer shim: what it does not say has its default, what is new is left out.
+    """
     found = read_json(folder / NAME)
     if found is None:
         return None
-    names = {field.name for field in fields(Journal)}
-    return Journal(**{key: value for key, value in found.items() if key in names})
+    known: dict[str, Any] = {"boot_id": "", "epoch": 0, "shim_pid": 0, "shim_ticks": 0}
+    known |= {field.name: found[field.name] for field in fields(Journal) if field.name in found}
+    return Journal(**known)
 
 
 def write(folder: Path, journal: Journal) -> None:

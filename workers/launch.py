@@ -83,6 +83,8 @@ def prepare(
         temporary=record.temporary,
     )
     launch = {
+        "uuid": record.uuid,
+        "cgroup": config.use_cgroups,
         "argv": command.argv,
         "env": env | command.env,
         "cwd": str(work_dir),

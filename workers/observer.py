@@ -54,8 +54,13 @@ class Observer:
             # Set first: a look_now() meanwhile counts.
             self.inventory_at = time.monotonic() + INVENTORY_SECONDS
             try:
-                self.server.inventory(take_inventory(self.config.models_dir, self.config.env_root))
+                self.report_inventory()
             except Unreachable:
                 self.inventory_at = 0.0
                 raise
         self.server.telemetry(take_sample(self.config.models_dir))
+
+    def report_inventory(self) -> None:
+        """Errors as in Server.call."""
+        config = self.config
+        self.server.inventory(take_inventory(config.models_dir, config.env_root, use_cgroups=config.use_cgroups))

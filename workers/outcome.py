@@ -72,11 +72,15 @@ def judge(plan: Plan, record: Record, journal: Journal, progress: Progress, fold
 
 def _failure(record: Record, journal: Journal, progress: Progress) -> Outcome:
     code = journal.exit_code
+    # Its own group counts for sure, whichever of its processes it was; the host's count only may mean it.
+    if journal.memory_kills and progress.reason != "out_of_memory":
+        return Outcome.failed("out_of_memory", "The system killed the engine because memory ran out.", code)
     if progress.reason is not None:
         return Outcome.failed(progress.reason, progress.why(), code)
     if journal.disk_full:
         return Outcome.failed("disk_full", progress.why() or "The disk had no room for the log.", code)
-    if code == KILLED and processes.memory_kills() > record.memory_kills:
+    is_own_count = journal.memory_kills is not None
+    if code == KILLED and not is_own_count and processes.memory_kills() > record.memory_kills:
         return Outcome.failed("out_of_memory", "The system killed the engine because memory ran out.", code)
     fallback = f"The engine was killed by signal {-code}." if code and code < 0 else f"It ended with {code}."
     return Outcome.failed("engine_exited", progress.why() or fallback, code)

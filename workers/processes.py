@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import signal
 import time
 from pathlib import Path
 
+from workers import cgroups
+
 PROC = Path("/proc")
+END_SECONDS = 30.0
 MARKER = "STACKWEB_ATTEMPT"  # every engine carries it, and its children inherit it
 
 
@@ -39,6 +43,43 @@ def start_ticks(pid: int) -> int:
 def is_same(pid: int, ticks: int) -> bool:
     """Whether `pid` still is the process that started at `ticks`."""
     return pid > 0 and ticks > 0 and start_ticks(pid) == ticks
+
+
+class Held:
+    """One process for good, by a pidfd where the kernel has them, else by pid and start ticks."""
+
+    def __init__(self, pid: int, ticks: int) -> None:
+        self.pid = pid
+        self.ticks = ticks
+        self.handle = -1
+        with contextlib.suppress(OSError, AttributeError):
+            if pid > 0:
+                self.handle = os.pidfd_open(pid)
+        # Asked after the handle was taken: if the pid is still that process now, the handle is too.
+        if not is_same(pid, ticks):
+            self.close()
+            self.pid = 0
+
+    def is_alive(self) -> bool:
+        """False for a zombie too."""
+        if self.handle < 0:
+            return is_same(self.pid, self.ticks)
+        poll = select.poll()
+        poll.register(self.handle, select.POLLIN)
+        return not poll.poll(0)
+
+    def send(self, number: int) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            if self.handle >= 0:
+                signal.pidfd_send_signal(self.handle, number)
+            elif self.is_alive():
+                os.kill(self.pid, number)
+
+    def close(self) -> None:
+        if self.handle >= 0:
+            os.close(self.handle)
+            self.handle = -1
+            self.pid = 0
 
 
 def _all() -> dict[int, tuple[int, int]]:
@@ -111,16 +152,26 @@ def of_attempt(uuid: str, engine_pid: int = 0, engine_ticks: int = 0) -> set[int
     return found - {os.getpid()}
 
 
-def end_attempt(uuid: str, engine_pid: int, engine_ticks: int, timeout_seconds: float = 30.0) -> bool:
-    """Kills what an attempt left behind; True once nothing of it is alive."""
+def end_attempt(
+    uuid: str, engine_pid: int, engine_ticks: int, cgroup: str = "", timeout_seconds: float = END_SECONDS
+) -> bool:
+    """Kills what an attempt left behind; True once nothing of it is alive.
+
+    `cgroup` is what its journal says; only a group that carries the attempt's name is touched.
+    """
     deadline = time.monotonic() + timeout_seconds
-    while left := of_attempt(uuid, engine_pid, engine_ticks):
+    name = cgroups.name_of(uuid)
+    group = Path(cgroup) if Path(cgroup).name == name else cgroups.find(name)
+    while True:
+        left = of_attempt(uuid, engine_pid, engine_ticks)
         for pid in left:
             send(pid, signal.SIGKILL)
+        is_empty = group is None or cgroups.end(group, 0)
+        if is_empty and not left:
+            return True
         if time.monotonic() > deadline:
             return False
         time.sleep(0.02)
-    return True
 
 
 def memory_kills() -> int:

@@ -34,6 +34,7 @@ class Record(BaseModel):
     is_up: bool = False  # became ready or began to work: the start time limit is over
     started: dict[str, Any] | None = None  # what to tell the server about the start; None once told
     memory_kills: int = 0  # the kernel's count at launch
+    is_launched: bool = False  # a shim was started, or was about to be
     keeps_work: bool = False  # what the run produced lies in the work folder and was reported
 
     @property

@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import TypeVar
 
 from workers import processes
+from workers.cgroups import Isolation
 from workers.client import Fenced, Refused, Server, Unreachable
+from workers.journal import Journal
 from workers.logs import LogUpload
 from workers.outcome import Outcome
 from workers.progress import MAX_POINTS, Progress
@@ -34,21 +36,21 @@ class Reports:
         self.nudge = threading.Event()
         self.next_at = 0.0
 
-    def live(self, engine_pid: int) -> None:
+    def live(self, found: Journal) -> None:
         """What is new of start, log and metrics; later, when the server cannot be reached now."""
         if processes.boot_clock() < self.next_at:
             return
         try:
-            self._start(engine_pid)
+            self._start(found)
             self._log()
             self._points()
         except Unreachable:
             self.next_at = processes.boot_clock() + PAUSE_SECONDS
 
-    def rest(self, engine_pid: int) -> None:
+    def rest(self, found: Journal) -> None:
         """Everything that is still untold about an attempt that has ended."""
-        if engine_pid:
-            self._patiently(lambda: self._start(engine_pid))
+        if found.engine_pid:
+            self._patiently(lambda: self._start(found))
         is_whole = False
         while not is_whole:
             is_whole = self._patiently(self._log)
@@ -71,9 +73,10 @@ class Reports:
             failed = Outcome.failed("server_error", f"The result was refused: {refusal.detail}")
             self._patiently(lambda: self.server.finish(self.record.lease, failed.body()))
 
-    def _start(self, engine_pid: int) -> None:
+    def _start(self, found: Journal) -> None:
         if self.record.started is not None:
-            body = self.record.started | {"pid": engine_pid}
+            isolation: Isolation = "cgroup" if found.cgroup else "process_group"
+            body = self.record.started | {"pid": found.engine_pid, "isolation": isolation}
             self._unless_refused("start", lambda: self.server.started(self.record.lease, body))
             self.record.started = None
 

@@ -20,7 +20,7 @@ import time
 from pathlib import Path
 from types import FrameType
 
-from workers import journal, processes
+from workers import cgroups, journal, processes
 from workers.logfile import CappedLog, Lines
 
 LAUNCH = "launch.json"
@@ -56,6 +56,8 @@ class Shim:
             shim_ticks=processes.start_ticks(os.getpid()),
             port=launch["port"],
         )
+        self.group = cgroups.make(cgroups.name_of(launch["uuid"])) if launch.get("cgroup") else None
+        self.journal.cgroup = str(self.group or "")
 
     def run(self) -> None:
         self.note()
@@ -77,18 +79,10 @@ class Shim:
         self.is_asked_to_stop = True
 
     def start(self) -> bool:
-        """Starts the engine in its own session; False when it cannot be started."""
+        """Starts the engine in its own session and group; False when it cannot be started."""
         self.pipe, output = os.pipe()
         try:
-            process = subprocess.Popen(
-                self.launch["argv"],
-                env=self.launch["env"],
-                cwd=self.launch["cwd"],
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                start_new_session=True,
-            )
+            process = self.spawn(output)
         except (OSError, ValueError) as error:
             self.journal.error = f"{self.launch['argv'][0]} could not be started: {error}."
             self.journal.exit_code = SPAWN_FAILED
@@ -104,6 +98,35 @@ class Shim:
         self.note("running")
         return True
 
+    def spawn(self, output: int) -> subprocess.Popen[bytes]:
+        def popen() -> subprocess.Popen[bytes]:
+            return subprocess.Popen(
+                self.launch["argv"],
+                env=self.launch["env"],
+                cwd=self.launch["cwd"],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+                # Safe, because the shim has one thread; and the engine runs no line outside its group.
+                preexec_fn=self.enter_group,  # noqa: PLW1509
+            )
+
+        try:
+            return popen()
+        except subprocess.SubprocessError:  # it may not enter the group: then it goes without
+            self.leave_group()
+            return popen()
+
+    def enter_group(self) -> None:
+        if self.group is not None:
+            cgroups.join(self.group)
+
+    def leave_group(self) -> None:
+        if self.group is not None:
+            cgroups.remove(self.group)
+        self.group, self.journal.cgroup = None, ""
+
     def turn(self) -> bool:
         """One round of reading, reaping and, when it is time, ending; True when nothing is left."""
         hurry = self.kill_at is not None and time.monotonic() >= self.kill_at
@@ -112,10 +135,13 @@ class Shim:
         if self.wake_read in ready:
             os.read(self.wake_read, 4096)
         self.read_output(self.pipe in ready)
-        if self.reap():
+        if self.reap() and not self.is_group_populated():
             return True
         self.end_what_must_end()
         return False
+
+    def is_group_populated(self) -> bool:
+        return self.group is not None and cgroups.is_populated(self.group)
 
     def read_output(self, is_ready: bool) -> None:
         now = time.monotonic()
@@ -151,8 +177,16 @@ class Shim:
         elif self.kill_at is not None and self.engine_code is not None:
             self.kill_at = min(self.kill_at, now + LEFTOVER_SECONDS)
         if self.kill_at is not None and now >= self.kill_at:
-            for pid in processes.descendants(os.getpid()):
-                processes.send(pid, signal.SIGKILL)
+            self.kill()
+
+    def kill(self) -> None:
+        if not self.journal.killing_at:
+            self.journal.killing_at = processes.boot_clock()
+            self.note()
+        if self.group is not None:
+            cgroups.kill(self.group)
+        for pid in processes.descendants(os.getpid()):
+            processes.send(pid, signal.SIGKILL)
 
     def is_stop_wanted(self) -> bool:
         """Asked by signal or file; or the attempt's folder is gone, and with it whoever could ask."""
@@ -175,6 +209,9 @@ class Shim:
         self.log.close()
         if self.journal.exit_code is None:
             self.journal.exit_code = self.engine_code
+        self.journal.memory_kills = cgroups.memory_kills(self.group)
+        if self.group is not None:
+            cgroups.remove(self.group)
         self.note("exited")
 
     def note(self, state: journal.State | None = None) -> None:
@@ -196,7 +233,9 @@ class Shim:
 
     def end_everything(self) -> None:
         """The last resort when the shim itself breaks: it never leaves an engine without a keeper."""
-        while not self.reap():
+        while not self.reap() or self.is_group_populated():
+            if self.group is not None:
+                cgroups.kill(self.group)
             for pid in processes.descendants(os.getpid()):
                 processes.send(pid, signal.SIGKILL)
             time.sleep(0.02)

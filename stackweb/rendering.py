@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import nh3
 from django.utils.html import format_html, format_html_join
@@ -25,6 +26,7 @@ from pygments.token import (
 from pygments.util import ClassNotFound
 
 _SPARK_WIDTH, _SPARK_HEIGHT = 72, 26
+_SPARK_POINTS = 24
 _TOKEN_CLASSES: tuple[tuple[_TokenType, str], ...] = (
     (Comment, "tok-c"), (Keyword, "tok-k"), (Name.Tag, "tok-k"), (Name.Attribute, "tok-k"),
     (Number, "tok-n"), (String.Escape, "tok-p"), (Literal, "tok-s"), (Punctuation, "tok-p"),
@@ -81,10 +83,19 @@ def _lexer(lang: str) -> Lexer | None:
         return None
 
 
+def _thinned(values: Sequence[float]) -> Sequence[float]:
+    """At most _SPARK_POINTS means of neighbours: more would draw a band, not a line."""
+    if len(values) <= _SPARK_POINTS:
+        return values
+    edges = [place * len(values) // _SPARK_POINTS for place in range(_SPARK_POINTS + 1)]
+    return [sum(values[start:end]) / (end - start) for start, end in pairwise(edges)]
+
+
 def sparkline(values: Sequence[float], label: str = "") -> SafeString:
-    """A line of the values, scaled to their own range; nothing below two values."""
+    """A line of the values, scaled to their own range; a long series is averaged, nothing below two values."""
     if len(values) < 2:
         return SafeString("")
+    values = _thinned(values)
     low, high = min(values), max(values)
     span = (high - low) or 1.0
     step = _SPARK_WIDTH / (len(values) - 1)

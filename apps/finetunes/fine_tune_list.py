@@ -9,9 +9,10 @@ from django.urls import reverse
 from apps.accounts.models import User
 from apps.calibration.comparisons import compare
 from apps.finetunes.models import FineTune
+from apps.jobs.job_list import job_row
 from apps.jobs.job_page import job_page
 from apps.jobs.models import Job, MetricPoint
-from apps.jobs.presentation import reason_sentence, state_word
+from apps.jobs.presentation import reason_sentence
 
 
 def fine_tune_rows(user: User) -> list[dict[str, Any]]:
@@ -21,11 +22,9 @@ def fine_tune_rows(user: User) -> list[dict[str, Any]]:
     jobs = {job.pk: job for job in Job.objects.filter(pk__in=[row.job_id for row in fine_tunes]).for_display()}
     losses = _losses(list(jobs))
     return [
-        {
+        job_row(jobs[row.job_id])
+        | {
             "fine_tune": row,
-            "job": jobs[row.job_id],
-            "state": state_word(jobs[row.job_id]),
-            "reason": reason_sentence(jobs[row.job_id]),
             "loss": losses.get((row.job_id, "loss"), []),
             "eval_loss": losses.get((row.job_id, "eval_loss"), []),
         }
@@ -51,6 +50,20 @@ def headline(rows: list[dict[str, Any]]) -> str:
     parts += [f"{failed} failed"] if failed and not parts else []
     done = sum(word == "Done" for word in words)
     return ", ".join(parts) if parts else f"{done} fine-tune{'s' if done != 1 else ''} done, none running"
+
+
+def lede(rows: list[dict[str, Any]]) -> str:
+    """Where the newest running one stands, and why the newest failed one failed."""
+    parts = []
+    if running := next((row for row in rows if row["state"] == "Training"), None):
+        done, losses = running["job"].progress_fraction, running["eval_loss"]
+        share = "" if done is None else f"{100 * done:.0f}% done"
+        loss = f"eval loss {losses[-1]:.3f}{', its best so far' if losses[-1] == min(losses) else ''}" if losses else ""
+        if words := ", ".join(filter(None, [share, loss])):
+            parts.append(f"{running['fine_tune'].name}: {words}.")
+    if failed := next((row for row in rows if row["job"].status == "failed"), None):
+        parts.append(f"{failed['fine_tune'].name} failed: {failed['reason'].lower()}.")
+    return " ".join(parts) or "A fine-tune teaches a model your data and becomes a model version with its lineage."
 
 
 def fine_tune_page(fine_tune: FineTune) -> dict[str, Any]:

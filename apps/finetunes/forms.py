@@ -20,7 +20,10 @@ class DatasetForm(forms.Form):
         help_text='One {"messages": [{"role", "content"}, …]} a line, UTF-8, 64 MiB at most',
     )
     rows = forms.CharField(
-        label="or paste rows", required=False, widget=forms.Textarea(attrs={"rows": 8, "spellcheck": "false"})
+        label="Or paste rows",
+        required=False,
+        help_text="The same lines; read when no file is chosen.",
+        widget=forms.Textarea(attrs={"rows": 8, "spellcheck": "false"}),
     )
 
     def clean(self) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from apps.engines.base import Placement
 from apps.finetunes import services
 from apps.finetunes.estimates import estimate_training
 from apps.finetunes.forms import FineTuneForm
+from apps.fleet.querysets import largest_device
 from apps.jobs.option_form import OptionsForm
 from apps.jobs.previews import chosen_row, command_facts
 from apps.jobs.services import default_placement, engine_named
@@ -30,9 +31,11 @@ def preview_fine_tune(form: FineTuneForm, options: OptionsForm) -> dict[str, Any
     placement = Placement(variant="cuda" if variant == "cuda" else "cpu")
     command = engine_named(spec.engine, kind="train").command(spec, placement)
     estimate = estimate_training(base=base, dataset=dataset, options=spec.options, on_gpu=gpus > 0)
+    device = largest_device("gpu" if gpus else "cpu")
     return {
         "estimate": estimate,
         "parts": estimate.parts if estimate else {},
+        "capacity_bytes": device.capacity_bytes if device else 0,
         "on_gpu": gpus > 0,
         "command": command_facts(command),
         "refusal": "",

@@ -25,7 +25,7 @@ from apps.jobs.services import engine_named
 def fine_tunes(request: HttpRequest) -> HttpResponse:
     rows = fine_tune_list.fine_tune_rows(signed_in(request))
     part = "#list" if request.htmx else ""  # type: ignore[attr-defined]
-    context = {"rows": rows, "headline": fine_tune_list.headline(rows)}
+    context = {"rows": rows, "headline": fine_tune_list.headline(rows), "lede": fine_tune_list.lede(rows)}
     return render(request, f"finetunes/fine_tunes.html{part}", context)
 
 

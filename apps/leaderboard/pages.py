@@ -8,7 +8,7 @@ from apps.accounts.models import User
 from apps.catalog.models import ModelVersion
 from apps.evals.comparison import RunComparison, mean_of_tasks
 from apps.evals.models import EvalRun, Suite
-from apps.evals.wording import difference_cells, score_cells
+from apps.evals.wording import difference_cells, p_words, plus_minus, points, score_cells
 from apps.leaderboard.board import Board, Row, board
 from apps.leaderboard.comparison import compare_versions, sentence
 from apps.leaderboard.scatter import scatter_of
@@ -69,12 +69,12 @@ def compare_page(user: User, suite: Suite | None, wanted: str, others: list[str]
         "suites": [(key_of(each), each) for each in suites_with_runs(user)],
         "versions": versions,
         "reference": reference,
-        "others": [*chosen, *[None] * (MAX_OTHERS - len(chosen))],
+        "others": [*chosen, None][:MAX_OTHERS],
         "pairs": [_pair(pair) for pair in pairs],
         "tasks": _task_rows(suite, pairs) if suite else [],
         "base": score_cells(mean_of_tasks([task.there for task in pairs[0].tasks])) if pairs else None,
         "headline": _headline(pairs),
-        "more": [sentence(pair, pair.overall) for pair in pairs if pair.overall],
+        "lede": _lede(pairs),
     }
 
 
@@ -112,6 +112,30 @@ def _task_rows(suite: Suite, pairs: list[RunComparison]) -> list[dict[str, Any]]
     return rows
 
 
+def _lede(pairs: list[RunComparison]) -> str:
+    """The numbers behind the headline and the tasks that carry it, then each other pair in a sentence."""
+    parts = []
+    if pairs and (result := pairs[0].overall):
+        numbers = f"{points(result.difference)} {plus_minus(result.low, result.high)} points"
+        parts.append(
+            f"{numbers}, {p_words(result.p_value)}, on {result.n} items that both answered.{_carried(pairs[0])}"
+        )
+    parts += [sentence(pair, pair.overall) for pair in pairs[1:] if pair.overall]
+    return " ".join(parts)
+
+
+def _carried(pair: RunComparison) -> str:
+    """On which tasks a difference shows; empty with a single task."""
+    if len(pair.tasks) < 2:
+        return ""
+    titles = {task["name"]: task["title"] for task in pair.here.suite.tasks}
+    words = []
+    for verdict in ("better", "worse"):
+        found = [titles[each.task] for each in pair.tasks if each.result and each.result.verdict == verdict]
+        words += [f"{verdict} on {', '.join(found)}"] if found else []
+    return f" {'; '.join(words).capitalize()}." if words else " No task shows a difference on its own."
+
+
 def _headline(pairs: list[RunComparison]) -> str:
     if not pairs:
         return "Nothing to compare yet"
@@ -119,9 +143,9 @@ def _headline(pairs: list[RunComparison]) -> str:
     here, there, suite = pair.here.version.model.name, pair.there.version.model.name, pair.here.suite.name
     if pair.overall is None:
         return f"{here} and {there} were not measured alike on {suite}"
-    points = f"{abs(100 * pair.overall.difference):.1f} points"
+    margin = f"{abs(100 * pair.overall.difference):.1f} points"
     return {
-        "better": f"{here} beats {there} by {points} on {suite}",
-        "worse": f"{here} loses to {there} by {points} on {suite}",
+        "better": f"{here} beats {there} by {margin} on {suite}",
+        "worse": f"{here} loses to {there} by {margin} on {suite}",
         "no difference shown": f"No difference shown between {here} and {there} on {suite}",
     }[pair.overall.verdict]

@@ -78,7 +78,11 @@ def _dot(row: Row, x: float, up: Callable[[float], float]) -> Dot:
 
 
 def _spread_labels(dots: list[Dot]) -> None:
-    """Labels of dots that stand close together move apart, from the top down."""
+    """A label that would lie on another dot moves off it; then labels that meet move apart, from the top down."""
+    for dot in dots:
+        gaps = [(dot.x - other.x if dot.is_right else other.x - dot.x, dot.y - other.y) for other in dots]
+        if met := [rise for run, rise in gaps if 0 < run < 180 and abs(rise) < _NEAR]:
+            dot.label_y = dot.y + (16 if met[0] > 0 else -9)
     placed: list[Dot] = []
     for dot in sorted(dots, key=lambda each: each.y):
         for other in placed:

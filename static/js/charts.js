@@ -39,7 +39,7 @@
   const colours = series => { let used = 0; return series.map(one => one.kind === "raw" ? "--line-2" : COLOURS[used++ % COLOURS.length]); };
   const style = (one, colour, isTime) => {
     const isDots = one.kind === "dots", marked = isDots || (one.kind !== "raw" && one.steps.length < 30);
-    return { label: one.name, stroke: token(colour), width: one.kind === "raw" ? 1 : 1.75, spanGaps: !isTime,
+    return { label: one.name, stroke: token(colour), width: one.kind === "raw" ? 1 : 1.75, spanGaps: !isTime, ...(isDots && { paths: () => null }),
       points: { show: marked, size: isDots ? 7 : 5, fill: token("--surface"), width: 1.75 } };
   };
   const limit = ([value, words]) => plot => {
@@ -60,16 +60,16 @@
     const box = d.querySelector(`[data-readout="${el.dataset.chart}"]`);
     if (!box || !plot.data[0].length) return;
     const place = plot.cursor.idx ?? plot.data[0].length - 1, x = plot.data[0][place];
-    const cell = (words, value, colour) => {
+    const cell = (words, value, colour, kind) => {
       const span = d.createElement("span"), bold = d.createElement("b");
-      if (colour) { const key = d.createElement("i"); key.style.setProperty("--c", `var(${colour})`); span.append(key); }
+      if (colour) { const key = d.createElement("i"); key.style.setProperty("--c", `var(${colour})`); key.classList.toggle("dot", kind === "dots"); span.append(key); }
       bold.textContent = value; span.append(words ? `${words} ` : "", bold, colour && spec.unit ? ` ${spec.unit}` : "");
       return span;
     };
     const cells = spec.series.map((one, i) => {
       let at = place;
       while (spec.x !== "time" && at > 0 && plot.data[i + 1][at] == null) at--;
-      return one.kind === "raw" ? null : cell(one.name, number(plot.data[i + 1][at]), colours(spec.series)[i]);
+      return one.kind === "raw" ? null : cell(one.name, number(plot.data[i + 1][at]), colours(spec.series)[i], one.kind);
     });
     box.replaceChildren(spec.x === "time" ? cell("", clock(x)) : cell("step", x.toLocaleString("en")), ...cells.filter(Boolean));
   }

@@ -41,6 +41,7 @@ OTHER_USER = Identity(
         "--clear-groups",
         "--inh-caps=+dac_override",
         "--ambient-caps=+dac_override",
+        "--securebits=+no_setuid_fixup",  # else access(2) forgets the capability
         "--",
     ),
     OTHER_UID,

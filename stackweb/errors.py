@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from django.core.exceptions import RequestDataTooBig
+from django.core.exceptions import DisallowedHost, RequestDataTooBig
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 
@@ -18,9 +18,11 @@ def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
-    """A body that is too large, or whose parts cannot be told apart."""
+    """A body that is too large, parts that cannot be told apart, or a host name that is not ours."""
     if isinstance(exception, RequestDataTooBig):
         return refuse(request, Problem(413, "Too large", "The body is over 64 MiB. Send less at once."))
+    if isinstance(exception, DisallowedHost):
+        return refuse(request, Problem(400, "Unknown host name", "Add the address's host to STACKWEB_ALLOWED_HOSTS."))
     return refuse(request, Problem(400, "Unreadable request", f"This request cannot be read: {exception}"[:300]))
 
 

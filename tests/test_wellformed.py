@@ -49,6 +49,12 @@ def test_a_query_with_nul_is_refused(client: Client, alice: User, path: str) -> 
     assert client.get(path).status_code == 422
 
 
+def test_an_unknown_host_name_is_refused_with_the_setting_that_allows_it(client: Client) -> None:
+    answer = client.get("/api/v1/jobs", headers={"host": "stackweb.example"})
+    assert (answer.status_code, answer.json()["title"]) == (400, "Unknown host name")
+    assert "STACKWEB_ALLOWED_HOSTS" in answer.json()["detail"]
+
+
 def test_a_form_field_with_nul_is_refused(client: Client, alice: User) -> None:
     answer = client.post("/login", {"username": "a\x00", "password": "x"})
     assert (answer.status_code, b"U+0000" in answer.content) == (422, True)

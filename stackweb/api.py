@@ -17,6 +17,7 @@ from apps.accounts.api import router as accounts
 from apps.accounts.problems import FieldError, Problem
 from apps.arena.api import router as arena
 from apps.catalog.api import router as catalog
+from apps.costs.api import router as costs
 from apps.evals.api import router as evals
 from apps.finetunes.api import router as finetunes
 from apps.fleet.api import router as fleet
@@ -38,6 +39,7 @@ for router in (
     leaderboard,
     arena,
     jobs,
+    costs,
     fleet,
     gateway,
     accounts,

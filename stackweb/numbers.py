@@ -85,3 +85,19 @@ def params(value: int | None) -> str:
     if value >= 1e9:
         return f"{value / 1e9:.1f} B"
     return f"{value / 1e6:.0f} M"
+
+
+def kwh(joules: Number | None) -> str:
+    """Energy in kWh: "0.412", "18.3"."""
+    if joules is None:
+        return "–"
+    amount = joules / 3_600_000
+    return f"{amount:,.1f}" if amount >= 10 else f"{amount:.3f}"
+
+
+def hours(seconds: Number | None) -> str:
+    """Hours: "0.02", "1.3", "412"."""
+    if seconds is None:
+        return "–"
+    amount = seconds / 3600
+    return f"{amount:,.0f}" if amount >= 100 else f"{amount:.1f}" if amount >= 1 or amount == 0 else f"{amount:.2f}"

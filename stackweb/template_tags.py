@@ -14,7 +14,9 @@ from django.utils import timezone
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString, mark_safe
 
+from apps.costs.money import money
 from stackweb import numbers, rendering
+from stackweb.day_bars import Day, stacked_days
 
 register = template.Library()
 register.simple_tag(static, name="static")
@@ -27,6 +29,9 @@ for each in (
     numbers.score,
     numbers.params,
     numbers.ms,
+    money,
+    numbers.kwh,
+    numbers.hours,
 ):
     register.filter(each.__name__, each)
 register.filter("bytes", numbers.size)
@@ -44,6 +49,7 @@ STATES = {
     "Down": ("bad", "circle-x"), "Unreachable": ("bad", "unplug"), "Unknown": ("warn", "unplug"),
     "Held": ("warn", "circle-pause"), "Paused": ("warn", "circle-pause"), "Stalled": ("warn", "timer-off"),
     "Degraded": ("warn", "triangle-alert"), "Draining": ("warn", "log-out"), "Cordoned": ("warn", "ban"),
+    "Fenced": ("bad", "ban"), "Left": ("idle", "log-out"),
     "Cancelled": ("idle", "circle-slash-2"), "Stopped": ("idle", "circle-stop"), "Free": ("idle", "circle"),
     "Fits": ("ok", "circle-check"), "Tight": ("warn", "triangle-alert"), "Too big": ("idle", "circle-x"),
     "Better": ("ok", "trending-up"), "No difference shown": ("idle", "equal"),
@@ -120,6 +126,12 @@ def progress(fraction: float, label: str, wide: bool = False, note: bool = True)
 @register.simple_tag
 def spark(values: Sequence[float], label: str = "") -> SafeString:
     return rendering.sparkline(values, label)
+
+
+@register.simple_tag
+def day_bars(days: Sequence[Day], names: Sequence[str], label: str, unit: str = "") -> SafeString:
+    """Stacked bars by day; `unit` stands before the numbers of the axis."""
+    return stacked_days(days, names, label, unit)
 
 
 @register.simple_tag

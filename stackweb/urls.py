@@ -8,6 +8,7 @@ from stackweb.api_docs import api_docs
 urlpatterns = [
     path("", include("apps.accounts.urls")),
     path("", include("apps.jobs.urls")),
+    path("", include("apps.costs.urls")),
     path("", include("apps.catalog.urls")),
     path("", include("apps.serving.urls")),
     path("", include("apps.finetunes.urls")),

@@ -1,6 +1,6 @@
 from django.urls import path
 
-from apps.dashboard import health, model_page, tokens_views, views
+from apps.dashboard import health, model_page, tokens_views, usage_page, views
 
 urlpatterns = [
     path("", views.overview, name="overview"),
@@ -9,6 +9,8 @@ urlpatterns = [
     path("models", model_page.models, name="models"),
     path("models/<str:model_id>", model_page.model, name="model"),
     path("hardware", views.hardware, name="hardware"),
+    path("usage", usage_page.usage, name="usage"),
+    path("usage.csv", usage_page.usage_csv, name="usage_csv"),
     path("settings/tokens", tokens_views.settings_tokens, name="settings_tokens"),
     path("settings/tokens/new", tokens_views.token_create, name="token_create"),
     path("settings/tokens/<int:token_id>/revoke", tokens_views.token_revoke, name="token_revoke"),

@@ -1,0 +1,54 @@
+"""Costs as CSV, one line for each attempt and day."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator
+from typing import Any
+
+from apps.costs.querysets import CostQuerySet
+
+COLUMNS = (
+    "day", "team", "job", "name", "kind", "host", "device_type", "device_hours", "energy_kwh", "hour_price", "cost",
+    "currency",
+)  # fmt: skip
+# A cell that begins with one of these would be a formula to a spreadsheet (CWE-1236).
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
+
+class _Line:
+    """A file that hands back what is written to it."""
+
+    def write(self, text: str) -> str:
+        return text
+
+
+def csv_lines(entries: CostQuerySet) -> Iterator[str]:
+    """The header, then the entries by day."""
+    writer = csv.writer(_Line())
+    yield writer.writerow(COLUMNS)
+    rows = entries.select_related("job", "team", "attempt__host").order_by("day", "pk")
+    for entry in rows.iterator(chunk_size=500):
+        yield writer.writerow([_harmless(cell) for cell in _cells(entry)])
+
+
+def _cells(entry: Any) -> list[Any]:
+    kwh = "" if entry.energy_joules is None else f"{entry.energy_joules / 3_600_000:.6f}"
+    return [
+        entry.day.isoformat(),
+        entry.team.slug,
+        entry.job.public_id,
+        entry.job.name,
+        entry.job.kind,
+        entry.attempt.host.name,
+        entry.device_type,
+        f"{entry.device_seconds / 3600:.6f}",
+        kwh,
+        "" if entry.hour_price is None else entry.hour_price,
+        "" if entry.cost is None else entry.cost,
+        entry.currency,
+    ]
+
+
+def _harmless(cell: Any) -> Any:
+    return f"'{cell}" if isinstance(cell, str) and cell.startswith(_FORMULA) else cell

@@ -1,0 +1,5 @@
+from django.urls import path
+
+from apps.costs import views
+
+urlpatterns = [path("jobs/<str:job_id>/cost", views.job_cost, name="job_cost")]

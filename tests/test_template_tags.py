@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 from typing import Any
 
@@ -170,3 +171,9 @@ def test_tick_box_stands_in_its_label() -> None:
     html = field("packing")
     assert '<label class="check" for="id_packing">' in html
     assert 'class="in"' not in html
+
+
+def test_a_long_series_is_a_line_of_means() -> None:
+    drawn = rendering.sparkline([float(step % 2) for step in range(480)])
+    heights = re.findall(r",([\d.]+)", drawn.rpartition(' d="')[2])
+    assert heights == ["24.0"] * 24, "the noise is gone"

@@ -38,3 +38,11 @@ def test_labels_of_close_dots_move_apart() -> None:
 def test_one_size_or_none_makes_no_picture() -> None:
     assert scatter_of([row("a", 10**8, 25), row("b", 10**8, 20), row("c", None, 30)]) is None
     assert scatter_of([]) is None
+
+
+def test_a_label_does_not_lie_on_another_dot() -> None:
+    picture = scatter_of([row("small", 10**8, 10), row("near", 75 * 10**8, 44), row("big", 8 * 10**9, 44)])
+    assert picture is not None
+    _, near, big = picture.dots
+    assert big.is_right
+    assert abs(big.label_y - near.y) > 8

@@ -132,11 +132,21 @@ class Agent:
             logger.warning("Attempt %s could not be refused: %s", record.uuid, trouble)
 
     def _begin(self, record: Record, path: Path) -> None:
-        attempt = Attempt(record, path, self.config, self.server, self._ports)
+        attempt = Attempt(record, path, self.config, self.server, self)
         self.attempts[record.uuid] = attempt
         attempt.thread.start()
 
-    def _ports(self) -> set[int]:
+    def held_uuids(self) -> set[str]:
+        return set(self.attempts)
+
+    def report_inventory(self) -> None:
+        try:
+            self.observer.report_inventory()
+        except (Unreachable, Refused) as trouble:
+            logger.warning("The inventory could not be reported: %s", trouble)
+            self.observer.look_now()
+
+    def ports(self) -> set[int]:
         return {attempt.record.port for attempt in tuple(self.attempts.values()) if attempt.record.port}
 
     def forget_ended(self) -> None:

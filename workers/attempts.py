@@ -12,12 +12,12 @@ import logging
 import signal
 import subprocess
 import threading
-from collections.abc import Callable
 from pathlib import Path
+from typing import Protocol
 
 import httpx
 
-from workers import cgroups, journal, launch, processes, shim
+from workers import cgroups, device_locks, journal, launch, processes, shim
 from workers.client import Fenced, Refused, Server, Unreachable
 from workers.config import WorkerConfig
 from workers.journal import FULL, Journal
@@ -30,6 +30,7 @@ from workers.reports import Reports
 
 logger = logging.getLogger(__name__)
 TURN_SECONDS = 0.5
+STUCK_SECONDS = 60.0  # of KILL without an end
 PROBE_TIMEOUT_SECONDS = 2.0
 CAUSES: dict[Order, str] = {
     "cancelled_by_user": "Cancelled by a person.",
@@ -37,18 +38,32 @@ CAUSES: dict[Order, str] = {
 }
 
 
+class Host(Protocol):
+    """What an attempt asks of the agent that runs it."""
+
+    def ports(self) -> set[int]:
+        """Of the attempts here, so that none is given twice."""
+
+    def held_uuids(self) -> set[str]:
+        """The attempts here."""
+
+    def report_inventory(self) -> None:
+        """At once and whatever comes of it: something is not as the server believes."""
+
+
 class Attempt:
     """`order()`, `leave()` and `heartbeat()` may be called from any thread; the rest is its own."""
 
-    def __init__(
-        self, record: Record, folder: Path, config: WorkerConfig, server: Server, ports: Callable[[], set[int]]
-    ) -> None:
+    def __init__(self, record: Record, folder: Path, config: WorkerConfig, server: Server, host: Host) -> None:
         self.record = record
         self.folder = folder
         self.config = config
         self.server = server
-        self.ports = ports
+        self.host = host
         self.process: subprocess.Popen[bytes] | None = None
+        self.keeper: processes.Held | None = None
+        self.locks: list[int] = []  # of its GPUs
+        self.killing_at = 0.0  # since when the agent itself kills what a dead shim left
         self.guard = threading.Lock()
         self.is_told = False
         self.is_forgotten = False
@@ -63,7 +78,13 @@ class Attempt:
         self._measure_memory()
         lease = self.record.lease
         row: dict[str, object] = {"uuid": lease.uuid, "epoch": lease.epoch, "lease_token": lease.token}
-        return row | {"port": self.record.port} | self.progress.heartbeat()
+        return row | {"port": self.record.port, "is_stuck": self._is_stuck()} | self.progress.heartbeat()
+
+    def _is_stuck(self) -> bool:
+        """Something of it outlives KILL: in the driver, or on a file system that does not answer."""
+        found = journal.read(self.folder)
+        since = self.killing_at or (found.killing_at if found is not None and found.state != "exited" else 0.0)
+        return since > 0 and processes.boot_clock() - since > STUCK_SECONDS
 
     def _measure_memory(self) -> None:
         """Once it answers: on the CPU device memory is RAM, and the largest sum over its processes is kept."""
@@ -80,7 +101,10 @@ class Attempt:
                 return
             self.record.order = order
             self.record.order_cause = cause or CAUSES.get(order, "")
-        self._save()
+        try:
+            self._save()
+        except OSError as error:  # on a full disk it ends all the same
+            logger.warning("Attempt %s: the order to end it could not be noted: %s", self.record.uuid, error)
         logger.info("Attempt %s is to end: %s", self.record.uuid, order)
         self._ask_shim()
         self.nudge.set()
@@ -98,6 +122,9 @@ class Attempt:
                 # Before the server knows of what was produced, so that nothing removes it after.
                 self.record.keeps_work = outcome.keeps_work(self.folder)
                 self._save()
+                if outcome.reason == "environment_failed":
+                    # Before the end is told, so that whoever tries again has it installed first.
+                    self.host.report_inventory()
                 self.reports.finish(outcome)
                 self.is_told = True
                 logger.info("Attempt %s ended: %s", self.record.uuid, outcome.reason or "succeeded")
@@ -110,6 +137,7 @@ class Attempt:
         with self.guard:
             self.is_forgotten = True
             forget(self.folder, self.record.temporary, self.record.keeps_work)
+        device_locks.release(self.locks)
 
     def _live(self) -> Outcome | None:
         """Until nothing of the attempt is alive; None when the server has given it up."""
@@ -132,7 +160,7 @@ class Attempt:
 
     def _launch_and_watch(self) -> Outcome | None:
         plan = launch.understand(self.record)
-        if journal.read(self.folder) is None:
+        if journal.read(self.folder) is None and not launch.was_started(self.record, self.folder):
             self._launch(plan)
         lines = LogLines(self.folder, launch.LOG_HEAD_BYTES, lambda line: self._take_line(plan, line))
         while (ended := self._ended()) is None:
@@ -151,19 +179,25 @@ class Attempt:
     def _launch(self, plan: launch.Plan) -> None:
         if self.record.order:
             raise Ordered
-        self.record.port = launch.choose_port(self.record, plan, self.ports())
+        self.record.port = launch.choose_port(self.record, plan, self.host.ports())
         launch.prepare(
             self.record,
             plan,
             self.folder,
             config=self.config,
             server=self.server,
-            must_end=lambda: bool(self.record.order),
+            must_end=self._must_end,
         )
+        others = self.host.held_uuids() - {self.record.uuid}
+        self.locks = launch.hold_devices(self.record, self.config.state_dir, others, self._must_end)
+        self.record.is_launched = True
         self._save()
         if self.record.order:
             raise Ordered
-        self.process = launch.start_shim(self.folder)
+        self.process = launch.start_shim(self.folder, self.locks)
+
+    def _must_end(self) -> bool:
+        return bool(self.record.order)
 
     def _turn(self, plan: launch.Plan, lines: LogLines) -> None:
         """One round of watching."""
@@ -185,26 +219,41 @@ class Attempt:
 
     def _ended(self) -> Journal | None:
         """The journal once nothing of the attempt is alive. Raises Problem when the shim never began."""
-        has_left = self.process is not None and self.process.poll() is not None
+        has_left = self.process is None or self.process.poll() is not None
         found = journal.read(self.folder)
         if found is None:
             if not has_left or launch.has_shim(self.folder):
                 return None
+            if launch.was_started(self.record, self.folder):
+                return self._lose(Journal("", self.record.epoch, 0, 0), "Its journal is gone.")
             said = launch.shim_error(self.folder)
             full = "No space left" in said
             raise Problem("disk_full" if full else "environment_failed", f"It could not be started: {said}")
-        same_boot = found.boot_id == processes.boot_id()
-        if found.state == "exited" or (same_boot and processes.is_same(found.shim_pid, found.shim_ticks)):
-            return found if found.state == "exited" else None
+        if found.state == "exited":
+            return found
+        if found.boot_id not in ("", processes.boot_id()):
+            return self._lose(found, "The host was restarted.", is_same_boot=False)
+        if self._keeper(found).is_alive() or launch.has_shim(self.folder):
+            return None
         last = journal.read(self.folder)
         if last is not None and last.state == "exited":  # it ended well between the two looks
             return last
-        self.lost = "The process that watched it was killed." if same_boot else "The host was restarted."
-        # A GPU is free only when nothing is alive, so this does not give up.
-        while same_boot and not processes.end_attempt(
-            self.record.uuid, found.engine_pid, found.engine_ticks, found.cgroup
-        ):
-            logger.error("Processes of attempt %s cannot be killed; still trying.", self.record.uuid)
+        return self._lose(found, "The process that watched it was killed.")
+
+    def _keeper(self, found: Journal) -> processes.Held:
+        if self.keeper is None:
+            self.keeper = processes.Held(found.shim_pid, found.shim_ticks)
+        return self.keeper
+
+    def _lose(self, found: Journal, why: str, *, is_same_boot: bool = True) -> Journal:
+        """Ends what is left. A GPU is free only when nothing is alive, so this does not give up."""
+        self.lost = why
+        if is_same_boot:
+            self.killing_at = processes.boot_clock()
+            engine = found.engine_pid if found.boot_id else 0  # a pid of a boot that is not known says nothing
+            while not processes.end_attempt(self.record.uuid, engine, found.engine_ticks, found.cgroup):
+                logger.error("Processes of attempt %s cannot be killed; still trying.", self.record.uuid)
+            self.killing_at = 0.0
         if found.cgroup:
             cgroups.remove_named(Path(found.cgroup), self.record.uuid)
         return found
@@ -212,19 +261,22 @@ class Attempt:
     def _end_processes(self) -> None:
         """For an attempt that is given up: its shim ends everything, and that is waited for."""
         with contextlib.suppress(Problem):
-            while (journal.read(self.folder) is not None or self.process is not None) and self._ended() is None:
+            while self._may_live() and self._ended() is None:
                 self._ask_shim()
                 self.nudge.wait(TURN_SECONDS)
                 self.nudge.clear()
 
+    def _may_live(self) -> bool:
+        was_started = self.process is not None or launch.was_started(self.record, self.folder)
+        return was_started or journal.read(self.folder) is not None
+
     def _ask_shim(self) -> None:
         found = journal.read(self.folder)
-        if found is None or found.boot_id != processes.boot_id():
+        if found is None or found.boot_id not in ("", processes.boot_id()):
             return
         with contextlib.suppress(OSError):
             (self.folder / shim.STOP).touch()
-        if processes.is_same(found.shim_pid, found.shim_ticks):
-            processes.send(found.shim_pid, signal.SIGTERM)
+        self._keeper(found).send(signal.SIGTERM)
 
     def _take_line(self, plan: launch.Plan, line: str) -> None:
         try:

@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from apps.engines.base import Command, Engine, Placement, RunSpec
 from apps.engines.locks import UnknownLock
 from apps.engines.registry import get_engine
-from workers import journal, processes, shim
+from workers import device_locks, foreign, journal, processes, shim
 from workers.client import Server
 from workers.config import WorkerConfig
 from workers.engine_env import engine_environment, masked
@@ -152,8 +152,22 @@ def choose_port(record: Record, plan: Plan, taken: set[int]) -> int:
     return pick_port(leased, taken) if plan.spec.kind == "serve" or leased else 0
 
 
-def start_shim(folder: Path) -> subprocess.Popen[bytes]:
-    """The shim in a session of its own: it outlives this agent."""
+def hold_devices(record: Record, state_dir: Path, held_uuids: Iterable[str], must_end: Callable[[], bool]) -> list[int]:
+    """Locks the attempt's GPUs and waits until nobody else is on them. Raises Problem device_busy, Ordered."""
+    if not record.claim.placement.devices:
+        return []
+    uuids = foreign.uuids_of(record.claim.placement.devices)
+    locks = device_locks.lock_gpus(uuids, state_dir)
+    try:
+        foreign.wait_until_free(uuids, held_uuids, must_end)
+    except BaseException:
+        device_locks.release(locks)
+        raise
+    return locks
+
+
+def start_shim(folder: Path, locks: Iterable[int] = ()) -> subprocess.Popen[bytes]:
+    """The shim in a session of its own: it outlives this agent, and holds the locks of its GPUs."""
     (folder / shim.STOP).unlink(missing_ok=True)
     with (folder / "shim.err").open("wb") as errors:
         return subprocess.Popen(
@@ -164,12 +178,18 @@ def start_shim(folder: Path) -> subprocess.Popen[bytes]:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=errors,
+            pass_fds=tuple(locks),
             start_new_session=True,
         )
 
 
+def was_started(record: Record, folder: Path) -> bool:
+    """Whether an engine may have been started from here although no journal says so."""
+    return record.is_launched and not (folder / shim.LAUNCH).exists()
+
+
 def has_shim(folder: Path) -> bool:
-    """Whether a shim holds the attempt, also one that has not written its journal yet."""
+    """Whether a shim holds the attempt, also one whose journal is missing or cannot be read."""
     with (folder / shim.LOCK).open("wb") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

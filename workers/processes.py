@@ -7,6 +7,7 @@ import os
 import select
 import signal
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 from workers import cgroups
@@ -132,6 +133,11 @@ def _is_marked(pid: int, marker: bytes) -> bool:
         return marker in (PROC / str(pid) / "environ").read_bytes().split(b"\0")
     except OSError:
         return False
+
+
+def is_of_attempt(pid: int, uuids: Iterable[str]) -> bool:
+    """Whether the process carries the mark of one of these attempts."""
+    return any(_is_marked(pid, f"{MARKER}={uuid}".encode()) for uuid in uuids)
 
 
 def of_attempt(uuid: str, engine_pid: int = 0, engine_ticks: int = 0) -> set[int]:

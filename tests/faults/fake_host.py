@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -18,7 +19,7 @@ from apps.engines.adapters import fake
 from apps.engines.base import Command, Engine, Placement, RunSpec
 from apps.engines.registry import get_engine
 from tests.faults.fake_machine import fake_boot_id, replace
-from workers import gpus, processes
+from workers import device_locks, gpus, processes
 
 NAMES = ("FAULTS_HOST", "FAULTS_HOST_FOLDER", "FAULTS_WITNESS", "PYTHONPATH")
 GPU_BYTES = 24 * 1024**3
@@ -64,6 +65,7 @@ def main() -> int:
     replace(gpus, "list_gpus", fake_gpus)
     replace(gpus, "sample_gpus", list)
     replace(processes, "boot_id", fake_boot_id)
+    replace(device_locks, "SHARED_FOLDER", Path(os.environ["FAULTS_HOST_FOLDER"]))  # each its own machine
     from workers import cli, launch  # after the replacements, which some modules import by name
 
     replace(launch, "get_engine", witnessed_engine)

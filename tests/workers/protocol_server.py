@@ -27,6 +27,7 @@ class Held:
     token: str = field(default_factory=lambda: uuid.uuid4().hex)
     port: int = 0
     model_path: str = ""
+    devices: list[int] = field(default_factory=list)
     grace_seconds: float = 5.0
     start_timeout_seconds: float = 60.0
     stall_seconds: float = 60.0
@@ -115,7 +116,7 @@ class ProtocolServer:
             "lease_token": held.token,
             "lease_seconds": 60,
             "spec": held.spec,
-            "placement": {"port": held.port, "model_path": held.model_path, "variant": "cpu"},
+            "placement": {"port": held.port, "model_path": held.model_path, "variant": "cpu", "devices": held.devices},
             "stop_grace_seconds": held.grace_seconds,
             "start_timeout_seconds": held.start_timeout_seconds,
             "stall_seconds": held.stall_seconds,
@@ -204,7 +205,11 @@ class ProtocolServer:
                 self.do_POST()
 
             def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+                length = int(self.headers.get("Content-Length", 0))
+                body = self.rfile.read(length)
+                if len(body) < length:  # the worker ended in the middle of a sentence
+                    self.close_connection = True
+                    return
                 answer = server.respond(self.command, self.path, self.headers, body)
                 if answer is None:
                     self.close_connection = True

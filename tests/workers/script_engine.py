@@ -6,12 +6,14 @@ Run as a program, this module is the worker with that engine known: `python scri
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
 from apps.engines.base import Command, Engine, Event, Placement, Probe, Result, RunSpec
+from tests.workers import fake_gpus
 
 
 class Options(BaseModel):
@@ -54,9 +56,16 @@ def get_engine(name: str) -> Engine:
 
 
 if __name__ == "__main__":
-    from workers import attempts, cli, launch, reports
+    if "FAKE_GPUS" in os.environ:
+        fake_gpus.install(Path(os.environ["FAKE_GPUS"]))
+
+    from workers import attempts, cli, device_locks, foreign, launch, reports
+
+    device_locks.SHARED_FOLDER = Path(os.environ.get("FAKE_LOCKS", device_locks.SHARED_FOLDER))
+    foreign.RELEASE_SECONDS = 0.2
 
     setattr(launch, "get_engine", get_engine)  # noqa: B010 (an import of that module)
+    attempts.STUCK_SECONDS = 0.5
     attempts.TURN_SECONDS = reports.PAUSE_SECONDS = 0.1
     launch.LOG_HEAD_BYTES, launch.LOG_TAIL_BYTES = 200_000, 20_000
     sys.exit(cli.main(["run", "--config", sys.argv[1]]))

@@ -15,6 +15,6 @@ from workers.package_index import index_arguments, pip_settings, uv_environment
 if __name__ == "__main__":
     pip = pip_settings()
     uv = Path(sys.executable).with_name("uv")
-    arguments = ["pip", "install", "--python", sys.executable, "--require-hashes", "-r", *sys.argv[1:]]
+    arguments = ["pip", "install", "--quiet", "--python", sys.executable, "--require-hashes", "-r", *sys.argv[1:]]
     indexes = index_arguments(os.environ, pip, "")
     os.execve(uv, [str(uv), *arguments, *indexes], uv_environment(os.environ, pip))  # noqa: S606

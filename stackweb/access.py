@@ -80,7 +80,7 @@ def _check(request: HttpRequest, access: Access | None) -> None:
 def _check_person(request: HttpRequest, access: Access) -> None:
     user = request.user
     if not user.is_authenticated:
-        raise Problem(401, "Sign-in needed", "Send Authorization: Bearer swt_…; make a token in Settings.")
+        raise Problem(401, "Sign-in needed", _sign_in_hint(request))
     token: ApiToken | None = getattr(request, "api_token", None)
     if request.path.startswith("/api/") and request.method not in SAFE:
         if token is None:
@@ -91,6 +91,15 @@ def _check_person(request: HttpRequest, access: Access) -> None:
         raise Problem(403, "Not allowed", "Only an admin of this installation may do this.")
     if access in _ROLE_NEEDED and not has_role(user, _ROLE_NEEDED[access]):
         raise Problem(403, "Not allowed", f"This needs the role “{_ROLE_NEEDED[access].label}” in your team.")
+
+
+def _sign_in_hint(request: HttpRequest) -> str:
+    scheme, _, plain = request.headers.get("Authorization", "").partition(" ")
+    if scheme.lower() != "bearer" or not plain:
+        return "Send Authorization: Bearer swt_…; make a token in Settings."
+    if not plain.startswith(API_TOKEN):
+        return "This is not an API token, which begins with swt_; make one in Settings."
+    return "This API token is unknown, expired or revoked, or its owner may not sign in; make a new one in Settings."
 
 
 _ROLE_NEEDED = {Access.MEMBER: Role.MEMBER, Access.TEAM_ADMIN: Role.ADMIN}

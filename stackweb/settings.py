@@ -72,6 +72,8 @@ CSRF_COOKIE_NAME = "stackweb_csrf"
 CSRF_FAILURE_VIEW = "stackweb.errors.csrf_failed"
 X_FRAME_OPTIONS = "DENY"
 SECURE_REFERRER_POLICY = "same-origin"
+# Browsers heed the opener policy over https alone, and complain about it elsewhere.
+SECURE_CROSS_ORIGIN_OPENER_POLICY = "same-origin" if STACKWEB_URL.startswith("https://") else None
 
 INSTALLED_APPS = [
     "django.contrib.auth",
@@ -195,7 +197,14 @@ LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
     "formatters": {"plain": {"format": "{levelname} {name} {message}", "style": "{"}},
-    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "plain"}},
+    "filters": {"tokens": {"()": "stackweb.log_masks.TokenMask"}},
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "plain", "filters": ["tokens"]}},
     "root": {"handlers": ["stderr"], "level": "WARNING"},
-    "loggers": {"apps": {"level": "INFO"}, "stackweb": {"level": "INFO"}},
+    "loggers": {
+        "apps": {"level": "INFO"},
+        "stackweb": {"level": "INFO"},
+        # What a client got wrong is answered to the client; an operator reads of what went wrong here.
+        "django.request": {"level": "ERROR"},
+        "django.security.DisallowedHost": {"level": "CRITICAL"},
+    },
 }

@@ -30,7 +30,10 @@ def list_models(request: HttpRequest, q: str = "", cursor: str | None = None, li
 @router.post("/models", response={201: ImportOut}, operation_id="create_model")
 @router.post("/models/import", response={201: ImportOut}, operation_id="import_model")
 def start_import(request: HttpRequest, payload: ImportIn) -> Status[dict[str, Any]]:
-    """Starts an import; the model appears in the catalogue when its job has succeeded."""
+    """Starts an import; the model appears in the catalogue when its job has succeeded.
+
+    `POST /models` and `POST /models/import` are the same call under two names.
+    """
     user = signed_in(request)
     wishes = payload.model_dump(exclude={"host", "team"})
 

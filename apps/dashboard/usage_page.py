@@ -8,7 +8,7 @@ from typing import Any
 
 from django.conf import settings
 from django.db.models import Count, F, Q, Sum
-from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
+from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
@@ -37,12 +37,12 @@ def usage(request: HttpRequest) -> HttpResponse:
 
 
 @require_safe
-def usage_csv(request: HttpRequest) -> StreamingHttpResponse:
+def usage_csv(request: HttpRequest) -> HttpResponse:
     first = _month(request)
     lines = csv_lines(CostEntry.objects.visible_to(signed_in(request)).of_month(first))
     name = f"stackweb-usage-{first:%Y-%m}.csv"
     headers = {"Content-Disposition": f'attachment; filename="{name}"'}
-    return StreamingHttpResponse(lines, content_type="text/csv; charset=utf-8", headers=headers)
+    return HttpResponse("".join(lines), content_type="text/csv; charset=utf-8", headers=headers)
 
 
 def _month(request: HttpRequest) -> date:

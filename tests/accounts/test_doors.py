@@ -111,3 +111,13 @@ def test_first_admin_link_dies_when_there_is_an_admin(client: Client) -> None:
     token = create_claim()
     make_user("boss", is_superuser=True)
     assert client.post(f"/claim/{token}", claim_form()).status_code == 410
+
+
+def test_a_wrong_api_token_is_told_apart_from_none(client: Client) -> None:
+    said = {
+        header: client.get("/api/v1/jobs", headers={"Authorization": header} if header else {}).json()["detail"]
+        for header in ("", "Bearer swt_nobody-knows-this", "Bearer sk-sw-a-virtual-key")
+    }
+    assert "Send Authorization" in said[""]
+    assert "unknown, expired or revoked" in said["Bearer swt_nobody-knows-this"]
+    assert "begins with swt_" in said["Bearer sk-sw-a-virtual-key"]

@@ -72,7 +72,7 @@ def test_csv_has_every_attempt_and_no_formula(client: Client, team: Team, alice:
     client.force_login(alice)
     answer = client.get("/usage.csv?month=2026-11")
     assert "stackweb-usage-2026-11.csv" in answer["Content-Disposition"]
-    (row,) = csv.DictReader(b"".join(answer.streaming_content).decode().splitlines())  # type: ignore[attr-defined]
+    (row,) = csv.DictReader(answer.content.decode().splitlines())
     assert (row["name"], row["device_type"], row["device_hours"]) == ("'=HYPERLINK(1)", "h100-sxm", "1.000000")
     assert (row["cost"], row["currency"]) == ("2.950000", "USD")
 

@@ -29,10 +29,12 @@ def closed_folder(tmp_path: Path) -> Path:
 
 def start_postgres(folder: Path) -> tuple[Postgres, subprocess.Popen[bytes]]:
     held = HeldPort()
-    server = Postgres(folder / "postgres", held.port, "s p/a:c@e", FAST_AND_UNSAFE)
-    process = running.start(server, folder / "log")
-    running.wait_until_ready(server, process, folder / "log")
-    held.release()
+    try:
+        server = Postgres(folder / "postgres", held.port, "s p/a:c@e", FAST_AND_UNSAFE)
+        process = running.start(server, folder / "log")
+        running.wait_until_ready(server, process, folder / "log")
+    finally:
+        held.release()
     return server, process
 
 

@@ -10,6 +10,7 @@ from django.db import transaction
 
 from apps.accounts.problems import conflict
 from apps.jobs.models import Attempt
+from apps.jobs.progress import note_talk
 
 MAX_LOG_BYTES = 256 * 1024 * 1024
 
@@ -34,6 +35,7 @@ def append_log(*, attempt: Attempt, offset: int, data: bytes) -> int:
         _write_at(log_path(row), held, fresh[: max(0, MAX_LOG_BYTES - held)])
         row.log_size_bytes = held + len(fresh)
         row.save(update_fields=["log_size_bytes"])
+        note_talk(attempt.job)
     return held + len(fresh)
 
 

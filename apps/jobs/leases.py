@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import uuid
 from datetime import timedelta
-from typing import Any
 
 from django.conf import settings
 from django.db import transaction
@@ -17,16 +16,15 @@ from apps.fleet.models import Host
 from apps.jobs.blobs import put_blob
 from apps.jobs.kinds import CannotPrepare, handler_of
 from apps.jobs.lifecycle import end_attempt, lock_attempt, switch_status
-from apps.jobs.models import Attempt, Job, JobKind, MetricPoint, Output
+from apps.jobs.models import Attempt, Job, MetricPoint, Output
+from apps.jobs.policies import POLICIES
+from apps.jobs.progress import note_movement, take_progress
 from apps.jobs.reasons import Reason
 from apps.jobs.schemas import BeatIn, ClaimOut, FinishIn, LeaseIn, PlacementOut, PointIn, StartedIn
-from apps.jobs.states import JobStatus
+from apps.jobs.states import JobStatus, Owner
+from apps.jobs.time_limits import ordered_stall_seconds
 
 STOP_GRACE_SECONDS = 30
-START_TIMEOUT_SECONDS = 30 * 60
-STALL_SECONDS = 10 * 60
-# An install or a download may be quiet for long while one large file arrives.
-QUIET_KINDS = (JobKind.INSTALL, JobKind.DOWNLOAD)
 
 
 def attempt_of(host: Host, attempt_uuid: uuid.UUID) -> Attempt:
@@ -71,8 +69,8 @@ def claim_attempt(*, host: Host, attempt_uuid: uuid.UUID, epoch: int, boot_id: s
         spec=spec.model_dump(mode="json"),
         placement=_placement(attempt, host, spec),
         stop_grace_seconds=STOP_GRACE_SECONDS,
-        start_timeout_seconds=START_TIMEOUT_SECONDS,
-        stall_seconds=START_TIMEOUT_SECONDS if attempt.job.kind in QUIET_KINDS else STALL_SECONDS,
+        start_timeout_seconds=POLICIES[attempt.job.kind].start_timeout_seconds,
+        stall_seconds=ordered_stall_seconds(attempt.job),
     )
 
 
@@ -106,6 +104,7 @@ def _beat_one(host: Host, each: BeatIn) -> str:
     if attempt.ended_at is not None:
         return "gone"
     now = timezone.now()
+    take_progress(attempt, each)
     attempt.lease_expires_at = now + timedelta(seconds=settings.LEASE_SECONDS)
     attempt.phase = each.phase or attempt.phase
     attempt.port = each.port or attempt.port
@@ -113,23 +112,8 @@ def _beat_one(host: Host, each: BeatIn) -> str:
     if attempt.phase == "ready" and attempt.ready_at is None:
         attempt.ready_at = now
     attempt.save(update_fields=["lease_expires_at", "phase", "port", "measurements", "ready_at"])
-    _progress(attempt.job, each)
     _follow_phase(attempt)
     return "cancel" if attempt.must_stop else "run"
-
-
-def _progress(job: Job, each: BeatIn) -> None:
-    fields: dict[str, Any] = {"phase": each.phase} if each.phase else {}
-    if each.progress_total:
-        if each.progress_done != job.progress_done:
-            fields["progress_at"] = timezone.now()
-        fields |= {
-            "progress_done": each.progress_done,
-            "progress_total": each.progress_total,
-            "progress_unit": each.progress_unit[:20],
-        }
-    if fields:
-        Job.objects.filter(pk=job.pk).update(**fields)
 
 
 # The phases in which a job of that kind does what it was asked for; before them it is starting.
@@ -149,9 +133,11 @@ def _follow_phase(attempt: Attempt) -> None:
         switch_status(
             job,
             JobStatus.RUNNING,
+            by=Owner.WORKER,
             what=what,
             event={"attempt": attempt, "tone": "now"},
             ready_at=attempt.ready_at,
+            progress_at=timezone.now(),
         )
 
 
@@ -161,6 +147,8 @@ def record_metrics(*, attempt: Attempt, points: list[PointIn]) -> None:
         [MetricPoint(job_id=attempt.job_id, name=p.name[:60], step=p.step, value=p.value, at=p.at) for p in points],
         ignore_conflicts=True,
     )
+    if points:
+        note_movement(attempt.job)
 
 
 def store_output(*, attempt: Attempt, name: str, data: bytes) -> Output:

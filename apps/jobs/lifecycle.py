@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -13,8 +14,10 @@ from apps.accounts.models import User
 from apps.fleet import reservations
 from apps.jobs.kinds import handler_of
 from apps.jobs.models import Attempt, Job, JobEvent
-from apps.jobs.reasons import MAX_LOSSES, Reason, is_retryable, is_uncounted
-from apps.jobs.states import FINAL, JobStatus, check_transition
+from apps.jobs.policies import Ending, Verdict, judge
+from apps.jobs.reasons import Reason
+from apps.jobs.states import FINAL, JobStatus, Owner, check_transition
+from apps.jobs.time_limits import limit_sentence
 
 logger = logging.getLogger(__name__)
 
@@ -40,12 +43,14 @@ def note(
     )
 
 
-def switch_status(job: Job, to: str, *, what: str, event: dict[str, Any] | None = None, **fields: Any) -> bool:
+def switch_status(
+    job: Job, to: str, *, by: Owner, what: str, event: dict[str, Any] | None = None, **fields: Any
+) -> bool:
     """Moves the job to `to` and writes its event; False when somebody else moved it first.
 
-    `fields` are further columns to set. Raises IllegalTransition for an arrow that is not drawn.
+    `fields` are further columns to set. Raises IllegalTransition for an arrow that is not drawn, or not `by`'s.
     """
-    check_transition(job.status, to)
+    check_transition(job.status, to, by)
     fields["status"] = to
     fields["finished_at"] = timezone.now() if to in FINAL else None
     with transaction.atomic():
@@ -100,7 +105,7 @@ def end_attempt(attempt: Attempt, *, exit_code: int | None, reason: str, cause: 
     if attempt.ended_at is not None:
         return
     if attempt.stop_reason and _stopped_as_asked(attempt, reason):
-        reason, cause = attempt.stop_reason, ""
+        reason, cause = attempt.stop_reason, limit_sentence(attempt.job, attempt.stop_reason)
     attempt.ended_at, attempt.exit_code = timezone.now(), exit_code
     attempt.reason, attempt.cause = reason, cause
     attempt.save(update_fields=["ended_at", "exit_code", "reason", "cause"])
@@ -116,67 +121,82 @@ def _stopped_as_asked(attempt: Attempt, reason: str) -> bool:
 
 
 def _move_on(job: Job, attempt: Attempt, reason: str, cause: str, result: dict[str, Any]) -> None:
-    event: dict[str, Any] = {"attempt": attempt, "detail": cause}
     if job.status == JobStatus.CANCELLING or reason == Reason.CANCELLED_BY_USER:
         switch_status(
             job,
             JobStatus.CANCELLED,
+            by=Owner.WORKER,
             what="Stopped" if job.kind == "serve" else "Cancelled",
             event={"attempt": attempt},
             reason=Reason.CANCELLED_BY_USER,
             cause="",
             result=result,
+            stalled_at=None,
         )
     elif not reason:
         switch_status(
             job,
             JobStatus.SUCCEEDED,
+            by=Owner.WORKER,
             what="Done",
             event={"attempt": attempt},
             result=result,
             progress_done=job.progress_total,  # the last heartbeat may have come before the last step
+            stalled_at=None,
         )
-    elif is_retryable(reason):
-        _rerun_or_hold(job, attempt, reason, cause)
     else:
-        label = Reason(reason).label
-        switch_status(
-            job,
-            JobStatus.FAILED,
-            what=f"Failed: {label[0].lower()}{label[1:]}",
-            event=event | {"tone": "bad"},
-            reason=reason,
-            cause=cause,
-            result=result,
-        )
+        _fail_hold_or_rerun(job, attempt, reason, cause, result)
 
 
-def _rerun_or_hold(job: Job, attempt: Attempt, reason: str, cause: str) -> None:
-    losses = job.infrastructure_losses + (0 if is_uncounted(reason) else 1)
+def _fail_hold_or_rerun(job: Job, attempt: Attempt, reason: str, cause: str, result: dict[str, Any]) -> None:
+    verdict = judge(_ending(job, attempt, reason))
     label = Reason(reason).label
-    event = {"attempt": attempt, "detail": cause, "tone": "warn"}
-    if losses > MAX_LOSSES:
-        switch_status(
-            job,
-            JobStatus.HELD,
-            what=f"Held after {MAX_LOSSES} reruns",
-            event=event,
-            infrastructure_losses=losses,
-            reason=reason,
-            cause=cause,
-            phase="",
-        )
+    event: dict[str, Any] = {"attempt": attempt, "detail": cause, "tone": "warn"}
+    fields: dict[str, Any] = {"infrastructure_losses": verdict.losses, "stalled_at": None}
+    if verdict.status == JobStatus.FAILED:
+        what = f"Failed: {label[0].lower()}{label[1:]}"
+        by, event["tone"] = Owner.WORKER, "bad"
+        fields |= {"reason": reason, "cause": cause, "result": result}
+    elif verdict.status == JobStatus.HELD:
+        what, by = f"Held after {verdict.losses - 1} reruns", Owner.SCHEDULER
+        fields |= {"reason": reason, "cause": cause, "phase": ""}
     else:
-        switch_status(
-            job,
-            JobStatus.QUEUED,
-            what=f"{label}; queued again",
-            event=event,
-            infrastructure_losses=losses,
-            reason="",
-            cause="",
-            phase="",
-            progress_done=None,
-            progress_total=None,
-            wait_reason="",
-        )
+        what, by = f"{label}; queued again", Owner.SCHEDULER
+        fields |= fresh_start() | _backed_off(verdict, label)
+    switch_status(job, verdict.status, by=by, what=what, event=event, **fields)
+
+
+def _ending(job: Job, attempt: Attempt, reason: str) -> Ending:
+    ready_seconds = (timezone.now() - attempt.ready_at).total_seconds() if attempt.ready_at else 0.0
+    return Ending(
+        kind=job.kind,
+        reason=reason,
+        losses=job.infrastructure_losses,
+        was_ready=job.ready_at is not None,
+        ready_seconds=ready_seconds,
+    )
+
+
+def _backed_off(verdict: Verdict, label: str) -> dict[str, Any]:
+    if not verdict.backoff_seconds:
+        return {}
+    until = timezone.now() + timedelta(seconds=verdict.backoff_seconds)
+    why = f"Starts again at {until:%H:%M:%S} UTC. Loss {verdict.losses}: {label[0].lower()}{label[1:]}."
+    return {"not_before": until, "wait_reason": why}
+
+
+def fresh_start() -> dict[str, Any]:
+    """What a job forgets of its earlier attempts when it is queued again."""
+    return {
+        "reason": "",
+        "cause": "",
+        "phase": "",
+        "progress_done": None,
+        "progress_total": None,
+        "progress_at": None,
+        "stalled_at": None,
+        "wait_reason": "",
+        "wait_hint": "",
+        "expected_start_at": None,
+        "not_before": None,
+    }

@@ -55,6 +55,9 @@ class Job(TeamOwned):
     wait_hint = models.CharField(max_length=300, blank=True)  # what would unblock it soonest
     expected_start_at = models.DateTimeField(null=True, blank=True)  # estimated; null while nobody can say
     infrastructure_losses = models.PositiveSmallIntegerField(default=0)
+    not_before = models.DateTimeField(null=True, blank=True)  # queued, but backing off until then
+    # "options.learning_rate" -> {"from": job id, "path": where in its result}; filled into spec when it is placed
+    references = models.JSONField(default=dict)
 
     progress_done = models.FloatField(null=True, blank=True)
     progress_total = models.FloatField(null=True, blank=True)
@@ -62,7 +65,7 @@ class Job(TeamOwned):
     progress_at = models.DateTimeField(null=True, blank=True)
     result = models.JSONField(default=dict)  # apps.engines.base.Result
 
-    time_limit_seconds = models.PositiveIntegerField(null=True, blank=True)  # of one attempt at work; null: none
+    time_limit_seconds = models.PositiveIntegerField(null=True, blank=True)  # of an attempt, from its claim; null: none
     stall_seconds = models.PositiveIntegerField(null=True, blank=True)  # null: the kind's
     stalled_at = models.DateTimeField(null=True, blank=True)  # no progress since; null while it moves
     schedule = models.ForeignKey("Schedule", on_delete=models.SET_NULL, null=True, blank=True, related_name="jobs")

@@ -19,6 +19,8 @@ def state_word(job: Job) -> str:
             return "Waiting" if job.wait_reason.startswith("Waits for job-") else "Queued"
         case JobStatus.STARTING:
             return "Loading" if job.phase == "loading" else "Starting"
+        case JobStatus.RUNNING if job.stalled_at is not None:
+            return "Stalled"
         case JobStatus.RUNNING:
             return _AT_WORK.get(job.kind, "Running")
         case JobStatus.FAILED:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any, Self
 
 from django.db import models
+from django.db.models import Q
+from django.utils import timezone
 
 from apps.accounts.querysets import OwnedQuerySet
 
@@ -14,8 +16,9 @@ class JobQuerySet(OwnedQuerySet):
         return self.filter(finished_at=None)
 
     def waiting(self) -> Self:
-        """Queued jobs in the order in which they should run."""
-        return self.filter(status="queued").order_by("-priority", "pk")
+        """Queued jobs in the order in which they should run; not those that back off for now."""
+        due = Q(not_before=None) | Q(not_before__lte=timezone.now())
+        return self.filter(due, status="queued").order_by("-priority", "pk")
 
     def for_display(self) -> Self:
         """With everything a row or page names, in a fixed number of queries."""

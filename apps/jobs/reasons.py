@@ -16,7 +16,7 @@ class Reason(models.TextChoices):
     BAD_CONFIG = "bad_config", "The engine refused its configuration"
     MODEL_NOT_FOUND = "model_not_found", "The model's files were not found"
     GATED_MODEL = "gated_model", "The model is gated; its owner must grant access"
-    TIMED_OUT = "timed_out", "It did not start in time"
+    TIMED_OUT = "timed_out", "It ran out of time"
     STALLED = "stalled", "No progress for too long"
     CANCELLED_BY_USER = "cancelled_by_user", "Cancelled by a person"
     SERVER_ERROR = "server_error", "Stackweb failed while handling it"
@@ -30,16 +30,8 @@ class Reason(models.TextChoices):
     PORT_TAKEN = "port_taken", "The port was taken"
 
 
-# Infrastructure losses rerun, at most MAX_LOSSES times, then the job is held for a person.
-# A user's own failure (memory, configuration, NaN) never reruns by itself.
-INFRASTRUCTURE = {Reason.WORKER_LOST, Reason.SERVER_ERROR, Reason.PORT_TAKEN}
-MAX_LOSSES = 3
-
-
-def is_retryable(reason: str) -> bool:
-    return reason in INFRASTRUCTURE or is_uncounted(reason)
-
-
-def is_uncounted(reason: str) -> bool:
-    """Reruns that do not count as losses: stopped by an operator, or to make room."""
-    return reason in {Reason.INTERRUPTED, Reason.PREEMPTED}
+# What a job of any kind runs again after, counted: nobody's fault but the machines'. A user's own failure
+# (memory, configuration, NaN) never reruns by itself. What each kind adds stands in policies.py.
+INFRASTRUCTURE = frozenset({Reason.WORKER_LOST, Reason.SERVER_ERROR, Reason.PORT_TAKEN})
+# Runs again without counting: stopped by an operator, or to make room.
+UNCOUNTED = frozenset({Reason.INTERRUPTED, Reason.PREEMPTED})

@@ -20,10 +20,10 @@ from apps.engines.registry import ENGINES, FAKES, get_engine
 from apps.fleet.models import Device, Host
 from apps.jobs import doorbell
 from apps.jobs.kinds import handler_of
-from apps.jobs.lifecycle import end_attempt, note, switch_status
+from apps.jobs.lifecycle import end_attempt, fresh_start, note, switch_status
 from apps.jobs.models import Job
 from apps.jobs.reasons import Reason
-from apps.jobs.states import RETRYABLE, JobStatus
+from apps.jobs.states import RETRYABLE, JobStatus, Owner
 
 
 class JobAction(Protocol):
@@ -132,6 +132,7 @@ def cancel_job(*, job: Job, user: User | None) -> Job:
         switch_status(
             job,
             JobStatus.CANCELLED,
+            by=Owner.PERSON,
             what="Cancelled",
             event={"actor": user},
             reason=Reason.CANCELLED_BY_USER,
@@ -141,6 +142,7 @@ def cancel_job(*, job: Job, user: User | None) -> Job:
         switch_status(
             job,
             JobStatus.CANCELLING,
+            by=Owner.PERSON,
             what="Asked to stop",
             event={"actor": user},
             cancel_requested_at=timezone.now(),
@@ -176,19 +178,15 @@ def retry_job(*, job: Job, user: User) -> Job:
     switch_status(
         job,
         JobStatus.QUEUED,
+        by=Owner.PERSON,
         what="Queued again",
         event={"actor": user},
-        reason="",
-        cause="",
-        phase="",
         infrastructure_losses=0,
         cancel_requested_at=None,
-        progress_done=None,
-        progress_total=None,
         started_at=None,
         ready_at=None,
-        wait_reason="",
         result={},
+        **fresh_start(),
     )
     audit(user, "job.retried", object_id=job.public_id, object_name=job.name, team=job.team)
     doorbell.schedule_soon()

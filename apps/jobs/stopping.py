@@ -1,4 +1,4 @@
-"""Asks an attempt to stop although nobody cancelled its job, which then goes back to the queue."""
+"""Asks an attempt to stop although nobody cancelled its job: to run again elsewhere, or for a limit it reached."""
 
 from __future__ import annotations
 
@@ -28,5 +28,17 @@ def ask_to_move(*, attempt_uuid: UUID, why: str, actor: User | None = None, reas
         return True
     Attempt.objects.filter(pk=attempt.pk).update(stop_reason=reason)
     note(attempt.job, "Asked to stop and run again", detail=why, tone="warn", actor=actor, attempt=attempt)
+    doorbell.wake_host(attempt.host)
+    return True
+
+
+@transaction.atomic
+def ask_to_end(*, attempt_uuid: UUID, reason: Reason, why: str) -> bool:
+    """Stops a claimed attempt for good or ill, as its kind's policy has it; False when it is stopping or over."""
+    attempt = lock_attempt(attempt_uuid)
+    if attempt.ended_at is not None or attempt.stop_reason or attempt.job.status == JobStatus.CANCELLING:
+        return False
+    Attempt.objects.filter(pk=attempt.pk).update(stop_reason=reason)
+    note(attempt.job, "Asked to stop", detail=why, tone="warn", attempt=attempt)
     doorbell.wake_host(attempt.host)
     return True

@@ -6,6 +6,7 @@ from celery import shared_task
 
 from apps.jobs.reaping import withdraw_unclaimed
 from apps.jobs.scheduling import place_waiting_jobs
+from apps.jobs.watching import watch_running_jobs
 
 
 @shared_task(name="jobs.place")
@@ -16,3 +17,4 @@ def place() -> None:
 @shared_task(name="jobs.reap")
 def reap() -> None:
     withdraw_unclaimed()
+    watch_running_jobs()

@@ -17,13 +17,14 @@ from apps.evals.sample_lines import BadResult, read_samples
 from apps.jobs.blobs import blob_path, put_blob
 from apps.jobs.lifecycle import switch_status
 from apps.jobs.models import Output
+from apps.jobs.states import Owner
 
 pytestmark = pytest.mark.django_db
 ROOT = Path(__file__).resolve().parents[2]
 
 
 def finish(run: EvalRun) -> None:
-    switch_status(run.job, "succeeded", what="Done")
+    switch_status(run.job, "succeeded", by=Owner.WORKER, what="Done")
     run.job.refresh_from_db()
 
 
@@ -72,7 +73,7 @@ def test_registering_twice_changes_nothing(finished_run: EvalRun) -> None:
 
 
 def test_a_failed_job_leaves_no_scores(finished_run: EvalRun) -> None:
-    switch_status(finished_run.job, "failed", what="Failed", reason="engine_exited")
+    switch_status(finished_run.job, "failed", by=Owner.WORKER, what="Failed", reason="engine_exited")
     assert not finished_run.scores.exists()
 
 

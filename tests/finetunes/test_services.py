@@ -17,6 +17,7 @@ from apps.fleet.models import Host
 from apps.jobs.blobs import blob_path
 from apps.jobs.lifecycle import switch_status
 from apps.jobs.models import Job
+from apps.jobs.states import Owner
 from tests.factories import make_adapter, make_attempt, make_produced, make_stored_version, make_team, make_user
 from tests.finetunes.conftest import lines, row
 
@@ -30,8 +31,8 @@ def finish(fine_tune: FineTune, host: Host, *, result: dict[str, Any] | None = N
     job = fine_tune.job
     make_attempt(job, host)
     produced = make_produced("adapter", path="/runs/polite", content="polite").model_dump(mode="json")
-    switch_status(job, "starting", what="Placed")
-    switch_status(job, "succeeded", what="Done", result=result or {"ok": True, "produced": [produced]})
+    switch_status(job, "starting", by=Owner.SCHEDULER, what="Placed")
+    switch_status(job, "succeeded", by=Owner.WORKER, what="Done", result=result or {"ok": True, "produced": [produced]})
     fine_tune.refresh_from_db()
     return job
 

@@ -1,30 +1,40 @@
 from __future__ import annotations
 
 import itertools
+import re
 
 import pytest
 
 from apps.accounts.models import Team, User
 from apps.fleet.models import PortLease, Reservation
+from apps.jobs import states
 from apps.jobs.models import Job
-from apps.jobs.reasons import MAX_LOSSES
+from apps.jobs.policies import POLICIES
 from apps.jobs.scheduling import place_waiting_jobs
 from apps.jobs.services import cancel_job, retry_job
-from apps.jobs.states import TRANSITIONS, IllegalTransition, JobStatus, check_transition
+from apps.jobs.states import TRANSITIONS, IllegalTransition, JobStatus, Owner, check_transition
 from tests.jobs.conftest import Worker, start, submit
 
 
-@pytest.mark.parametrize(("before", "after"), list(itertools.product(JobStatus, JobStatus)))
-def test_only_drawn_arrows_are_allowed(before: JobStatus, after: JobStatus) -> None:
-    if after in TRANSITIONS[before]:
-        check_transition(before, after)
+@pytest.mark.parametrize(("before", "after", "by"), list(itertools.product(JobStatus, JobStatus, Owner)))
+def test_only_drawn_arrows_are_allowed_and_only_to_their_owner(before: JobStatus, after: JobStatus, by: Owner) -> None:
+    if TRANSITIONS[before].get(after) is by:
+        check_transition(before, after, by)
     else:
         with pytest.raises(IllegalTransition):
-            check_transition(before, after)
+            check_transition(before, after, by)
+
+
+def test_the_docstring_draws_every_arrow_with_its_owner() -> None:
+    drawn = set()
+    for row in re.findall(r"^ {4}([a-z, ]+?) *──(\w+)─*▶ ([a-z| ]+)$", states.__doc__ or "", re.MULTILINE):
+        sources, owner, targets = row
+        drawn |= {(s, t, owner) for s in sources.split(", ") for t in targets.split(" | ")}
+    assert drawn == {(before, after, by) for before, arrows in TRANSITIONS.items() for after, by in arrows.items()}
 
 
 def test_a_done_job_never_moves_again() -> None:
-    assert TRANSITIONS[JobStatus.SUCCEEDED] == set()
+    assert not TRANSITIONS[JobStatus.SUCCEEDED]
 
 
 def test_success_frees_everything(team: Team, alice: User, worker: Worker) -> None:
@@ -57,6 +67,9 @@ def test_an_unclaimed_attempt_is_cancelled_at_once(team: Team, alice: User, work
     job.refresh_from_db()
     assert job.status == "cancelled"
     assert not Reservation.objects.filter(released_at=None).exists()
+
+
+MAX_LOSSES = POLICIES["train"].max_losses
 
 
 def test_lost_workers_rerun_three_times_and_then_hold(team: Team, alice: User, worker: Worker) -> None:

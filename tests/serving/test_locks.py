@@ -8,6 +8,7 @@ from django.db import transaction
 from apps.accounts.problems import Problem
 from apps.jobs.lifecycle import switch_status
 from apps.jobs.models import Job
+from apps.jobs.states import Owner
 from apps.serving.services import stop_endpoint
 from tests.factories import make_host, make_live_endpoint, make_team, make_user
 from tests.threads import Beside
@@ -21,7 +22,7 @@ def test_stopping_an_endpoint_and_its_replicas_end_do_not_block_each_other() -> 
         job = Job.objects.select_for_update().get(replica__endpoint=endpoint)
         stop = Beside(lambda: stop_endpoint(endpoint=endpoint, user=alice))
         stop.until_it_waits()
-        switch_status(job, "cancelled", what="Stopped")
+        switch_status(job, "cancelled", by=Owner.WORKER, what="Stopped")
     refused = stop.end()
     assert isinstance(refused, Problem)
     assert refused.status == 409

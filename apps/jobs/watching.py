@@ -1,0 +1,65 @@
+"""The server's own look at jobs that stand still or run too long.
+
+A host ends such a job itself; this sees it also when the host's agent does not, shows it, and then asks.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from django.db import transaction
+from django.utils import timezone
+
+from apps.jobs.lifecycle import note
+from apps.jobs.models import Attempt, Job
+from apps.jobs.policies import POLICIES
+from apps.jobs.reasons import Reason
+from apps.jobs.states import JobStatus
+from apps.jobs.stopping import ask_to_end
+from apps.jobs.time_limits import limit_sentence, ordered_stall_seconds, spoken, stall_seconds_of
+
+HOST_FIRST = timedelta(minutes=2)  # a host gets this long to end it by itself
+
+
+def watch_running_jobs() -> None:
+    """Marks what stands still, and asks hosts to end what went past a limit."""
+    now = timezone.now()
+    claimed = Attempt.objects.open().exclude(claimed_at=None).filter(stop_reason="", job__cancel_requested_at=None)
+    for attempt in claimed.select_related("job").iterator():
+        job: Job = attempt.job
+        if job.status == JobStatus.RUNNING:
+            _mark_stall(job, now)
+        reason = _limit_reached(attempt, job, now)
+        if reason:
+            ask_to_end(attempt_uuid=attempt.uuid, reason=reason, why=limit_sentence(job, reason))
+
+
+def _moved_at(job: Job) -> datetime | None:
+    moved: datetime | None = job.progress_at or job.started_at
+    return moved
+
+
+@transaction.atomic
+def _mark_stall(job: Job, now: datetime) -> None:
+    limit, moved = stall_seconds_of(job), _moved_at(job)
+    if job.stalled_at is not None or not limit or moved is None or now - moved <= timedelta(seconds=limit):
+        return
+    # Only if it did not move in the meantime.
+    same = Job.objects.filter(pk=job.pk, status=JobStatus.RUNNING, progress_at=job.progress_at, stalled_at=None)
+    if same.update(stalled_at=moved):
+        note(job, "Stalled", detail=f"No progress for {spoken(limit)}.", tone="warn")
+
+
+def _limit_reached(attempt: Attempt, job: Job, now: datetime) -> Reason | None:
+    claimed: datetime = attempt.claimed_at or now
+    if job.status == JobStatus.STARTING:
+        limit = timedelta(seconds=POLICIES[job.kind].start_timeout_seconds)
+        return Reason.TIMED_OUT if now - claimed > limit + HOST_FIRST else None
+    if job.status != JobStatus.RUNNING:
+        return None
+    if job.time_limit_seconds and now - claimed > timedelta(seconds=job.time_limit_seconds):
+        return Reason.TIMED_OUT
+    stall, moved = ordered_stall_seconds(job), _moved_at(job)
+    if stall and moved is not None and now - moved > timedelta(seconds=stall) + HOST_FIRST:
+        return Reason.STALLED
+    return None

@@ -32,8 +32,9 @@ class AlreadyRuns(Exception):
 
 
 class Agent:
-    def __init__(self, config: WorkerConfig) -> None:
+    def __init__(self, config: WorkerConfig, *, leaves_on_exit: bool = False) -> None:
         self.config = config
+        self.leaves_on_exit = leaves_on_exit
         self.server = Server(config.url, config.host_token)
         self.folder = config.state_dir / "attempts"
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -194,7 +195,22 @@ class Agent:
                 heartbeat_at = time.monotonic() + self.config.heartbeat_seconds
             self.forget_ended()
         self.observer.stop()
+        if self.leaves_on_exit:
+            self._say_goodbye()
         self.server.close()
+
+    def _say_goodbye(self) -> None:
+        """Only when nothing is alive: the server frees the GPUs at this word."""
+        if self.attempts:
+            logger.error("Not leaving: attempts are still alive: %s.", ", ".join(self.attempts))
+            return
+        self.observer.thread.join(LEAVE_SECONDS)
+        try:
+            self.server.leave()
+        except (Unreachable, Refused) as trouble:
+            logger.error("The server did not hear that this host leaves: %s", trouble)
+            return
+        logger.info("Host %s has left. To come back it joins with a fresh join token.", self.config.host_name)
 
 
 def hold_state(state_dir: Path) -> int:

@@ -54,6 +54,9 @@ def _parser() -> argparse.ArgumentParser:
     ):
         commands.add_parser(name, help=about).set_defaults(command=command)
     joining.set_defaults(command=join)
+    commands.choices["run"].add_argument(
+        "--leave-on-exit", action="store_true", help="say goodbye at the end: the jobs run elsewhere at once"
+    )
     for sub in commands.choices.values():
         # Also after the command's name; SUPPRESS keeps the value given before it.
         sub.add_argument("--config", type=Path, default=argparse.SUPPRESS, help=argparse.SUPPRESS)
@@ -111,13 +114,15 @@ def _print_inventory(name: str, found: dict[str, Any]) -> None:
     if not found["gpus"]:
         print("  No GPU found: this host offers its CPU.")
     print(f"  Free disk for models: {found['disk']['free_bytes'] / GIB:.0f} GiB in {found['models_dir']}")
+    for warning in found["warnings"]:
+        print(f"  Note: {warning}")
 
 
 def run(given: argparse.Namespace) -> None:
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s %(message)s")
     for chatty in ("httpx", "httpcore", "celery", "kombu"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
-    Agent(WorkerConfig.load(given.config)).run()
+    Agent(WorkerConfig.load(given.config), leaves_on_exit=given.leave_on_exit).run()
 
 
 def inventory(given: argparse.Namespace) -> None:

@@ -204,6 +204,10 @@ class Server:
     def inventory(self, found: dict[str, Any]) -> None:
         self.call("POST", "inventory", json=found)
 
+    def leave(self) -> None:
+        """The last call: the host's token ends with it."""
+        self.call("POST", "leave", json={})
+
     def telemetry(self, sample: dict[str, Any]) -> None:
         self.call("POST", "telemetry", json=sample, tries=1)
 

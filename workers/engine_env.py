@@ -12,13 +12,15 @@ from apps.engines.base import Kind
 from workers.config import WorkerConfig
 from workers.processes import MARKER
 
-ALWAYS = (
-    "PATH", "LANG", "LC_ALL", "TZ",
+ALWAYS = ("PATH", "LANG", "LC_ALL", "TZ")
+# Names by comma, in the worker's environment: what the operator lets every engine see besides.
+LISTED = "STACKWEB_ENGINE_VARIABLES"
+# Where packages and models come from, how to get there, and the operator's own choices about that.
+INSTALLING: tuple[Kind, ...] = ("install", "download")
+NETWORK = (
     "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "all_proxy", "no_proxy",
     "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE",
 )  # fmt: skip
-# Where packages and models come from, and the operator's own choices about that.
-INSTALLING: tuple[Kind, ...] = ("install", "download")
 INSTALL_PREFIXES = (
     "PIP_", "UV_", "STACKWEB_ENV_", "STACKWEB_TORCH_INDEX", "STACKWEB_FIND_LINKS", "HF_ENDPOINT", "HF_TOKEN",
 )  # fmt: skip
@@ -37,7 +39,9 @@ def engine_environment(
     host: Mapping[str, str], config: WorkerConfig, *, kind: Kind, uuid: str, work_dir: Path, temporary: str
 ) -> dict[str, str]:
     """What every engine of this kind gets before its command's own variables."""
-    found = {name: host[name] for name in ALWAYS if name in host}
+    listed = tuple(name.strip() for name in host.get(LISTED, "").split(","))
+    allowed = ALWAYS + listed + (NETWORK if kind in INSTALLING else ())
+    found = {name: host[name] for name in allowed if name in host}
     found |= {"HOME": str(work_dir), "TMPDIR": temporary, MARKER: uuid, "PYTHONUNBUFFERED": "1"}
     found.setdefault("LANG", "C.UTF-8")
     if kind in INSTALLING:

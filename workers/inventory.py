@@ -17,6 +17,7 @@ import psutil
 from workers import cgroups
 from workers.environments import list_environments
 from workers.gpus import list_gpus, sample_gpus
+from workers.host_checks import warnings
 from workers.processes import boot_id
 
 
@@ -43,6 +44,8 @@ def isolation() -> cgroups.Isolation:
 
 def take_inventory(models_dir: Path, env_root: Path, *, use_cgroups: bool = True) -> dict[str, Any]:
     disk = shutil.disk_usage(_existing(models_dir))
+    gpus = list_gpus()
+    kept_apart_by = isolation() if use_cgroups else "process_group"
     return {
         "agent_version": version("stackweb"),
         "boot_id": boot_id(),
@@ -50,12 +53,13 @@ def take_inventory(models_dir: Path, env_root: Path, *, use_cgroups: bool = True
         "hostname": socket.gethostname(),
         "platform": platform.platform(),
         "architecture": platform.machine(),
-        "isolation": isolation() if use_cgroups else "process_group",
+        "isolation": kept_apart_by,
+        "warnings": warnings(machine=platform.machine(), gpus=gpus, isolation=kept_apart_by),
         "python": platform.python_version(),
         "cpu": {"model": cpu_model(), "cores": psutil.cpu_count() or 1},
         "ram_bytes": psutil.virtual_memory().total,
         "disk": {"path": str(models_dir), "total_bytes": disk.total, "free_bytes": disk.free},
-        "gpus": list_gpus(),
+        "gpus": gpus,
         "environments": [asdict(environment) for environment in list_environments(env_root)],
         "models_dir": str(models_dir),
     }

@@ -35,9 +35,9 @@ class Worker:
         config.save(self.path)
         self.process: subprocess.Popen[bytes] | None = None
 
-    def start(self) -> None:
+    def start(self, *options: str) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, script_engine.__file__, str(self.path)],
+            [sys.executable, script_engine.__file__, str(self.path), *options],
             env={**os.environ, "PYTHONPATH": f"{ROOT}:{os.environ.get('PYTHONPATH', '')}", "SECRET_OF_HOST": "1"},
         )
 

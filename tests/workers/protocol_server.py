@@ -60,6 +60,8 @@ class ProtocolServer:
         self.samples: list[dict[str, Any]] = []
         self.wrong_calls: list[str] = []
         self.is_down = False
+        self.has_left = False
+        self.open_when_left: list[str] = []
         self.answers_to_lose: dict[str, int] = {}  # last path part -> how many
         self.on_finish: Callable[[Held], None] = lambda attempt: None
         self.change = threading.Condition()
@@ -166,6 +168,11 @@ class ProtocolServer:
 
     def do_inventory(self, body: dict[str, Any]) -> dict[str, Any]:
         self.inventories.append(body)
+        return {}
+
+    def do_leave(self, body: dict[str, Any]) -> dict[str, Any]:
+        self.open_when_left = [held.uuid for held in self.attempts.values() if held.is_open and held.claimed]
+        self.has_left = True
         return {}
 
     def do_telemetry(self, body: dict[str, Any]) -> dict[str, Any]:

@@ -68,4 +68,4 @@ if __name__ == "__main__":
     attempts.STUCK_SECONDS = 0.5
     attempts.TURN_SECONDS = reports.PAUSE_SECONDS = 0.1
     launch.LOG_HEAD_BYTES, launch.LOG_TAIL_BYTES = 200_000, 20_000
-    sys.exit(cli.main(["run", "--config", sys.argv[1]]))
+    sys.exit(cli.main(["run", "--config", *sys.argv[1:]]))

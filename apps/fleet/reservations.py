@@ -12,12 +12,31 @@ from apps.fleet.models import Device, Host, PortLease, Reservation
 FIRST_PORT, LAST_PORT = 18100, 18999
 
 
-def free_gpus(host: Host) -> list[Device]:
-    """GPUs of a host without a live reservation, locked until the transaction ends."""
-    gpus = host.devices.select_for_update().filter(kind=Device.Kind.GPU, is_present=True).order_by("index")
-    held = Reservation.objects.filter(device__host=host, released_at=None).values_list("device_id", flat=True)
-    taken = set(held)
-    return [gpu for gpu in gpus if gpu.pk not in taken]
+class DeviceTaken(Exception):
+    """Somebody else holds a device, or works on its row, since the scheduler looked."""
+
+
+def reserve_gpus(*, host: Host, slots: dict[int, int], holder: uuid.UUID) -> None:
+    """So many slots of each GPU, named by index: all of them, or DeviceTaken.
+
+    Rows that another scheduler works on are skipped, not waited for. That a slot has one holder is the
+    database's word: it raises IntegrityError.
+    """
+    rows = Device.objects.select_for_update(skip_locked=True, no_key=True).filter(
+        host=host, kind=Device.Kind.GPU, index__in=slots, is_present=True
+    )
+    gpus = list(rows.order_by("pk"))
+    if len(gpus) < len(slots):
+        raise DeviceTaken(f"a GPU of {host.name} is taken")
+    live = Reservation.objects.filter(device__in=gpus, released_at=None).values_list("device_id", "slot")
+    taken = set(live)
+    wanted = []
+    for gpu in gpus:
+        free = [slot for slot in range(gpu.slots) if (gpu.pk, slot) not in taken]
+        if len(free) < slots[gpu.index]:
+            raise DeviceTaken(f"{gpu} is taken")
+        wanted += [Reservation(device=gpu, slot=slot, holder=holder) for slot in free[: slots[gpu.index]]]
+    Reservation.objects.bulk_create(wanted)
 
 
 def free_ram_bytes(device: Device) -> int:
@@ -25,13 +44,11 @@ def free_ram_bytes(device: Device) -> int:
     return device.capacity_bytes - int(held)
 
 
-def reserve_gpus(*, devices: list[Device], holder: uuid.UUID) -> None:
-    """Raises IntegrityError where somebody else holds one: the database decides, not this code."""
-    Reservation.objects.bulk_create([Reservation(device=device, slot=0, holder=holder) for device in devices])
-
-
-def reserve_ram(*, device: Device, ram_bytes: int, holder: uuid.UUID) -> None:
-    """A share of the CPU device, on its lowest free slot. The caller holds the device's row lock."""
+def reserve_ram(*, host: Host, ram_bytes: int, holder: uuid.UUID) -> None:
+    """A share of the CPU device, on its lowest free slot, under its row lock. Raises DeviceTaken without room."""
+    device = Device.objects.select_for_update(no_key=True).filter(host=host, kind=Device.Kind.CPU).first()
+    if device is None or free_ram_bytes(device) < ram_bytes:
+        raise DeviceTaken(f"the RAM of {host.name} is taken")
     taken = set(device.reservations.filter(released_at=None).values_list("slot", flat=True))
     slot = next(number for number in range(len(taken) + 1) if number not in taken)
     Reservation.objects.create(device=device, slot=slot, holder=holder, ram_bytes=ram_bytes)

@@ -1,34 +1,57 @@
-"""First fit: which host and which GPUs take a job, or one sentence why none does.
+"""Where a job goes: which host and which of its GPUs, or one sentence why none takes it.
 
-Hosts are tried in the order given, preferred ones first (they hold the weights already). The caller offers
-only what is free now; `total_*` tells "not now" from "never". All sizes in bytes.
+A job stays on one host. Of the hosts with room the one is taken that, in this order,
+- has the weights on its disk already,
+- has the smallest GPUs that suffice, so that the large ones stay free,
+- has the GPUs joined by NVLink, where the job asks for several,
+- is the fullest, so that whole hosts stay free for large jobs.
+A job that asks to be spread goes to the emptiest host first, and only then by the same order.
+
+A GPU may be divided into slots with an equal share of its memory each. A job that names no memory takes
+whole GPUs, whatever their size. All sizes in bytes. Pure, and it looks only at what is free now.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 GIB = 2**30
 
 
 @dataclass(frozen=True, slots=True)
 class DeviceOffer:
-    """One GPU, with the memory that this job could have on it now (0 when it is taken)."""
+    """One GPU of a host. `linked` are the indices of the GPUs joined to it by NVLink."""
 
     index: int
-    free_bytes: int
     total_bytes: int
+    free_slots: int = 1
+    slots: int = 1
+    linked: frozenset[int] = frozenset()
+    name: str = ""
+
+    def slots_for(self, vram_bytes: int) -> int:
+        """How many slots a job takes of it; more than there are where it is too small."""
+        return -(-vram_bytes * self.slots // max(1, self.total_bytes)) if vram_bytes else self.slots
+
+    def has_room(self, vram_bytes: int) -> bool:
+        return self.slots_for(vram_bytes) <= self.free_slots
 
 
 @dataclass(frozen=True, slots=True)
 class HostOffer:
-    """One host that may take jobs, with its GPUs and the RAM not reserved yet."""
+    """One host, with its GPUs and the RAM not reserved yet. A `blocked` one takes nothing; it says why."""
 
     name: str
     free_ram_bytes: int
     total_ram_bytes: int
-    devices: Sequence[DeviceOffer] = ()
+    devices: tuple[DeviceOffer, ...] = ()
+    blocked: str = ""
+
+    @property
+    def free_gpus(self) -> float:
+        """In whole GPUs: half of the slots of one counts as half a GPU."""
+        return sum(device.free_slots / device.slots for device in self.devices)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,17 +60,18 @@ class Need:
 
     ram_bytes: int = 0
     gpus: int = 0
-    vram_bytes: int = 0  # on each GPU
+    vram_bytes: int = 0  # on each GPU; 0: a whole one
     host: str | None = None  # pinned: this host or none
-    preferred_hosts: Sequence[str] = ()
+    spread: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """Where it goes: `devices` are GPU indices, empty on the CPU device."""
+    """Where it goes: `devices` are GPU indices, empty on the CPU device; `slots` how many of each."""
 
     host: str
     devices: tuple[int, ...]
+    slots: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,57 +82,133 @@ class Refusal:
     can_wait: bool
 
 
-def place(need: Need, hosts: Sequence[HostOffer]) -> Choice | Refusal:
-    """Pick the first host with room, and its first GPUs with room."""
-    candidates = [host for host in hosts if need.host in (None, host.name)]
-    candidates.sort(key=lambda host: host.name not in need.preferred_hosts)  # stable: keeps the order given
-    for host in candidates:
-        if host.free_ram_bytes < need.ram_bytes:
-            continue
-        fitting = [device.index for device in host.devices if device.free_bytes >= max(1, need.vram_bytes)]
-        if len(fitting) >= need.gpus:
-            return Choice(host.name, tuple(fitting[: need.gpus]))
-    return Refusal(_reason(need, candidates), any(_could_take(need, host) for host in candidates))
+def place(need: Need, hosts: Sequence[HostOffer], *, preferred: Sequence[str] = ()) -> Choice | Refusal:
+    """The best host with room by the order above; a Refusal with its reason where none has."""
+    open_hosts = [host for host in hosts if not host.blocked and need.host in (None, host.name)]
+    found = [(host, devices) for host in open_hosts if (devices := choose_devices(need, host)) is not None]
+    if not found:
+        return Refusal(_reason(need, open_hosts, hosts), any(could_take(need, host) for host in open_hosts))
+    host, devices = min(found, key=lambda pair: _rank(need, pair[0], pair[1], preferred))
+    return Choice(
+        host.name,
+        tuple(device.index for device in devices),
+        tuple(device.slots_for(need.vram_bytes) for device in devices),
+    )
 
 
-def _could_take(need: Need, host: HostOffer) -> bool:
+def choose_devices(need: Need, host: HostOffer) -> Sequence[DeviceOffer] | None:
+    """The GPUs of this host that would be taken; none for the CPU device; None without room."""
+    if host.free_ram_bytes < need.ram_bytes:
+        return None
+    fitting = [device for device in host.devices if device.has_room(need.vram_bytes)]
+    if len(fitting) < need.gpus:
+        return None
+    fitting.sort(key=lambda device: (device.total_bytes, device.free_slots, device.index))
+    if need.gpus < 2 or not any(device.linked for device in fitting):
+        return fitting[: need.gpus]
+    return min((_grown_from(seed, fitting, need.gpus) for seed in fitting), key=lambda those: _set_rank(those, fitting))
+
+
+def _grown_from(seed: DeviceOffer, fitting: Sequence[DeviceOffer], count: int) -> list[DeviceOffer]:
+    """`count` GPUs around one: the next is always the one with the most links to those taken."""
+    taken = [seed]
+    rest = [device for device in fitting if device is not seed]
+    while len(taken) < count:
+        best = max(rest, key=lambda device: _links(device, taken))  # the first of equals: the smallest
+        rest.remove(best)
+        taken.append(best)
+    return sorted(taken, key=lambda device: device.index)
+
+
+def _links(device: DeviceOffer, others: Sequence[DeviceOffer]) -> int:
+    return sum(other.index in device.linked for other in others)
+
+
+def _set_rank(those: Sequence[DeviceOffer], fitting: Sequence[DeviceOffer]) -> tuple[int, int, int, list[int]]:
+    """Most links inside, then small GPUs, then few links cut to what stays free, so that pairs stay whole."""
+    inside = sum(_links(device, those) for device in those)
+    cut = sum(_links(device, fitting) for device in those) - inside
+    return -inside, max(device.total_bytes for device in those), cut, [device.index for device in those]
+
+
+def _rank(
+    need: Need, host: HostOffer, devices: Sequence[DeviceOffer], preferred: Sequence[str]
+) -> tuple[float, bool, int, bool, float, float, str]:
+    largest = max((device.total_bytes for device in devices), default=0)
+    unlinked = len(devices) > 1 and not all(_links(device, devices) for device in devices)
+    emptiness = host.free_gpus if need.gpus else float(host.free_ram_bytes)
+    first = -emptiness if need.spread else 0.0
+    return (first, host.name not in preferred, largest, unlinked, emptiness, float(host.free_ram_bytes), host.name)
+
+
+def taken_from(host: HostOffer, need: Need, choice: Choice) -> HostOffer:
+    """What the host still offers once the job is there."""
+    slots = dict(zip(choice.devices, choice.slots, strict=True))
+    devices = tuple(
+        replace(device, free_slots=device.free_slots - slots.get(device.index, 0)) for device in host.devices
+    )
+    return replace(host, free_ram_bytes=host.free_ram_bytes - need.ram_bytes, devices=devices)
+
+
+def emptied(host: HostOffer) -> HostOffer:
+    """The host as it is with nothing on it."""
+    devices = tuple(replace(device, free_slots=device.slots) for device in host.devices)
+    return replace(host, free_ram_bytes=host.total_ram_bytes, devices=devices)
+
+
+def could_take(need: Need, host: HostOffer) -> bool:
     """True when the host would have room with nothing else on it."""
-    large_enough = sum(device.total_bytes >= need.vram_bytes for device in host.devices)
-    return host.total_ram_bytes >= need.ram_bytes and large_enough >= need.gpus
+    return choose_devices(need, emptied(host)) is not None
 
 
-def _reason(need: Need, hosts: Sequence[HostOffer]) -> str:
+def _reason(need: Need, hosts: Sequence[HostOffer], every_host: Sequence[HostOffer]) -> str:
     """The first thing that falls short, with the limit beside the value; never-fits before not-now."""
     if not hosts:
-        return f"Host {need.host} is not connected." if need.host else "No host is connected."
+        return _no_host(need, every_host)
     widest = max(hosts, key=lambda host: len(host.devices))
     if len(widest.devices) < need.gpus:
-        return f"Needs {_gpus(need.gpus)} on one host; {widest.name} has {_gpus(len(widest.devices))}."
+        return f"Needs {gpu_count(need.gpus)} on one host; {widest.name} has {gpu_count(len(widest.devices))}."
     largest = max((d.total_bytes for host in hosts for d in host.devices), default=0)
     if need.gpus and largest < need.vram_bytes:
-        return f"Needs {_gib(need.vram_bytes)} on each GPU; the largest GPU has {_gib(largest)}."
+        return f"Needs {gib(need.vram_bytes)} on each GPU; the largest GPU has {gib(largest)}."
     big = max(hosts, key=lambda host: host.total_ram_bytes)
     if big.total_ram_bytes < need.ram_bytes:
-        return f"Needs {_gib(need.ram_bytes)} of RAM; {big.name} has {_gib(big.total_ram_bytes)} in all."
-    if not any(_could_take(need, host) for host in hosts):
-        return f"No single host has {_gpus(need.gpus)} of that size and {_gib(need.ram_bytes)} of RAM."
-    freest = max(hosts, key=lambda host: _free_gpus(need, host))
-    if need.gpus and _free_gpus(need, freest) < need.gpus:
-        free = _gpus(_free_gpus(need, freest))
-        return f"Waits for {_gpus(need.gpus)} with {_gib(need.vram_bytes)} free; {freest.name} has {free} free."
+        return f"Needs {gib(need.ram_bytes)} of RAM; {big.name} has {gib(big.total_ram_bytes)} in all."
+    if not any(could_take(need, host) for host in hosts):
+        ram = f" and {gib(need.ram_bytes)} of RAM" if need.ram_bytes else ""
+        return f"No single host has {wanted_gpus(need)}{ram}."
+    return _not_now(need, [host for host in hosts if could_take(need, host)])
+
+
+def _no_host(need: Need, every_host: Sequence[HostOffer]) -> str:
+    if need.host is None:
+        return "No host takes work now." if every_host else "No host is connected."
+    pinned = next((host for host in every_host if host.name == need.host), None)
+    return f"Host {need.host} {pinned.blocked}." if pinned else f"Host {need.host} is not connected."
+
+
+def _not_now(need: Need, hosts: Sequence[HostOffer]) -> str:
+    freest = max(hosts, key=lambda host: free_gpu_count(need, host))
+    free = free_gpu_count(need, freest)
+    if free < need.gpus:
+        return f"Needs {wanted_gpus(need)} on one host; {freest.name} has {free} free."
     roomy = max(hosts, key=lambda host: host.free_ram_bytes)
     if roomy.free_ram_bytes < need.ram_bytes:
-        return f"Waits for {_gib(need.ram_bytes)} of RAM; {roomy.name} has {_gib(roomy.free_ram_bytes)} free."
+        return f"Waits for {gib(need.ram_bytes)} of RAM; {roomy.name} has {gib(roomy.free_ram_bytes)} free."
     return "Waits for a host that has the GPUs and the RAM free at the same time."
 
 
-def _free_gpus(need: Need, host: HostOffer) -> int:
-    return sum(device.free_bytes >= max(1, need.vram_bytes) for device in host.devices)
+def free_gpu_count(need: Need, host: HostOffer) -> int:
+    return sum(device.has_room(need.vram_bytes) for device in host.devices)
 
 
-def _gpus(count: int) -> str:
+def wanted_gpus(need: Need) -> str:
+    return f"{need.gpus} × {gib(need.vram_bytes)}" if need.vram_bytes else gpu_count(need.gpus)
+
+
+def gpu_count(count: int) -> str:
     return f"{count} GPU" if count == 1 else f"{count} GPUs"
 
 
-def _gib(size: int) -> str:
+def gib(size: int) -> str:
     return f"{size / GIB:.1f} GiB"

@@ -29,7 +29,7 @@ def test_gpus_are_given_once(team: Team, alice: User) -> None:
     assert sorted(held) == [0, 1]
     jobs[2].refresh_from_db()
     assert jobs[2].status == "queued"
-    assert "brio has 0 GPUs free" in jobs[2].wait_reason
+    assert jobs[2].wait_reason == "Needs 1 GPU on one host; brio has 0 free."
 
 
 def test_the_database_refuses_a_second_live_reservation(team: Team, alice: User) -> None:
@@ -66,7 +66,7 @@ def test_cordoned_and_silent_hosts_get_nothing(team: Team, alice: User, how: str
     job = submit(team, alice)
     place_waiting_jobs()
     job.refresh_from_db()
-    assert (job.status, job.wait_reason) == ("queued", "No host is connected.")
+    assert (job.status, job.wait_reason) == ("queued", "No host takes work now.")
 
 
 def test_a_missing_environment_is_installed_first(team: Team, alice: User, worker: Worker) -> None:

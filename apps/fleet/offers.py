@@ -1,0 +1,97 @@
+"""What every host offers now, and who holds the rest: three queries, whatever the size of the fleet."""
+
+from __future__ import annotations
+
+import uuid
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
+
+from django.utils import timezone
+
+from apps.fleet.host_states import HostState
+from apps.fleet.models import Device, Host, Reservation
+from apps.planning.placement import DeviceOffer, HostOffer
+
+
+@dataclass(slots=True)
+class Held:
+    """What one holder has of a host: slots by GPU index, and RAM of the CPU device."""
+
+    host: str
+    slots: dict[int, int] = field(default_factory=dict)
+    ram_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class FleetNow:
+    """Every host by name, blocked ones too, and every holder."""
+
+    hosts: list[HostOffer]
+    holders: dict[uuid.UUID, Held]
+
+
+def fleet_now() -> FleetNow:
+    hosts = list(Host.objects.order_by("name"))
+    names = {host.pk: host.name for host in hosts}
+    devices = {device.pk: device for device in Device.objects.filter(is_present=True).order_by("index")}
+    used: Counter[int] = Counter()
+    ram: Counter[int] = Counter()
+    holders: dict[uuid.UUID, Held] = {}
+    live = Reservation.objects.filter(released_at=None).values_list(
+        "holder", "device_id", "device__host_id", "device__kind", "device__index", "ram_bytes"
+    )
+    for holder, device_id, host_id, kind, index, ram_bytes in live:
+        held = holders.setdefault(holder, Held(names[host_id]))
+        if kind == Device.Kind.GPU:
+            used[device_id] += 1
+            held.slots[index] = held.slots.get(index, 0) + 1
+        else:
+            ram[device_id] += ram_bytes
+            held.ram_bytes += ram_bytes
+    of_host: dict[int, list[Device]] = defaultdict(list)
+    for device in devices.values():
+        of_host[device.host_id].append(device)
+    return FleetNow([_offer(host, of_host[host.pk], used, ram) for host in hosts], holders)
+
+
+def _offer(host: Host, devices: list[Device], used: Counter[int], ram: Counter[int]) -> HostOffer:
+    cpu = next((device for device in devices if device.kind == Device.Kind.CPU), None)
+    gpus = [device for device in devices if device.kind == Device.Kind.GPU]
+    indices = {gpu.uuid: gpu.index for gpu in gpus}
+    return HostOffer(
+        name=host.name,
+        free_ram_bytes=cpu.capacity_bytes - ram[cpu.pk] if cpu else 0,
+        total_ram_bytes=cpu.capacity_bytes if cpu else 0,
+        devices=tuple(_device_offer(gpu, used[gpu.pk], indices) for gpu in gpus),
+        blocked=blocked_sentence(host),
+    )
+
+
+def _device_offer(gpu: Device, used: int, indices: dict[str, int]) -> DeviceOffer:
+    joined = (link["uuid"] for link in gpu.links if link.get("kind") == "nvlink")
+    return DeviceOffer(
+        index=gpu.index,
+        total_bytes=gpu.memory_bytes,
+        free_slots=max(0, gpu.slots - used),
+        slots=gpu.slots,
+        linked=frozenset(indices[uuid] for uuid in joined if uuid in indices),
+        name=gpu.name,
+    )
+
+
+def blocked_sentence(host: Host) -> str:
+    """Why it takes no work, to be read after its name; empty where it does."""
+    why = f": {host.cordon_reason}" if host.cordon_reason else ""
+    match host.state:
+        case HostState.CONNECTED:
+            return ""
+        case HostState.UNREACHABLE if host.last_seen_at is None:
+            return "has not reported yet"
+        case HostState.UNREACHABLE:
+            return f"is silent since {timezone.localtime(host.last_seen_at):%H:%M}"
+        case HostState.CORDONED | HostState.DRAINING as state:
+            return f"is {state.value}{why}"
+        case HostState.LEFT:
+            return "has left"
+        case _:
+            return "is fenced"

@@ -1,0 +1,132 @@
+"""One decision about one waiting job, in one transaction: it starts on the host that was chosen, it first
+needs another job there, or it fails with a job that it waited for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from django.db import transaction
+from django.utils import timezone
+
+from apps.engines.registry import get_engine
+from apps.fleet import reservations
+from apps.fleet.models import Host
+from apps.fleet.offers import blocked_sentence
+from apps.jobs import doorbell
+from apps.jobs.environments import missing_environment
+from apps.jobs.kinds import handler_of
+from apps.jobs.lifecycle import switch_status
+from apps.jobs.models import Attempt, Job
+from apps.jobs.queue import NEEDS_NO_DEVICE
+from apps.jobs.quotas import team_limits
+from apps.jobs.reasons import Reason
+from apps.jobs.states import JobStatus, Owner
+from apps.planning.placement import Choice
+
+
+@transaction.atomic
+def start_or_prepare(*, job_pk: int, choice: Choice) -> str:
+    """Why it waits on; empty when it was started, or is no longer waiting.
+
+    Raises DeviceTaken or IntegrityError where the place is no longer free, CannotPrepare or NoFreePort where
+    this host cannot take it; then nothing was changed.
+    """
+    job = _still_waiting(job_pk)
+    if job is None:
+        return ""
+    host = Host.objects.get(name=choice.host)
+    if blocked := blocked_sentence(host):
+        raise reservations.DeviceTaken(f"{host.name} {blocked}")
+    limits = team_limits([job.team_id] if job.gpus_needed else [], timezone.now(), lock=True)
+    if refusal := limits.refusal(job.team_id, job.gpus_needed):
+        return refusal
+    why = _prepare(job, host)
+    if not why:
+        _start_attempt(job, host, choice)
+    return why
+
+
+@transaction.atomic
+def prepare_on(*, job_pk: int, host_name: str) -> str:
+    """Why the job could not start there even with room; empty where all that it needs is there.
+
+    Raises CannotPrepare where nothing can bring it there.
+    """
+    job = _still_waiting(job_pk)
+    return _prepare(job, Host.objects.get(name=host_name)) if job else "Looked at by another scheduler."
+
+
+def _prepare(job: Job, host: Host) -> str:
+    """What is missing is asked for, and the job stays with this host."""
+    blocking = _prerequisites(job, host)
+    if not blocking:
+        return ""
+    job.after.add(*blocking)
+    Job.objects.filter(pk=job.pk).update(pinned_host=host)
+    return waits_for(blocking[0].public_id, blocking[0].name)
+
+
+def _still_waiting(job_pk: int) -> Job | None:
+    """None also while somebody else works on the row: whoever that is decides."""
+    rows = Job.objects.select_for_update(skip_locked=True, of=("self",))
+    job: Job | None = rows.filter(pk=job_pk, status=JobStatus.QUEUED).first()
+    return job
+
+
+def waits_for(label: str, name: str) -> str:
+    return f"Waits for {label}: {name}"
+
+
+def _prerequisites(job: Job, host: Host) -> Sequence[Job]:
+    """Unfinished jobs that must succeed on this host first: the environment, then the weights."""
+    install = missing_environment(job, host)
+    return ([install] if install else []) + list(handler_of(job).prepare(job, host))
+
+
+def _start_attempt(job: Job, host: Host, choice: Choice) -> None:
+    attempt = Attempt(job=job, host=host, epoch=job.attempts.count() + 1, device_indexes=list(choice.devices))
+    if job.kind not in NEEDS_NO_DEVICE:
+        if choice.devices:
+            slots = dict(zip(choice.devices, choice.slots, strict=True))
+            reservations.reserve_gpus(host=host, slots=slots, holder=attempt.uuid)
+        else:
+            reservations.reserve_ram(host=host, ram_bytes=job.ram_bytes_needed, holder=attempt.uuid)
+    if get_engine(job.engine).kind == "serve":
+        attempt.port = reservations.lease_port(host=host, holder=attempt.uuid)
+    attempt.save(force_insert=True)
+    where = f"{host.name}:{','.join(map(str, choice.devices))}" if choice.devices else f"{host.name}, CPU"
+    switch_status(
+        job,
+        JobStatus.STARTING,
+        by=Owner.SCHEDULER,
+        what=f"Placed on {where}",
+        event={"attempt": attempt},
+        wait_reason="",
+        wait_hint="",
+        expected_start_at=None,
+    )
+    doorbell.wake_host(host)
+
+
+@transaction.atomic
+def fail_with_predecessor(*, job_pk: int) -> None:
+    """A job that waits for one that failed or was cancelled fails with it."""
+    job = _still_waiting(job_pk)
+    if job is None:
+        return
+    other = job.after.filter(status__in=[JobStatus.FAILED, JobStatus.CANCELLED]).order_by("pk").first()
+    if other is None:
+        return
+    reason = Reason.ENVIRONMENT_FAILED if other.kind == "install" else Reason.DEPENDENCY_FAILED
+    if other.kind == "download" and other.reason:
+        reason = Reason(other.reason)
+    cause = f"{other.public_id} ({other.name}) {other.get_status_display().lower()}: {other.cause}"
+    switch_status(
+        job,
+        JobStatus.FAILED,
+        by=Owner.SCHEDULER,
+        what="Failed: a job it waits for did not succeed",
+        event={"tone": "bad", "detail": cause},
+        reason=reason,
+        cause=cause,
+    )

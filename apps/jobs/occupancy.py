@@ -1,0 +1,71 @@
+"""Who holds what, and until when: every open attempt as the planner sees it. One query."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from django.db.models import Q
+
+from apps.fleet.offers import Held
+from apps.jobs.models import Attempt, Job
+from apps.jobs.queue import FILLERS
+from apps.planning.timeline import NEVER, SOMETIME, Tenant
+
+STOP_SECONDS = 30.0  # the grace of an attempt that was asked to stop
+TRUSTED_FRACTION = 0.02  # below it a progress rate says nothing
+
+_COLUMNS = ["uuid", "stop_reason", "claimed_at", "ready_at", "job_id", "job__kind", "job__priority"]
+_COLUMNS += ["job__time_limit_seconds", "job__progress_done", "job__progress_total", "job__cancel_requested_at"]
+
+
+def tenants(holders: Mapping[UUID, Held], now: datetime) -> list[Tenant]:
+    rows = Attempt.objects.open().filter(Q(pk__in=holders)).values_list(*_COLUMNS)
+    return [_tenant(dict(zip(_COLUMNS, row, strict=True)), holders[row[0]], now) for row in rows]
+
+
+def _tenant(row: dict[str, Any], held: Held, now: datetime) -> Tenant:
+    kind = row["job__kind"]
+    is_stopping = bool(row["stop_reason"]) or row["job__cancel_requested_at"] is not None
+    began = row["ready_at"] or row["claimed_at"]
+    return Tenant(
+        key=str(row["uuid"]),
+        label=f"{Job.id_prefix}-{row['job_id']}",
+        host=held.host,
+        devices=tuple(held.slots),
+        slots=tuple(held.slots.values()),
+        ram_bytes=held.ram_bytes,
+        ends_at=now.timestamp() + STOP_SECONDS
+        if is_stopping
+        else expected_end(
+            now=now.timestamp(),
+            is_server=kind == "serve",
+            began=began.timestamp() if began else None,
+            fraction=_fraction(row["job__progress_done"], row["job__progress_total"]),
+            limit_seconds=row["job__time_limit_seconds"],
+        ),
+        started_at=began.timestamp() if began else now.timestamp(),
+        priority=row["job__priority"],
+        may_be_stopped=kind in FILLERS,
+        is_stopping=is_stopping,
+    )
+
+
+def _fraction(done: float | None, total: float | None) -> float:
+    return min(1.0, (done or 0.0) / total) if total else 0.0
+
+
+def expected_end(
+    *, now: float, is_server: bool, began: float | None, fraction: float, limit_seconds: int | None
+) -> float:
+    """By the rate of its progress, and no later than its time limit. A server has no end, and of one whose
+    time has passed nobody knows it."""
+    if is_server:
+        return NEVER
+    ends = [] if limit_seconds is None else [(began if began is not None else now) + limit_seconds]
+    if began is not None and fraction >= TRUSTED_FRACTION:
+        ends.append(now + (now - began) * (1 - fraction) / fraction)
+    end = min(ends, default=SOMETIME)
+    return end if end >= now else SOMETIME

@@ -1,0 +1,92 @@
+"""The jobs that wait, as the scheduler sees them: one query for all, one more for what they wait for."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from django.db.models import Q
+from django.db.models.fields.json import KT
+
+from apps.jobs.models import Job
+from apps.planning.placement import Need
+
+NEEDS_NO_DEVICE = ("install", "download", "tokenise")
+FILLERS = ("evaluate", "benchmark")  # they use GPUs that are idle, and make room for servers
+
+
+@dataclass(slots=True)
+class WaitingJob:
+    pk: int
+    name: str
+    kind: str
+    team_id: int
+    team: str
+    priority: int
+    need: Need
+    ram_bytes: int
+    files: tuple[str, str, str | None]  # engine, variant, model version: what must lie on the host first
+    created_at: datetime
+    seconds: int | None  # the longest it may work
+    wait_reason: str
+    wait_hint: str
+    expected_start_at: datetime | None
+
+    @property
+    def label(self) -> str:
+        return f"{Job.id_prefix}-{self.pk}"
+
+    @property
+    def place_in_line(self) -> tuple[int, bool, int]:
+        """Priority, then work before what only fills idle GPUs, then age."""
+        return -self.priority, self.kind in FILLERS and self.need.gpus > 0, self.pk
+
+
+_AS_THEY_ARE = ["pk", "name", "kind", "team_id", "priority", "created_at", "wait_reason", "wait_hint"]
+_AS_THEY_ARE += ["expected_start_at"]
+_COLUMNS = [*_AS_THEY_ARE, "team__name", "gpus_needed", "vram_bytes_needed", "spread", "ram_bytes_needed"]
+_COLUMNS += ["pinned_host__name", "engine", "variant", "version", "time_limit_seconds"]
+
+
+def waiting_jobs(only: Q | None = None) -> list[WaitingJob]:
+    """Every job that waits, in the order in which they are looked at."""
+    rows = Job.objects.waiting().filter(only or Q()).annotate(version=KT("spec__model__version_id"))
+    jobs = [_waiting_job(dict(zip(_COLUMNS, row, strict=True))) for row in rows.order_by().values_list(*_COLUMNS)]
+    return sorted(jobs, key=lambda job: job.place_in_line)
+
+
+def _waiting_job(row: dict[str, Any]) -> WaitingJob:
+    need = need_of(
+        kind=row["kind"],
+        gpus=row["gpus_needed"],
+        vram_bytes=row["vram_bytes_needed"],
+        ram_bytes=row["ram_bytes_needed"],
+        host=row["pinned_host__name"],
+        spread=row["spread"],
+    )
+    return WaitingJob(
+        **{name: row[name] for name in _AS_THEY_ARE},
+        team=row["team__name"],
+        need=need,
+        ram_bytes=row["ram_bytes_needed"],
+        files=(row["engine"], row["variant"], row["version"]),
+        seconds=row["time_limit_seconds"],
+    )
+
+
+def need_of(*, kind: str, gpus: int, vram_bytes: int, ram_bytes: int, host: str | None, spread: bool) -> Need:
+    """A job on GPUs reserves no RAM; one that only fetches or installs reserves nothing."""
+    no_ram = gpus > 0 or kind in NEEDS_NO_DEVICE
+    return Need(0 if no_ram else ram_bytes, gpus, vram_bytes if gpus else 0, host, spread)
+
+
+def unfinished_predecessors() -> dict[int, list[tuple[str, str, str]]]:
+    """Waiting job -> (label, name, status) of each job before it that has not succeeded."""
+    links = Job.after.through._default_manager.filter(from_job__status="queued").exclude(to_job__status="succeeded")
+    found: dict[int, list[tuple[str, str, str]]] = defaultdict(list)
+    columns = ("from_job_id", "to_job_id", "to_job__name", "to_job__status")
+    for waiting, other, name, status in links.order_by("to_job_id").values_list(*columns):
+        found[waiting].append((f"{Job.id_prefix}-{other}", name, status))
+    return found

@@ -18,6 +18,7 @@ from apps.accounts.problems import FieldError, Problem
 from apps.arena.api import router as arena
 from apps.catalog.api import router as catalog
 from apps.costs.api import router as costs
+from apps.dashboard.hosts_api import router as hosts
 from apps.evals.api import router as evals
 from apps.finetunes.api import router as finetunes
 from apps.fleet.api import router as fleet
@@ -41,6 +42,7 @@ for router in (
     jobs,
     costs,
     fleet,
+    hosts,
     gateway,
     accounts,
     tour,

@@ -13,11 +13,13 @@ from django.utils import timezone
 
 from apps.accounts.models import User
 from apps.dashboard.words import gib
+from apps.fleet.host_states import HostState
 from apps.fleet.models import Device, Host, Reservation, TelemetrySample
 from apps.fleet.querysets import hosts_with_devices, latest_samples, live_reservations
 from apps.jobs.models import Attempt, Job
 from apps.jobs.presentation import state_word
 
+FOREIGN_PERCENT = 5.0  # a driver keeps a little for itself
 SEGMENT_OF_KIND = {"serve": "", "train": "act", "evaluate": "kv"}
 
 
@@ -34,6 +36,11 @@ class Holder:
     kind: str
 
     @property
+    def word(self) -> str:
+        """Beside a device, an endpoint's replica at work is Serving."""
+        return "Serving" if self.state == "Live" else self.state
+
+    @property
     def seconds(self) -> float:
         return (timezone.now() - self.since).total_seconds()
 
@@ -46,7 +53,7 @@ class Well:
     load_percent: float | None
     load: dict[str, Any]  # the GPU's last telemetry, empty without one
     holders: list[Holder]
-    is_off: bool  # silent or cordoned host
+    is_off: bool  # its host takes no new work, or cannot be asked
     is_silent: bool
 
     @property
@@ -74,6 +81,11 @@ class Well:
     @property
     def short_title(self) -> str:
         return "CPU" if self.is_cpu else f"GPU {self.device.index}"
+
+    @property
+    def is_foreign(self) -> bool:
+        """Memory of a GPU is in use although no job holds it: a process that Stackweb did not start."""
+        return not self.is_cpu and not self.holders and not self.is_off and self.percent >= FOREIGN_PERCENT
 
     @property
     def load_fraction(self) -> float:
@@ -124,14 +136,25 @@ class HostPicture:
         return self.gpus or self.wells
 
     @property
+    def table_wells(self) -> list[Well]:
+        """GPUs, and the CPU where it is used or all there is. A host that is gone has nothing to show."""
+        if self.host.state.is_gone:
+            return []
+        return [well for well in self.wells if not well.is_cpu or well.holders or not self.gpus]
+
+    @property
+    def power_w(self) -> float | None:
+        """Of its GPUs together, where they report it."""
+        known = [float(well.load["power_w"]) for well in self.gpus if well.load.get("power_w") is not None]
+        return sum(known) if known and not self.host.is_silent else None
+
+    @property
     def driver(self) -> str:
         return next((well.device.driver for well in self.gpus), "")
 
     @property
     def state(self) -> str:
-        if self.host.is_silent:
-            return "Unreachable"
-        return "Cordoned" if self.host.cordoned else "Schedulable"
+        return self.host.state.word
 
     @property
     def hardware(self) -> str:
@@ -141,11 +164,11 @@ class HostPicture:
         return ", ".join(kinds) or f"{self.host.cpu_count} cores"
 
 
-def fleet_picture(user: User) -> list[HostPicture]:
-    """Every host by name, in a fixed number of queries."""
-    hosts = hosts_with_devices()
+def fleet_picture(user: User, *, only: Host | None = None) -> list[HostPicture]:
+    """Every host by name, or one alone, in a fixed number of queries."""
+    hosts = hosts_with_devices(only=only)
     samples = latest_samples(hosts)
-    reservations = live_reservations()
+    reservations = live_reservations(only=only)
     holders = _holders(user, reservations)
     pictures = []
     for host in hosts:
@@ -158,7 +181,7 @@ def fleet_picture(user: User) -> list[HostPicture]:
 
 
 def _well(host: Host, device: Device, sample: TelemetrySample | None, holders: list[Holder]) -> Well:
-    is_off = host.is_silent or host.cordoned
+    is_off = host.state is not HostState.CONNECTED
     if device.kind == Device.Kind.CPU:
         used = sum(holder.ram_bytes for holder in holders)
         load = sample.cpu_percent if sample else None

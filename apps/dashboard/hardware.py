@@ -4,24 +4,34 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.conf import settings
+
 from apps.accounts.models import User
 from apps.dashboard.fleet_picture import HostPicture, Well, fleet_picture
+from apps.dashboard.hardware_table import FILTERS, counted_filters, groups_of
+from apps.dashboard.queue_pressure import Waiting, waiting_by_need
 from apps.dashboard.words import count_of, gib, listed
-from apps.fleet.models import Device
+from apps.fleet.models import Device, Host
+from apps.fleet.querysets import open_alerts
 
 
-def hardware_facts(user: User) -> dict[str, Any]:
+def hardware_facts(user: User, *, show: str = "all", asked: str = "") -> dict[str, Any]:
+    """The template's context. An unknown filter shows everything."""
     hosts = fleet_picture(user)
+    queue = waiting_by_need()
+    show = show if show in FILTERS else "all"
     return {
         "hosts": hosts,
+        "alerts": open_alerts(),
+        "currency": settings.CURRENCY,
         "headline": headline(hosts),
-        "lede": lede(hosts),
-        "environments": [
-            {"host_name": host.host.name, "engine": row.engine, "variant": row.variant}
-            | {"size_bytes": row.size_bytes, "path": row.path}
-            for host in hosts
-            for row in host.host.environments.all()
-        ],
+        "lede": lede(hosts, queue),
+        "groups": groups_of(hosts, show=show, asked=asked),
+        "filters": counted_filters(hosts),
+        "show": show,
+        "asked": asked,
+        "queue": queue,
+        "waiting_count": sum(row.count for row in queue),
         **load_figures(hosts),
     }
 
@@ -47,29 +57,36 @@ def _hosts(hosts: list[HostPicture]) -> str:
     return hosts[0].host.name if len(hosts) == 1 else count_of(len(hosts), "host")
 
 
-def lede(hosts: list[HostPicture]) -> str:
+def lede(hosts: list[HostPicture], queue: list[Waiting]) -> str:
     silent = [host.host.name for host in hosts if host.state == "Unreachable"]
-    cordoned = [host.host.name for host in hosts if host.state == "Cordoned"]
     parts = []
     if silent:
         verb = "does not report" if len(silent) == 1 else "do not report"
         parts.append(f"{listed(silent)} {verb}; jobs there may still run.")
-    if cordoned:
-        parts.append(f"{listed(cordoned)} {'takes' if len(cordoned) == 1 else 'take'} no new work.")
+    parts += [_set_aside(host.host) for host in hosts if host.state in ("Cordoned", "Draining")][:3]
     if hosts and not any(host.gpus for host in hosts):
         parts.append("No host has a GPU, so engines run on the CPU and share its memory.")
+    if queue:
+        count = sum(row.count for row in queue)
+        needs = listed([f"{row.count} for {row.need}" for row in queue[:3]])
+        parts.append(f"{count_of(count, 'job')} {'waits' if count == 1 else 'wait'}: {needs}.")
     return " ".join(parts)
+
+
+def _set_aside(host: Host) -> str:
+    why = f": {host.cordon_reason}" if host.cordon_reason else ""
+    return f"{host.name} {'is being drained' if host.is_draining else 'takes no new work'}{why}."
 
 
 def load_figures(hosts: list[HostPicture]) -> dict[str, Any]:
     """Sums over hosts that report; None where nothing was measured."""
-    live = [host for host in hosts if host.state != "Unreachable"]
+    live = [host for host in hosts if not host.host.is_silent and not host.host.state.is_gone]
     samples = [host.sample for host in live if host.sample]
     wells = [well for host in live for well in host.wells]
     gpus = [well for well in wells if well.device.kind == Device.Kind.GPU]
     cpus = [well for well in wells if well.device.kind == Device.Kind.CPU]
     return {
-        "host_count": len(hosts),
+        "host_count": sum(not host.host.state.is_gone for host in hosts),
         "ready_count": sum(host.state == "Schedulable" for host in hosts),
         "gpu_count": len(gpus),
         "gpu_busy_count": sum(bool(well.holders) for well in gpus),
@@ -82,6 +99,7 @@ def load_figures(hosts: list[HostPicture]) -> dict[str, Any]:
         "disk_free_bytes": sum(host.host.disk_free_bytes for host in live),
         "disk_bytes": sum(host.host.disk_total_bytes for host in live),
         "power_w": _sum(gpus, "power_w"),
+        "power_limit_w": sum(well.device.power_limit_w or 0 for well in gpus),
         "hottest": max((well for well in gpus if well.load.get("temperature_c")), key=_heat, default=None),
     }
 

@@ -16,6 +16,8 @@ from apps.dashboard.fleet_picture import HostPicture, fleet_picture
 from apps.dashboard.hardware import load_figures
 from apps.dashboard.usage import usage_figures
 from apps.dashboard.words import count_of, gib, listed
+from apps.fleet.models import FleetAlert
+from apps.fleet.querysets import open_alerts
 from apps.jobs.job_list import job_row
 from apps.jobs.models import Job
 from apps.jobs.presentation import reason_sentence
@@ -117,12 +119,25 @@ def lede(hosts: list[HostPicture], counts: dict[str, int]) -> str:
 
 
 def alerts(user: User, hosts: list[HostPicture]) -> list[Alert]:
-    """Silent hosts, held jobs, and jobs that failed within a day; the newest first."""
-    found = [_silent(host) for host in hosts if host.state == "Unreachable"]
+    """A frozen fleet or silent hosts, held jobs, and jobs that failed within a day; the newest first."""
+    found = [_frozen(alert) for alert in open_alerts()]
+    found = found or [_silent(host) for host in hosts if host.state == "Unreachable"]
     since = timezone.now() - timedelta(days=1)
     failed = Q(status="failed", finished_at__gt=since) & ~Q(reason=Reason.DEPENDENCY_FAILED)
     troubled = Job.objects.visible_to(user).filter(Q(status="held") | failed).for_display()
     return found + [_troubled(job) for job in troubled.order_by("-pk")[:ALERTS]]
+
+
+def _frozen(alert: FleetAlert) -> Alert:
+    return Alert(
+        tone="bad",
+        icon="unplug",
+        subject=f"{alert.get_kind_display()}.",
+        sentence=alert.text,
+        at=alert.opened_at,
+        url=reverse("hardware"),
+        action="Open hardware",
+    )
 
 
 def _silent(picture: HostPicture) -> Alert:

@@ -8,6 +8,7 @@ from django.db.models import Count, Q
 
 from apps.accounts.access import teams_of
 from apps.accounts.models import User
+from apps.fleet.host_states import HostState
 from apps.fleet.models import Device, Host, Reservation
 from apps.fleet.querysets import hosts_with_devices, latest_samples
 from apps.jobs.models import Job
@@ -15,7 +16,7 @@ from apps.jobs.models import Job
 
 def shell_facts(user: User) -> dict[str, Any]:
     """Badges by page name, the team's name, and the load pulse."""
-    hosts = hosts_with_devices()
+    hosts = [host for host in hosts_with_devices() if not host.state.is_gone]
     open_jobs = Job.objects.visible_to(user).open()
     badges = open_jobs.aggregate(
         endpoints=Count("pk", filter=Q(kind="serve")),
@@ -23,7 +24,7 @@ def shell_facts(user: User) -> dict[str, Any]:
         eval_runs=Count("pk", filter=Q(kind="evaluate")),
         jobs=Count("pk"),
     )
-    silent = sum(host.is_silent for host in hosts)
+    silent = sum(host.state is HostState.UNREACHABLE for host in hosts)
     teams = teams_of(user)
     return badges | {"team": teams[0].name if teams else "", "hardware": silent, **_pulse(hosts)}
 

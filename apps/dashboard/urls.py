@@ -1,6 +1,6 @@
 from django.urls import path
 
-from apps.dashboard import health, model_page, tokens_views, usage_page, views
+from apps.dashboard import health, host_views, model_page, tokens_views, usage_page, views
 
 urlpatterns = [
     path("", views.overview, name="overview"),
@@ -9,6 +9,13 @@ urlpatterns = [
     path("models", model_page.models, name="models"),
     path("models/<str:model_id>", model_page.model, name="model"),
     path("hardware", views.hardware, name="hardware"),
+    path("hardware/<str:host_name>", host_views.host, name="host"),
+    path("hardware/<str:host_name>/cordon", host_views.host_cordon, name="host_cordon"),
+    path("hardware/<str:host_name>/uncordon", host_views.host_uncordon, name="host_uncordon"),
+    path("hardware/<str:host_name>/drain", host_views.host_drain, name="host_drain"),
+    path("hardware/<str:host_name>/fence", host_views.host_fence, name="host_fence"),
+    path("hardware/<str:host_name>/price", host_views.host_price, name="host_price"),
+    path("hardware/<str:host_name>/devices/<int:index>/slots", host_views.device_slots, name="device_slots"),
     path("usage", usage_page.usage, name="usage"),
     path("usage.csv", usage_page.usage_csv, name="usage_csv"),
     path("settings/tokens", tokens_views.settings_tokens, name="settings_tokens"),

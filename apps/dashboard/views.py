@@ -31,7 +31,8 @@ def overview(request: HttpRequest) -> HttpResponse:
 @require_safe
 @vary_on_headers("HX-Request")
 def hardware(request: HttpRequest) -> HttpResponse:
-    return render(request, f"dashboard/hardware.html{_part(request)}", hardware_facts(signed_in(request)))
+    facts = hardware_facts(signed_in(request), show=request.GET.get("show", "all"), asked=request.GET.get("q", ""))
+    return render(request, f"dashboard/hardware.html{_part(request)}", facts)
 
 
 @require_safe

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
 from django.http import HttpRequest
 from ninja import Router, Schema, Status
 
 from apps.accounts.rest import create_once, signed_in
+from apps.fleet.host_states import HostState
 from apps.fleet.joining import join_command
-from apps.fleet.models import Device, Host, TelemetrySample
+from apps.fleet.models import Device, Host, Reservation, TelemetrySample
 from apps.fleet.querysets import hosts_with_devices, latest_samples, live_reservations
 from apps.fleet.services import create_join_token
 
@@ -22,10 +24,18 @@ class DeviceOut(Schema):
 
     kind: str
     index: int
+    uuid: str
     name: str
     memory_bytes: int
     is_held: bool
+    slots: int  # of a GPU; the CPU is shared by reserved RAM
+    slots_held: int
     reserved_ram_bytes: int
+    driver: str
+    gpu_type: str
+    mig_profile: str
+    power_limit_w: float | None
+    links: list[dict[str, Any]]
 
 
 class LoadOut(Schema):
@@ -45,11 +55,22 @@ class EnvironmentOut(Schema):
 class HostOut(Schema):
     id: str
     name: str
+    state: HostState
     is_silent: bool
     cordoned: bool
+    cordon_reason: str
+    is_draining: bool
+    fenced_at: datetime | None
+    left_at: datetime | None
     last_seen_at: datetime | None
+    booted_at: datetime | None
     platform: str
+    architecture: str
+    isolation: str
+    warnings: list[str]
+    cuda_version: str
     agent_version: str
+    gpu_hour_price: Decimal | None
     cpu_model: str
     cpu_count: int
     ram_bytes: int
@@ -77,26 +98,34 @@ def list_hosts(request: HttpRequest) -> dict[str, Any]:
     """Every host, in one page: an installation has tens of them."""
     hosts = hosts_with_devices()
     samples = latest_samples(hosts)
+    held = held_shares(live_reservations())
+    return {"items": [host_out(host, samples.get(host.pk), held) for host in hosts], "next": None}
+
+
+def held_shares(reservations: list[Reservation]) -> dict[int, list[int]]:
+    """Reserved RAM of each live reservation, by the device's primary key."""
     held: dict[int, list[int]] = {}
-    for reservation in live_reservations():
+    for reservation in reservations:
         held.setdefault(reservation.device_id, []).append(reservation.ram_bytes)
-    return {"items": [_host(host, samples.get(host.pk), held) for host in hosts], "next": None}
+    return held
 
 
-def _host(host: Host, sample: TelemetrySample | None, held: dict[int, list[int]]) -> dict[str, Any]:
+def host_out(host: Host, sample: TelemetrySample | None, held: dict[int, list[int]]) -> dict[str, Any]:
+    """A host in the shape of HostOut; its devices and environments are prefetched."""
     plain = [name for name in HostOut.model_fields if name not in ("id", "devices", "environments", "load")]
     return {name: getattr(host, name) for name in plain} | {
         "id": host.name,
-        "devices": [_device(device, held.get(device.pk, [])) for device in host.devices.all()],
+        "devices": [device_out(device, held.get(device.pk, [])) for device in host.devices.all()],
         "environments": list(host.environments.all()),
         "load": sample,
     }
 
 
-def _device(device: Device, held: list[int]) -> dict[str, Any]:
-    names = ("kind", "index", "name", "memory_bytes")
+def device_out(device: Device, held: list[int]) -> dict[str, Any]:
+    names = [name for name in DeviceOut.model_fields if name not in ("is_held", "slots_held", "reserved_ram_bytes")]
     return {name: getattr(device, name) for name in names} | {
         "is_held": bool(held),
+        "slots_held": len(held),
         "reserved_ram_bytes": sum(held),
     }
 

@@ -12,10 +12,11 @@ from django.utils import timezone
 from apps.fleet.models import Device, FleetAlert, Host, Reservation, TelemetrySample
 
 
-def hosts_with_devices() -> list[Host]:
-    """Every host by name, with its present devices and installed environments."""
+def hosts_with_devices(*, only: Host | None = None) -> list[Host]:
+    """Every host by name (or one alone), with its present devices and installed environments."""
     devices = Device.objects.filter(is_present=True).order_by("kind", "index")
-    return list(Host.objects.order_by("name").prefetch_related(Prefetch("devices", devices), "environments"))
+    hosts = Host.objects.filter(pk=only.pk) if only else Host.objects.all()
+    return list(hosts.order_by("name").prefetch_related(Prefetch("devices", devices), "environments"))
 
 
 def schedulable_hosts() -> list[Host]:
@@ -43,6 +44,7 @@ def latest_samples(hosts: Iterable[Host]) -> dict[int, TelemetrySample]:
     return {sample.host_id: sample for sample in samples}
 
 
-def live_reservations() -> list[Reservation]:
-    """Everything that is held now, in slot order."""
-    return list(Reservation.objects.filter(released_at=None).order_by("device_id", "slot"))
+def live_reservations(*, only: Host | None = None) -> list[Reservation]:
+    """Everything that is held now (or of one host alone), in slot order."""
+    held = Reservation.objects.filter(released_at=None)
+    return list((held.filter(device__host=only) if only else held).order_by("device_id", "slot"))

@@ -6,6 +6,7 @@ import random
 import uuid
 from dataclasses import dataclass, field
 from datetime import timedelta
+from decimal import Decimal
 from typing import Any
 
 from django.utils import timezone
@@ -15,6 +16,7 @@ from apps.accounts.services import create_api_token
 from apps.calibration.models import Estimate
 from apps.catalog.models import ModelVersion
 from apps.fleet.models import EngineEnvironment, Host, Reservation
+from apps.fleet.operations import cordon_host, set_price
 from apps.gateway.models import UsageRecord
 from apps.gateway.services import create_virtual_key
 from apps.jobs.attempt_logs import append_log
@@ -67,12 +69,31 @@ def make_world() -> World:
 
 
 def _fleet(world: World) -> None:
-    kinds = (("atlas", 4, "NVIDIA A100-SXM4-80GB", 80, 512), ("borea", 4, "NVIDIA L40S", 48, 256))
-    for name, gpus, title, gib, ram_gib in kinds:
-        disk = {"disk_total_bytes": 7_600 * 10**9, "disk_free_bytes": 4_180 * 10**9}
-        host = make_host(name, gpus=gpus, ram_gib=ram_gib, cpu_count=64, cpu_model="AMD EPYC 7543", **disk)
-        host.devices.filter(kind="gpu").update(name=title, memory_bytes=gib * GIB, driver="570.86.15")
+    kinds = (
+        ("atlas", 4, "NVIDIA A100-SXM4-80GB", 80, 512, 400), ("borea", 4, "NVIDIA L40S", 48, 256, 350),
+        ("dune", 2, "NVIDIA GeForce RTX 4090", 24, 128, 450),
+    )  # fmt: skip
+    for name, gpus, title, gib, ram_gib, watts in kinds:
+        facts = {
+            "disk_total_bytes": 7_600 * 10**9, "disk_free_bytes": 4_180 * 10**9, "cpu_count": 64,
+            "cpu_model": "AMD EPYC 7543", "platform": "Linux-6.8.0-45-generic-x86_64", "architecture": "x86_64",
+            "isolation": "cgroup", "cuda_version": "12.8", "agent_version": "0.2.0", "boot_id": f"boot-{name}",
+            "booted_at": timezone.now() - timedelta(days=41), "models_dir": "/srv/models",
+            # It goes on reporting, however long a test looks.
+            "last_seen_at": timezone.now() + timedelta(hours=2),
+        }  # fmt: skip
+        host = make_host(name, gpus=gpus, ram_gib=ram_gib, **facts)
+        cards = host.devices.filter(kind="gpu")
+        cards.update(name=title, memory_bytes=gib * GIB, driver="570.86.15", power_limit_w=watts)
+        for card in cards:
+            card.links = [{"uuid": other.uuid, "kind": "nvlink" if name == "atlas" else "pcie"}
+                          for other in cards if other.pk != card.pk]  # fmt: skip
+            card.save(update_fields=["links"])
         world.hosts[name] = host
+    set_price(host=world.hosts["atlas"], user=world.ana, gpu_hour_price=Decimal("1.89"))
+    cordon_host(host=world.hosts["dune"], user=world.ana, reason="driver update")
+    lost = "Jobs here have no cgroup of their own; start the worker by systemd or as root."
+    Host.objects.filter(name="dune").update(isolation="process_group", warnings=[lost])
     far = timezone.now() - timedelta(minutes=12)
     disk = {"disk_total_bytes": 2 * 10**12, "disk_free_bytes": 10**12}
     world.hosts["cobalt"] = make_host("cobalt", ram_gib=32, cpu_count=16, last_seen_at=far, **disk)
@@ -122,7 +143,7 @@ def _endpoints(world: World) -> None:
     cause = "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 1.31 GiB. GPU 0 has 47.5 GiB in total."
     fail(newest(broken), world.hosts["borea"], "out_of_memory", cause)
     world.endpoints |= {"tone-canary": loading, "big-chat": broken}
-    for name, busy in (("atlas", 4), ("borea", 2)):
+    for name, busy in (("atlas", 4), ("borea", 2), ("dune", 0)):
         host = world.hosts[name]
         loads = [(71, 0.9, 61, 287), (64, 0.88, 58, 251), (38, 0.7, 55, 190), (97, 0.55, 67, 322)][:busy]
         gpus = host.devices.filter(kind="gpu").order_by("index")

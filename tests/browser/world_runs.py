@@ -36,7 +36,7 @@ def make_world_with_runs() -> tuple[World, dict[str, str]]:
         "model_id": world.versions["llama"].model.public_id, "endpoint_id": world.endpoints["chat-prod"].public_id,
         "fine_tune_id": tune.public_id, "dataset_id": dataset.public_id, "run_id": run.public_id,
         "sample_id": str(run.samples.order_by("pk")[0].pk), "battle_id": battle.public_id,
-        "job_id": tune.job.public_id, "tour_id": tour.public_id,
+        "job_id": tune.job.public_id, "tour_id": tour.public_id, "host_name": "atlas",
     }  # fmt: skip
     return world, ids
 

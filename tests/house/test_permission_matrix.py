@@ -120,7 +120,7 @@ def test_api_changes_need_a_writing_token_of_somebody_who_may(
     row: str, people: dict[str, User | None], client: Client
 ) -> None:
     method, path = row.split(" ")
-    path = path.replace("<user_id>", "0").replace("<token_id>", "0")
+    path = path.replace("<user_id>", "0").replace("<token_id>", "0").replace("<index>", "0")
     alice, bob = people["alice"], people["bob"]
     assert isinstance(alice, User)
     assert isinstance(bob, User)

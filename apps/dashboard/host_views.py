@@ -1,0 +1,93 @@
+"""One host's page and what an operator does there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from decimal import Decimal, InvalidOperation
+
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.views.decorators.http import require_POST, require_safe
+from django.views.decorators.vary import vary_on_headers
+
+from apps.accounts.paging import whole_number
+from apps.accounts.problems import Problem, invalid
+from apps.accounts.rest import signed_in
+from apps.dashboard.host_page import host_facts
+from apps.fleet.models import Device, Host
+from apps.fleet.operations import cordon_host, set_price, set_slots, uncordon_host
+from apps.jobs.host_operations import drain_host, fence_host
+
+
+@require_safe
+@vary_on_headers("HX-Request")
+def host(request: HttpRequest, host_name: str) -> HttpResponse:
+    found = get_object_or_404(Host, name=host_name)
+    part = "#live" if request.htmx else ""  # type: ignore[attr-defined]
+    return render(request, f"dashboard/host.html{part}", host_facts(signed_in(request), found))
+
+
+@require_POST
+def host_cordon(request: HttpRequest, host_name: str) -> HttpResponse:
+    reason = request.POST.get("reason", "")
+    said = f"{host_name} takes no new work."
+    return _act(request, host_name, lambda host: cordon_host(host=host, user=signed_in(request), reason=reason), said)
+
+
+@require_POST
+def host_uncordon(request: HttpRequest, host_name: str) -> HttpResponse:
+    said = f"{host_name} takes work again."
+    return _act(request, host_name, lambda host: uncordon_host(host=host, user=signed_in(request)), said)
+
+
+@require_POST
+def host_drain(request: HttpRequest, host_name: str) -> HttpResponse:
+    now = bool(request.POST.get("now"))
+    said = f"{host_name} is being drained."
+    return _act(request, host_name, lambda host: drain_host(host=host, user=signed_in(request), now=now), said)
+
+
+@require_POST
+def host_fence(request: HttpRequest, host_name: str) -> HttpResponse:
+    confirm, force = request.POST.get("confirm", "").strip(), bool(request.POST.get("force"))
+    user = signed_in(request)
+    said = f"{host_name} is fenced. Its jobs run elsewhere."
+    return _act(request, host_name, lambda host: fence_host(host=host, user=user, confirm=confirm, force=force), said)
+
+
+@require_POST
+def host_price(request: HttpRequest, host_name: str) -> HttpResponse:
+    def act(host: Host) -> object:
+        price = _price(request.POST.get("gpu_hour_price", "").strip())
+        return set_price(host=host, user=signed_in(request), gpu_hour_price=price)
+
+    return _act(request, host_name, act, f"The price of {host_name} is kept.")
+
+
+def _price(text: str) -> Decimal | None:
+    """Empty takes the type's. Raises Problem 422 for what is no number."""
+    try:
+        return Decimal(text.replace(",", ".")) if text else None
+    except InvalidOperation:
+        raise invalid("gpu_hour_price", "gpu_hour_price must be a number, such as 2.50.", value=text[:20]) from None
+
+
+@require_POST
+def device_slots(request: HttpRequest, host_name: str, index: int) -> HttpResponse:
+    def act(host: Host) -> object:
+        device = get_object_or_404(Device, host=host, kind=Device.Kind.GPU, index=index)
+        slots = whole_number(request.POST.get("slots", "").strip())
+        return set_slots(device=device, user=signed_in(request), slots=slots or 0)
+
+    return _act(request, host_name, act, f"The slots of GPU {index} are kept.")
+
+
+def _act(request: HttpRequest, host_name: str, service: Callable[[Host], object], said: str) -> HttpResponse:
+    host = get_object_or_404(Host, name=host_name)
+    try:
+        service(host)
+        messages.success(request, said)
+    except Problem as problem:
+        messages.error(request, str(problem))
+    return redirect("hardware") if request.POST.get("back") == "hardware" else redirect("host", host.name)

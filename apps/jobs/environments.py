@@ -10,6 +10,7 @@ from apps.fleet.models import EngineEnvironment, Host
 from apps.jobs.models import Job
 from apps.jobs.services import submit_job
 from apps.jobs.states import JobStatus
+from apps.jobs.terms import Terms
 
 
 def has_environment(host: Host, environment: str, variant: str) -> bool:
@@ -39,7 +40,7 @@ def _submit_install(team: Team, host: Host, environment: str, variant: str) -> J
         name=f"Install {environment} ({variant}) on {host.name}",
         spec=RunSpec(kind="install", engine="install", payload={"engine": environment, "variant": variant}),
         pinned_host=host,
-        priority=10,
+        terms=Terms(priority=10),
     )
 
 

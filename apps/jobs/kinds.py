@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from django.urls import reverse
 
+from apps.accounts.models import User
+from apps.accounts.problems import invalid
 from apps.engines.base import RunSpec
 from apps.fleet.models import Host
-from apps.jobs.models import Job
+from apps.jobs.models import Job, Schedule
 
 
 def _job_page(job: Job) -> str:
@@ -32,12 +35,28 @@ def _stored_spec(job: Job, host: Host) -> RunSpec:
     return RunSpec.model_validate(job.spec)
 
 
+def _cannot_submit(user: User, body: dict[str, Any]) -> Job:
+    raise invalid("kind", "This kind of job starts by itself, as part of another.")
+
+
+def _makes_no_version(job: Job) -> str:
+    message = f"{job.public_id} makes no model version; name a fine-tune's job."
+    raise invalid("from_job", message, value=job.public_id)
+
+
+def _cannot_repeat(job: Job, user: User, schedule: Schedule) -> Job:
+    message = f"{job.public_id} is of the kind {job.get_kind_display().lower()}, which cannot be repeated."
+    raise invalid("job", message, value=job.public_id)
+
+
 @dataclass(frozen=True)
 class KindHandler:
     """`on_finished` runs in the finishing transaction and is idempotent. `on_retried` runs before a job is
     queued again, and raises Problem where it must not be. `prepare` returns the unfinished
     jobs that must first succeed on that host, and raises CannotPrepare where nothing can bring it there.
-    `resolve` returns the spec with that host's paths, at claim."""
+    `resolve` returns the spec with that host's paths, at claim. `submit` starts one from the body that its
+    REST create takes, as a step of a pipeline. `promise_version` returns the id of the model version that the
+    job makes, which may be before it is made. `repeat` asks for the same again. These three raise Problem."""
 
     detail_url: Callable[[Job], str] = _job_page
     on_finished: Callable[[Job], None] = _nothing
@@ -45,6 +64,9 @@ class KindHandler:
     prepare: Callable[[Job, Host], Sequence[Job]] = _no_jobs
     preferred_hosts: Callable[[Job], Sequence[str]] = _no_hosts
     resolve: Callable[[Job, Host], RunSpec] = _stored_spec
+    submit: Callable[[User, dict[str, Any]], Job] = _cannot_submit
+    promise_version: Callable[[Job], str] = _makes_no_version
+    repeat: Callable[[Job, User, Schedule], Job] = _cannot_repeat
 
 
 class CannotPrepare(Exception):
@@ -59,4 +81,8 @@ def register_kind(kind: str, handler: KindHandler) -> None:
 
 
 def handler_of(job: Job) -> KindHandler:
-    return _HANDLERS.get(job.kind, KindHandler())
+    return handler_of_kind(job.kind)
+
+
+def handler_of_kind(kind: str) -> KindHandler:
+    return _HANDLERS.get(kind, KindHandler())

@@ -49,6 +49,7 @@ class StartedIn(Schema):
     files: dict[str, str] = {}
     env_prefix: str = ""
     pid: int = 0
+    isolation: str = ""  # cgroup | process_group: how everything of it is found at its end
 
 
 class BeatIn(LeaseIn):
@@ -59,6 +60,7 @@ class BeatIn(LeaseIn):
     progress_total: float | None = None
     progress_unit: str = ""
     measurements: dict[str, float] = {}
+    is_stuck: bool = False  # something of it outlives KILL
 
 
 class HeartbeatIn(Schema):
@@ -89,6 +91,16 @@ class FinishIn(LeaseIn):
     cause: str = ""
     measurements: dict[str, float] = {}  # those since the last heartbeat, or all
     result: dict[str, Any] = {}
+
+
+class TermsIn(Schema, extra="forbid"):
+    """What every job may be asked. In `options`, {"from": "job-12", "path": "data.final_loss"} in place of a
+    value takes it from the result of that job, which then comes first."""
+
+    after: list[str] = []  # jobs that must succeed first; where one fails, this one fails too
+    priority: int = 0  # the higher the sooner
+    time_limit_seconds: int | None = None  # of each attempt
+    stall_seconds: int | None = None  # without progress for longer it counts as stalled
 
 
 class JobOut(Schema):

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Protocol
+from typing import Any, Protocol
 
 from django.conf import settings
 from django.db import transaction
@@ -14,7 +13,7 @@ from pydantic_core import ErrorDetails
 from apps.accounts.access import require_role
 from apps.accounts.audit import audit
 from apps.accounts.models import Role, Team, User
-from apps.accounts.problems import FieldError, Problem, conflict, invalid, unknown_choice
+from apps.accounts.problems import FieldError, Problem, conflict, unknown_choice
 from apps.engines.base import Engine, Placement, RunSpec
 from apps.engines.registry import ENGINES, FAKES, get_engine
 from apps.fleet.models import Device, Host
@@ -24,6 +23,8 @@ from apps.jobs.lifecycle import end_attempt, fresh_start, note, switch_status
 from apps.jobs.models import Job
 from apps.jobs.reasons import Reason
 from apps.jobs.states import RETRYABLE, JobStatus, Owner
+from apps.jobs.terms import USUAL, Terms, check_priority, check_reference
+from apps.jobs.time_limits import check_limits
 
 
 class JobAction(Protocol):
@@ -81,20 +82,20 @@ def submit_job(
     gpus: int = 0,
     ram_bytes: int = 0,
     pinned_host: Host | None = None,
-    after: Iterable[Job] = (),
-    priority: int = 0,
+    terms: Terms = USUAL,
 ) -> Job:
     """Accepts a job: validated, stored with its preview, and looked at by the scheduler on commit.
 
-    Raises Problem 403 for a role below member, 422 for an unknown engine or option.
+    Raises Problem 403 for a role below member, 422 for an unknown engine or option and for a limit out of range.
     """
     if user is not None:
         require_role(user, Role.MEMBER, team)
-    if priority < 0:
-        raise invalid("priority", "priority must be 0 or more.", value=priority)
+    check_priority(terms.priority)
+    check_limits(kind, time_limit_seconds=terms.time_limit_seconds, stall_seconds=terms.stall_seconds)
     engine = engine_named(spec.engine, kind=kind)
+    for field, reference in terms.references.items():
+        check_reference(engine.Options.model_fields, field, reference)
     spec = spec.model_copy(update={"options": checked_options(engine, spec.options)})
-    preview = engine.command(spec, Placement(variant="cuda" if variant == "cuda" else "cpu"))
     job = Job.objects.create(
         team=team,
         created_by=user,
@@ -102,18 +103,34 @@ def submit_job(
         name=name[:200],
         engine=spec.engine,
         spec=spec.model_dump(mode="json"),
-        preview=preview.model_dump(mode="json"),
+        preview=preview_of(spec, variant),
         variant=variant,
         gpus_needed=gpus,
         ram_bytes_needed=ram_bytes,
         pinned_host=pinned_host,
-        priority=priority,
+        references=terms.references,
+        priority=terms.priority,
+        time_limit_seconds=terms.time_limit_seconds,
+        stall_seconds=terms.stall_seconds,
+        schedule=terms.schedule,
     )
-    job.after.set(after)
-    note(job, "Created", actor=user)
+    job.after.set(terms.after)
+    note(job, "Created", actor=user, detail=_taken_from(terms))
     audit(user, "job.submitted", object_id=job.public_id, object_name=job.name, team=team)
     doorbell.schedule_soon()
     return job
+
+
+def preview_of(spec: RunSpec, variant: str) -> dict[str, Any]:
+    """The command with named placeholders, as the job keeps it."""
+    placement = Placement(variant="cuda" if variant == "cuda" else "cpu")
+    return get_engine(spec.engine).command(spec, placement).model_dump(mode="json")
+
+
+def _taken_from(terms: Terms) -> str:
+    """What stands at its default in the preview until another job is done."""
+    parts = [f"{name} from {each['from']} ({each['path']})" for name, each in terms.references.items()]
+    return f"Takes {', '.join(parts)}." if parts else ""
 
 
 @transaction.atomic

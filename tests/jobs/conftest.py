@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from apps.fleet.models import Host, HostToken
 from apps.jobs.models import Attempt, Job
 from apps.jobs.scheduling import place_waiting_jobs
 from apps.jobs.services import submit_job
+from apps.jobs.terms import Terms
 from tests.factories import make_host, make_team, make_user
 
 
@@ -73,10 +75,11 @@ def kept_files(settings: Any, tmp_path: Path) -> None:
 
 
 def submit(team: Team, user: User, *, kind: str = "train", **fields: Any) -> Job:
-    """A job of the fake engine of that kind."""
+    """A job of the fake engine of that kind; fields of Terms are taken as such."""
+    terms = {each.name: fields.pop(each.name) for each in dataclasses.fields(Terms) if each.name in fields}
     engine = {"serve": "fake-serve", "train": "fake-train", "evaluate": "fake-eval"}[kind]
     spec = RunSpec(kind=kind, engine=engine, options=fields.pop("options", {}))
-    return submit_job(team=team, user=user, kind=kind, name=f"a {kind} job", spec=spec, **fields)
+    return submit_job(team=team, user=user, kind=kind, name=f"a {kind} job", spec=spec, terms=Terms(**terms), **fields)
 
 
 def start(team: Team, user: User, worker: Worker, **fields: Any) -> tuple[Job, Attempt]:

@@ -1,0 +1,163 @@
+"""What the server sees of jobs that stand still, run too long, or crash and come back."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.utils import timezone
+
+from apps.accounts.models import Team, User
+from apps.accounts.problems import Problem
+from apps.jobs.models import Attempt, Job
+from apps.jobs.presentation import state_word
+from apps.jobs.scheduling import place_waiting_jobs
+from apps.jobs.watching import HOST_FIRST, watch_running_jobs
+from tests.jobs.conftest import Worker, start, submit
+
+pytestmark = pytest.mark.usefixtures("redis_url")
+
+
+def beat(worker: Worker, attempt: Attempt, **facts: Any) -> str:
+    lease = {"uuid": str(attempt.uuid), "epoch": attempt.epoch, "lease_token": attempt.lease_token}
+    answer = worker.call("POST", "heartbeat", {"attempts": [lease | {"phase": "running"} | facts]})
+    word: str = answer.json()["attempts"][0]["answer"]
+    return word
+
+
+def stood_still(job: Job, **ago: float) -> None:
+    Job.objects.filter(pk=job.pk).update(progress_at=timezone.now() - timedelta(**ago))
+
+
+def test_a_job_without_progress_is_shown_as_stalled_until_it_moves(team: Team, alice: User, worker: Worker) -> None:
+    job, attempt = start(team, alice, worker)
+    beat(worker, attempt, progress_done=1, progress_total=10)
+    watch_running_jobs()
+    job.refresh_from_db()
+    assert (job.stalled_at, state_word(job)) == (None, "Training")
+    stood_still(job, minutes=11)
+    beat(worker, attempt, progress_done=1, progress_total=10)  # the same again is no progress
+    watch_running_jobs()
+    watch_running_jobs()
+    job.refresh_from_db()
+    assert (job.status, state_word(job)) == ("running", "Stalled")
+    assert job.events.filter(what="Stalled").count() == 1
+    beat(worker, attempt, progress_done=2, progress_total=10)
+    job.refresh_from_db()
+    assert (job.stalled_at, state_word(job)) == (None, "Training")
+
+
+def test_new_metrics_are_progress(team: Team, alice: User, worker: Worker) -> None:
+    job, attempt = start(team, alice, worker)
+    beat(worker, attempt)
+    stood_still(job, minutes=11)
+    watch_running_jobs()
+    point = {"name": "loss", "step": 1, "value": 0.5, "at": timezone.now().isoformat()}
+    query = f"epoch={attempt.epoch}&lease_token={attempt.lease_token}"
+    worker.call("POST", f"attempts/{attempt.uuid}/metrics?{query}", {"points": [point]})
+    job.refresh_from_db()
+    assert job.stalled_at is None
+
+
+def test_a_host_that_does_not_end_a_stalled_job_is_asked_to(team: Team, alice: User, worker: Worker) -> None:
+    job, attempt = start(team, alice, worker)
+    beat(worker, attempt)
+    stood_still(job, minutes=10, seconds=HOST_FIRST.total_seconds() - 30)
+    watch_running_jobs()
+    assert beat(worker, attempt) == "run"
+    stood_still(job, minutes=10, seconds=HOST_FIRST.total_seconds() + 30)
+    watch_running_jobs()
+    assert beat(worker, attempt) == "cancel"
+    worker.finish(attempt, exit_code=-15, reason="cancelled_by_user")
+    job.refresh_from_db()
+    assert (job.status, job.reason, job.cause) == ("failed", "stalled", "No progress for 10 min.")
+
+
+def test_a_jobs_own_stall_limit_counts_and_reaches_the_host(team: Team, alice: User, worker: Worker) -> None:
+    job = submit(team, alice, stall_seconds=3600)
+    place_waiting_jobs()
+    attempt = job.attempts.get()
+    assert worker.claim(attempt)["stall_seconds"] == 3600
+    attempt.refresh_from_db()
+    beat(worker, attempt)
+    stood_still(job, minutes=59)
+    watch_running_jobs()
+    job.refresh_from_db()
+    assert job.stalled_at is None
+
+
+def test_a_run_past_its_time_limit_ends_with_the_sentence(team: Team, alice: User, worker: Worker) -> None:
+    job, attempt = start(team, alice, worker, time_limit_seconds=7200)
+    beat(worker, attempt)
+    Attempt.objects.filter(pk=attempt.pk).update(claimed_at=timezone.now() - timedelta(hours=2, seconds=1))
+    watch_running_jobs()
+    assert beat(worker, attempt) == "cancel"
+    worker.finish(attempt, exit_code=-15, reason="cancelled_by_user")
+    job.refresh_from_db()
+    assert (job.status, job.reason) == ("failed", "timed_out")
+    assert job.cause == "It ran for 2 h, its time limit."
+    assert job.attempts.count() == 1
+
+
+def test_a_run_that_ends_well_at_its_limit_is_done(team: Team, alice: User, worker: Worker) -> None:
+    job, attempt = start(team, alice, worker, time_limit_seconds=60)
+    beat(worker, attempt)
+    Attempt.objects.filter(pk=attempt.pk).update(claimed_at=timezone.now() - timedelta(minutes=2))
+    watch_running_jobs()
+    worker.finish(attempt, exit_code=0)
+    job.refresh_from_db()
+    assert job.status == "succeeded"
+
+
+def test_an_attempt_that_never_starts_is_ended_by_the_server_too(team: Team, alice: User, worker: Worker) -> None:
+    job, attempt = start(team, alice, worker)
+    Attempt.objects.filter(pk=attempt.pk).update(claimed_at=timezone.now() - timedelta(minutes=33))
+    watch_running_jobs()
+    worker.finish(attempt, exit_code=-15, reason="cancelled_by_user")
+    job.refresh_from_db()
+    assert (job.reason, job.cause) == ("timed_out", "It did not start within 30 min.")
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "says"),
+    [
+        ("time_limit_seconds", 59, "between 60 and"),
+        ("time_limit_seconds", 8_000_000, "between 60 and"),
+        ("stall_seconds", 0, "between 60 and"),
+        ("stall_seconds", 10**6, "between 60 and"),
+    ],
+)
+def test_a_limit_out_of_range_is_refused_by_name(team: Team, alice: User, field: str, value: int, says: str) -> None:
+    with pytest.raises(Problem, match=says) as refused:
+        submit(team, alice, **{field: value})
+    assert (refused.value.errors[0].field, refused.value.errors[0].value) == (field, value)
+    assert not Job.objects.exists()
+
+
+def test_a_server_has_no_limits(team: Team, alice: User) -> None:
+    with pytest.raises(Problem, match="until it is stopped"):
+        submit(team, alice, kind="serve", time_limit_seconds=3600)
+
+
+def test_a_server_that_crashes_pauses_and_starts_again_until_it_is_held(
+    team: Team, alice: User, worker: Worker
+) -> None:
+    job, attempt = start(team, alice, worker, kind="serve")
+    for loss in (1, 2, 3):
+        beat(worker, attempt, phase="ready")
+        worker.finish(attempt, exit_code=1, reason="engine_exited", cause="CUDA error")
+        job.refresh_from_db()
+        assert (job.status, job.infrastructure_losses) == ("queued", loss)
+        assert job.not_before > timezone.now()
+        assert job.wait_reason.startswith("Starts again at ")
+        place_waiting_jobs()
+        assert job.attempts.count() == loss, "it was placed before its pause was over"
+        Job.objects.filter(pk=job.pk).update(not_before=timezone.now() - timedelta(seconds=1))
+        place_waiting_jobs()
+        attempt = job.attempts.get(ended_at=None)
+        worker.claim(attempt)
+        attempt.refresh_from_db()
+    worker.finish(attempt, exit_code=1, reason="engine_exited", cause="CUDA error")
+    job.refresh_from_db()
+    assert (job.status, job.reason, job.cause) == ("held", "engine_exited", "CUDA error")

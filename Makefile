@@ -51,9 +51,8 @@ test-gpu: setup ## What needs an NVIDIA GPU
 	@command -v nvidia-smi >/dev/null || { echo "No NVIDIA GPU here (nvidia-smi is missing): nothing was run."; exit 1; }
 	$(call run_tests,-m gpu,No test is marked 'gpu' yet: nothing was run on the GPU.)
 
-faults: setup ## Kill things while jobs run, and count what was lost
-	@test -d tests/faults || { echo "There is no fault rig yet (tests/faults): nothing was run."; exit 1; }
-	$(call run_tests,tests/faults,tests/faults holds no test: nothing was run.)
+faults: setup ## Faults while jobs run, judged by a witness: N=100 SEED=1, or BUG=free_at_expiry, which must fail
+	.venv/bin/python -m tests.faults --faults $(or $(N),100) --seed $(or $(SEED),1) $(if $(BUG),--bug $(BUG),--out build/bench/faults.json)
 
 bench: setup ## Benchmarks; results in build/bench/*.json
 	@ls bench/*.py >/dev/null 2>&1 || { echo "There are no benchmarks yet (bench/*.py): nothing was measured."; exit 1; }

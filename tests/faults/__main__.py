@@ -1,6 +1,6 @@
 """`make faults`: N seeded faults while jobs run, then the judgement. Exits 1 when a bar is missed.
 
-    python -m tests.faults [--faults 100] [--seed 1] [--bug free_at_expiry] [--out build/bench/faults.json]
+python -m tests.faults [--faults 100] [--seed 1] [--bug free_at_expiry] [--out build/bench/faults.json]
 """
 
 from __future__ import annotations

@@ -23,6 +23,9 @@ from workers import device_locks, gpus, processes
 
 NAMES = ("FAULTS_HOST", "FAULTS_HOST_FOLDER", "FAULTS_WITNESS", "PYTHONPATH")
 GPU_BYTES = 24 * 1024**3
+FLOOD_LINES = 1_000_000
+# A log is cut as in the product, but sooner.
+LOG_HEAD_BYTES, LOG_TAIL_BYTES = 4 * 1024**2, 1024**2
 
 
 def fake_gpus() -> list[dict[str, Any]]:
@@ -38,6 +41,9 @@ class Witnessed:
         made: Command = super().command(spec, placement)  # type: ignore[misc]
         argv = ["tests.faults.witness_engine" if part == fake.PROGRAM else part for part in made.argv]
         env = {name: os.environ[name] for name in NAMES}
+        if spec.options["log_lines"] >= FLOOD_LINES:  # so many mean a flood, which is not lines
+            argv[argv.index("--log-lines") + 1] = "0"
+            env["FAULTS_FLOOD"] = "1"
         env["FAULTS_DEVICES"] = ",".join(map(str, placement.devices))
         return made.model_copy(update={"argv": argv, "env": made.env | env})
 
@@ -69,6 +75,8 @@ def main() -> int:
     from workers import cli, launch  # after the replacements, which some modules import by name
 
     replace(launch, "get_engine", witnessed_engine)
+    replace(launch, "LOG_HEAD_BYTES", LOG_HEAD_BYTES)
+    replace(launch, "LOG_TAIL_BYTES", LOG_TAIL_BYTES)
     replace(launch, "subprocess", SimpleNamespace(**vars(subprocess) | {"Popen": start_process}))
     return cli.main(sys.argv[1:])
 

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import uuid
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -98,7 +99,7 @@ class FakeHost:
         if self.agent is None or self.agent.poll() is not None:
             self.start()
 
-    def reboot(self) -> int:
+    def reboot(self, before_start: Callable[[], None] = lambda: None) -> int:
         """All at once: nothing here sees anything else die. Returns how many processes there were."""
         found = self.processes()
         for number in (signal.SIGSTOP, signal.SIGKILL):
@@ -110,6 +111,7 @@ class FakeHost:
             self.agent.wait()
         wait_for(lambda: not self.processes(), 10, f"{self.name} is off")
         self.new_boot()
+        before_start()
         self.start()
         return len(found)
 
@@ -145,6 +147,11 @@ class FakeHost:
             if left is not None and left.state in (states or ("running",)):
                 found[path.parent.name] = left
         return found
+
+    def starts(self) -> list[str]:
+        """One line for each engine that ever started here."""
+        lines = witness.lines_of(self.witness / "starts")
+        return [line for line in lines if line.split()[1] == self.name]
 
     def pids(self, attempt: str) -> dict[str, int]:
         return witness.read_pids(self.witness, attempt)

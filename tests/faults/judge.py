@@ -15,6 +15,7 @@ from tests.faults.run import Run
 SETTLE_SECONDS, ORPHAN_SECONDS = 300.0, 60.0
 OVER = ("succeeded", "failed", "cancelled")
 RETRIES = 4
+LATE_JOBS = 60  # as many more jobs are written to late, nine writes each
 # What a person would run again: a fault took it, not its own fault.
 TAKEN_BY_FAULTS = ("engine_exited", "disk_full", "worker_lost", "environment_failed", "server_error", "")
 
@@ -61,9 +62,13 @@ def judge(run: Run, jobs: list[dict[str, Any]]) -> list[Bar]:
     unasked = set(by_id) - {each.job for each in promises}
     done = [job for job in jobs if job["status"] == "succeeded"]
     doubles = witness.lines_of(run.rig.witness / "double_use")
-    twice = [found for each in promises for found in duplicates(run, each, by_id.get(each.job))]
+    versions: Counter[str] = Counter()
+    for model in run.site.all("models"):
+        versions[model["name"]] += len(model["versions"])
+    twice = [found for each in promises for found in duplicates(run, each, by_id.get(each.job), versions)]
+    gaps = [found for each in promises for found in points_lost(run, each, by_id.get(each.job))]
     late = run.rig.late
-    for job in jobs:
+    for job in run.random.sample(jobs, min(len(jobs), LATE_JOBS)):
         late.send(job, run.random)
     orphans = wait_for_orphans(run)
     held = [f"{host['name']}:{device['index']}" for host in run.site.get("hosts")["items"]
@@ -76,6 +81,7 @@ def judge(run: Run, jobs: list[dict[str, Any]]) -> list[Bar]:
             f"{len(done)} of {len(promises)}"),
         zero("double_uses", "GPU double uses by the witness", doubles),
         zero("duplicates", "duplicate visible effects", twice),
+        zero("points_lost", "curves of finished runs with a gap", gaps),
         zero("stale_writes", "stale writes accepted", late.accepted, f"{late.sent} sent"),
         zero("orphans", f"orphan processes {ORPHAN_SECONDS:g} s after healing", orphans),
         zero("gpus_held", "GPUs still held after everything ended", held),
@@ -90,7 +96,7 @@ def zero(id: str, what: str, found: list[str], note: str = "") -> Bar:
     return Bar(id, what, len(found), "0", not found, found="; ".join(found[:5]) or note)
 
 
-def duplicates(run: Run, promise: Promise, job: dict[str, Any] | None) -> list[str]:
+def duplicates(run: Run, promise: Promise, job: dict[str, Any] | None, versions: Counter[str]) -> list[str]:
     """What a person can see of one job more than once: ends, results, metric points, model versions."""
     if job is None:
         return []
@@ -101,12 +107,11 @@ def duplicates(run: Run, promise: Promise, job: dict[str, Any] | None) -> list[s
         found.append(f"{job['id']} {job['status']} with {len(good)} attempts that ended well")
     if len({each["epoch"] for each in job["attempts"]}) != len(job["attempts"]):
         found.append(f"{job['id']}: one epoch twice")
-    versions = [row for row in run.site.get("models", q=promise.name)["items"] if row["name"] == promise.name]
-    if sum(len(run.site.get(f"models/{row['id']}")["versions"]) for row in versions) != expected:
-        found.append(f"{job['id']} {job['status']}: {len(versions)} models named {promise.name}")
+    if versions[promise.name] != expected:
+        found.append(f"{job['id']} {job['status']}: {versions[promise.name]} versions of {promise.name}")
     for series in run.site.get(f"jobs/{job['id']}/metrics"):
         steps = series["steps"]
-        if len(set(steps)) != len(steps) or (expected and steps != list(range(1, promise.steps + 1))):
+        if len(set(steps)) != len(steps) or not set(steps) <= set(range(1, promise.steps + 1)):
             found.append(f"{job['id']}: steps of {series['name']} are {steps}")
     effects = witness.lines_of(run.rig.witness / "effects")
     for each in job["attempts"]:
@@ -115,6 +120,15 @@ def duplicates(run: Run, promise: Promise, job: dict[str, Any] | None) -> list[s
         if not each["reason"] and each["ended_at"] and each["uuid"] not in effects:
             found.append(f"{each['uuid']} ended well without having done its work")
     return found
+
+
+def points_lost(run: Run, promise: Promise, job: dict[str, Any] | None) -> list[str]:
+    """Steps of a finished run that nobody can look up. A host whose disk was full may have lost them with its log."""
+    if job is None or job["status"] != "succeeded" or run.disk_was_full(job):
+        return []
+    wanted = list(range(1, promise.steps + 1))
+    curves = {series["name"]: series["steps"] for series in run.site.get(f"jobs/{job['id']}/metrics")}
+    return [] if curves.get("loss") == wanted else [f"{job['id']}: steps of its loss are {curves.get('loss')}"]
 
 
 def wait_for_orphans(run: Run) -> list[str]:

@@ -23,11 +23,6 @@ def send(site: Site, task: str, queue: str, prefix: str = "", *args: str) -> Non
     publisher(site.valkey.url, prefix).send_task(task, args=args, queue=queue, ignore_result=True)
 
 
-def send_places(site: Site, count: int) -> None:
-    for _ in range(count):
-        send(site, "jobs.place", "control")
-
-
 def send_duplicates(site: Site, hosts: list[FakeHost], rng: random.Random) -> str:
     """Every kind of message three times, shuffled; some name attempts that are long over."""
     wishes = [("jobs.place", "control", ""), ("jobs.reap", "control", "")] * 3

@@ -8,7 +8,6 @@ from apps.jobs import leases, reaping
 from tests.faults.timing import GRACE_SECONDS, UNCLAIMED_SECONDS
 
 
-
 def hasten() -> None:
     """Raises AttributeError when a name has moved, so that the rig never runs at the wrong pace unseen."""
     for module, name, value in (

@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from apps.engines.programs.fake_run import write_tensor
 from tests.catalog.hub_server import CONFIG
@@ -30,9 +31,7 @@ class Rig:
         self.witness.mkdir()
         self.site = Site(folder / "site")
         (folder / "site").mkdir()
-        self.hosts = [
-            FakeHost(self.site, folder, f"h{number}", gpus, self.witness) for number in range(1, hosts + 1)
-        ]
+        self.hosts = [FakeHost(self.site, folder, f"h{number}", gpus, self.witness) for number in range(1, hosts + 1)]
         self.small_disk: FakeHost | None = self.hosts[-1] if os.geteuid() == 0 else None
         self.late = LateWrites(self.site, self.hosts)
 
@@ -80,8 +79,8 @@ class Rig:
             raise RuntimeError(answer.text)
         return str(answer.json()["id"])
 
-    def job(self, job_id: str) -> dict[str, object]:
-        found: dict[str, object] = self.site.get(f"jobs/{job_id}")
+    def job(self, job_id: str) -> dict[str, Any]:
+        found: dict[str, Any] = self.site.get(f"jobs/{job_id}")
         return found
 
     def silent(self) -> list[str]:

@@ -71,6 +71,26 @@ class Run:
         wait_for(look, NORMAL_SECONDS, "an attempt runs")
         return self.random.choice(found)
 
+    def where(self, job: str) -> tuple[FakeHost, str]:
+        """Host and attempt of a job, once its engine runs."""
+        found: list[tuple[FakeHost, str]] = []
+
+        def look() -> bool:
+            attempts = {each["uuid"] for each in self.rig.job(job)["attempts"] if each["ended_at"] is None}
+            for host in self.rig.hosts:
+                found.extend((host, uuid) for uuid in host.journals() if uuid in attempts and host.pids(uuid))
+            return bool(found)
+
+        wait_for(look, NORMAL_SECONDS, f"{job} runs")
+        return found[0]
+
+    def ends(self, job: str, status: str, seconds: float = 60.0) -> None:
+        """Waits. Raises NotInTime, also when it ended otherwise."""
+        wait_for(lambda: self.rig.job(job)["finished_at"], seconds, f"{job} ends")
+        found = self.rig.job(job)
+        if found["status"] != status:
+            raise NotInTime(f"{job} is {found['status']}, not {status}: {found['reason']} {found['cause']}")
+
     def open_jobs(self) -> list[dict[str, Any]]:
         return [row for status in LIVE for row in self.site.all("jobs", kind="train", status=status)]
 
@@ -78,6 +98,10 @@ class Run:
         if processes.is_same(left.engine_pid, left.engine_ticks):
             return True
         return uuid in witness.lines_of(self.rig.witness / "effects")
+
+    def disk_was_full(self, job: dict[str, Any]) -> bool:
+        full = self.rig.small_disk.name if self.rig.small_disk else ""
+        return any(attempt["host"] == full for attempt in job["attempts"])
 
     def flow_again(self, id: str) -> float:
         """Seconds until one more engine starts; the crowd always has something waiting."""

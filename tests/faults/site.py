@@ -6,7 +6,6 @@ import contextlib
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -135,19 +134,25 @@ class Site:
             return False
 
     def get(self, path: str, **params: Any) -> Any:
-        """Patiently: while something is down, the same question is asked again for a minute."""
+        return self.patiently("GET", path, params=params)
+
+    def post(self, path: str, body: dict[str, Any], key: str = "") -> Any:
+        return self.patiently("POST", path, json=body, headers={"Idempotency-Key": key} if key else {})
+
+    def patiently(self, method: str, path: str, **request: Any) -> Any:
+        """While something is down, the same is asked again for a minute. Raises NotInTime."""
         deadline = time.monotonic() + 60
         while True:
             trouble = ""
             try:
-                answer = self.api.get(path, params=params)
-                if answer.status_code == 200:
+                answer = self.api.request(method, path, **request)
+                if answer.is_success:
                     return answer.json()
                 trouble = f"{answer.status_code} {answer.text[:200]}"
             except httpx.TransportError as error:
                 trouble = repr(error)
             if time.monotonic() > deadline:
-                raise NotInTime(f"GET {path}: {trouble}")
+                raise NotInTime(f"{method} {path}: {trouble}")
             time.sleep(0.3)
 
     def all(self, path: str, **params: Any) -> list[Any]:

@@ -29,10 +29,21 @@ def main() -> int:
     witness.append(folder / "starts", f"{attempt} {host} {os.getpid()}")
     witness.write_pids(folder, attempt, api=os.getpid(), core=core.pid, daemon=daemon)
     threading.Thread(target=end_with_core, args=(core,), daemon=True).start()
+    if os.environ.get("FAULTS_FLOOD"):
+        flood()
     code = fake_run.main()
     if code == 0:
         witness.append(folder / "effects", attempt)
     return code  # core and daemon are left to the shim
+
+
+def flood() -> None:
+    """As fast as it is read: a line of 10 MB, NUL bytes, terminal codes, then 150 MB of short lines."""
+    with os.fdopen(os.dup(1), "wb") as out:
+        out.write(b"x" * 10_000_000 + b"\n" + b"\0" * 100_000 + b"\n" + b"\x1b[31mred\x1b[0m\x1b[2J\n" * 10_000)
+        block = b"a line of a flood that nobody will read\n" * 2500
+        for _ in range(1500):
+            out.write(block)
 
 
 def start_daemon(locks: list[int]) -> int:

@@ -59,9 +59,15 @@ class NoFreePort(Exception):
 
 
 def lease_port(*, host: Host, holder: uuid.UUID) -> int:
-    """The lowest free port of the host's range. Raises NoFreePort when all 900 are taken."""
-    taken = set(PortLease.objects.filter(host=host, released_at=None).values_list("port", flat=True))
-    for port in range(FIRST_PORT, LAST_PORT + 1):
+    """The next free port after the one leased last, so that whoever met a taken one gets another.
+
+    Raises NoFreePort when all 900 of the host's range are leased.
+    """
+    leases = PortLease.objects.filter(host=host)
+    taken = set(leases.filter(released_at=None).values_list("port", flat=True))
+    newest = leases.order_by("-pk").first()
+    last: int = newest.port if newest else LAST_PORT
+    for port in [*range(last + 1, LAST_PORT + 1), *range(FIRST_PORT, last + 1)]:
         if port not in taken:
             PortLease.objects.create(host=host, port=port, holder=holder)
             return port

@@ -22,6 +22,7 @@ from apps.jobs.progress import note_movement, take_progress
 from apps.jobs.reasons import Reason
 from apps.jobs.schemas import BeatIn, ClaimOut, FinishIn, LeaseIn, PlacementOut, PointIn, StartedIn
 from apps.jobs.states import JobStatus, Owner
+from apps.jobs.stuck import note_stuck
 from apps.jobs.time_limits import ordered_stall_seconds
 
 STOP_GRACE_SECONDS = 30
@@ -113,6 +114,8 @@ def _beat_one(host: Host, each: BeatIn) -> str:
         attempt.ready_at = now
     attempt.save(update_fields=["lease_expires_at", "phase", "port", "measurements", "ready_at"])
     _follow_phase(attempt)
+    if each.is_stuck:
+        note_stuck(attempt)
     return "cancel" if attempt.must_stop else "run"
 
 

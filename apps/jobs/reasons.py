@@ -28,10 +28,11 @@ class Reason(models.TextChoices):
     NOT_A_NUMBER = "not_a_number", "The loss became NaN"
     INTERRUPTED = "interrupted", "Stackweb was stopped"
     PORT_TAKEN = "port_taken", "The port was taken"
+    DEVICE_BUSY = "device_busy", "Another process holds the GPU"
 
 
 # What a job of any kind runs again after, counted: nobody's fault but the machines'. A user's own failure
 # (memory, configuration, NaN) never reruns by itself. What each kind adds stands in policies.py.
-INFRASTRUCTURE = frozenset({Reason.WORKER_LOST, Reason.SERVER_ERROR, Reason.PORT_TAKEN})
+INFRASTRUCTURE = frozenset({Reason.WORKER_LOST, Reason.SERVER_ERROR, Reason.PORT_TAKEN, Reason.DEVICE_BUSY})
 # Runs again without counting: stopped by an operator, or to make room.
 UNCOUNTED = frozenset({Reason.INTERRUPTED, Reason.PREEMPTED})

@@ -68,17 +68,18 @@ def test_the_cpu_is_shared_by_ram() -> None:
         Reservation.objects.create(device=cpu, slot=1, holder=uuid4(), ram_bytes=GIB)
 
 
-def test_ports_are_leased_lowest_first_and_run_out() -> None:
+def test_ports_are_leased_in_turn_and_run_out() -> None:
     host, other = make_host(), make_host()
     holders = [uuid4() for _ in range(3)]
     assert [reservations.lease_port(host=host, holder=holder) for holder in holders] == [18100, 18101, 18102]
     assert reservations.lease_port(host=other, holder=uuid4()) == FIRST_PORT
     reservations.release_all(holder=holders[1])
-    assert reservations.lease_port(host=host, holder=uuid4()) == 18101
     with pytest.raises(IntegrityError, match="one_live_lease_per_port"), transaction.atomic():
-        PortLease.objects.create(host=host, port=18101, holder=uuid4())
+        PortLease.objects.create(host=host, port=18102, holder=uuid4())
+    assert reservations.lease_port(host=host, holder=uuid4()) == 18103  # whoever met a taken 18101 gets another
     PortLease.objects.bulk_create(
-        PortLease(host=host, port=port, holder=uuid4()) for port in range(18103, LAST_PORT + 1)
+        PortLease(host=host, port=port, holder=uuid4()) for port in range(18104, LAST_PORT + 1)
     )
+    assert reservations.lease_port(host=host, holder=uuid4()) == 18101
     with pytest.raises(reservations.NoFreePort, match=f"{host.name} has none free"):
         reservations.lease_port(host=host, holder=uuid4())

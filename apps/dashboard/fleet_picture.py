@@ -8,16 +8,18 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from django.db.models import Prefetch
 from django.urls import reverse
 from django.utils import timezone
 
 from apps.accounts.models import User
-from apps.dashboard.words import gib
+from apps.dashboard.words import gib, gpu_name
 from apps.fleet.host_states import HostState
 from apps.fleet.models import Device, Host, Reservation, TelemetrySample
 from apps.fleet.querysets import hosts_with_devices, latest_samples, live_reservations
 from apps.jobs.models import Attempt, Job
 from apps.jobs.presentation import state_word
+from apps.serving.models import Endpoint, Replica
 
 FOREIGN_PERCENT = 5.0  # a driver keeps a little for itself
 SEGMENT_OF_KIND = {"serve": "", "train": "act", "evaluate": "kv"}
@@ -159,7 +161,7 @@ class HostPicture:
     @property
     def hardware(self) -> str:
         """`8 × H100`, or the number of cores of a host without GPUs."""
-        names = [well.device.name for well in self.gpus]
+        names = [gpu_name(well.device.name) for well in self.gpus]
         kinds = [f"{names.count(name)} × {name}" for name in dict.fromkeys(names)]
         return ", ".join(kinds) or f"{self.host.cpu_count} cores"
 
@@ -195,15 +197,18 @@ def _well(host: Host, device: Device, sample: TelemetrySample | None, holders: l
 def _holders(user: User, reservations: Iterable[Reservation]) -> dict[int, list[Holder]]:
     """Holders of each device, by the device's primary key."""
     rows = list(reservations)
-    attempts = {attempt.uuid: attempt for attempt in Attempt.objects.filter(uuid__in={row.holder for row in rows})}
-    jobs = {
-        job.pk: job
-        for job in Job.objects.filter(pk__in={attempt.job_id for attempt in attempts.values()}).for_display()
-    }
+    lean = Attempt.objects.defer("ran", "measurements", "cause")
+    attempts = {attempt.uuid: attempt for attempt in lean.filter(uuid__in={row.holder for row in rows})}
+    named = Job.objects.filter(pk__in={attempt.job_id for attempt in attempts.values()}).select_related("created_by")
+    named = named.defer("spec", "preview", "result", "cause").prefetch_related(Prefetch("attempts", lean.open()))
+    jobs = {job.pk: job for job in named}
+    replicas = Replica.objects.filter(job__in=jobs).select_related("endpoint")
+    endpoints = {replica.job_id: replica.endpoint for replica in replicas}
     teams = set(user.memberships.values_list("team_id", flat=True))
     found: dict[int, list[Holder]] = {}
     for row in rows:
-        holder = _holder(row, _job_of(row.holder, attempts, jobs), user.is_superuser, teams)
+        job = _job_of(row.holder, attempts, jobs)
+        holder = _holder(row, job, endpoints.get(job.pk) if job else None, user.is_superuser, teams)
         found.setdefault(row.device_id, []).append(holder)
     return found
 
@@ -213,12 +218,13 @@ def _job_of(holder: uuid.UUID, attempts: dict[uuid.UUID, Attempt], jobs: dict[in
     return jobs.get(attempt.job_id) if attempt else None
 
 
-def _holder(row: Reservation, job: Job | None, sees_all: bool, teams: set[int]) -> Holder:
+def _holder(row: Reservation, job: Job | None, endpoint: Endpoint | None, sees_all: bool, teams: set[int]) -> Holder:
+    """An endpoint's replica stands under the endpoint's name; other kinds' own pages would cost a query each."""
     if job is None or not (sees_all or job.team_id in teams):
         return Holder("another team", "", "Running", "", row.created_at, row.ram_bytes, "other")
     return Holder(
-        name=job.name,
-        url=reverse("job", args=[job.public_id]),  # a kind's own page would cost a query each
+        name=endpoint.name if endpoint else job.name,
+        url=reverse("endpoint", args=[endpoint.public_id]) if endpoint else reverse("job", args=[job.public_id]),
         state=state_word(job),
         owner=str(job.created_by or "Stackweb"),
         since=row.created_at,

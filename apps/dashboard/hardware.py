@@ -8,25 +8,28 @@ from django.conf import settings
 
 from apps.accounts.models import User
 from apps.dashboard.fleet_picture import HostPicture, Well, fleet_picture
-from apps.dashboard.hardware_table import FILTERS, counted_filters, groups_of
+from apps.dashboard.hardware_table import FILTERS, counted_filters, groups_of, paged
 from apps.dashboard.queue_pressure import Waiting, waiting_by_need
-from apps.dashboard.words import count_of, gib, listed
+from apps.dashboard.words import count_of, gib, gpu_name, listed
 from apps.fleet.models import Device, Host
 from apps.fleet.querysets import open_alerts
 
 
-def hardware_facts(user: User, *, show: str = "all", asked: str = "") -> dict[str, Any]:
+def hardware_facts(user: User, *, show: str = "all", asked: str = "", page: int = 1) -> dict[str, Any]:
     """The template's context. An unknown filter shows everything."""
     hosts = fleet_picture(user)
     queue = waiting_by_need()
     show = show if show in FILTERS else "all"
+    groups, pages = paged(groups_of(hosts, show=show, asked=asked), page)
     return {
         "hosts": hosts,
         "alerts": open_alerts(),
         "currency": settings.CURRENCY,
         "headline": headline(hosts),
         "lede": lede(hosts, queue),
-        "groups": groups_of(hosts, show=show, asked=asked),
+        "groups": groups,
+        "pages": pages,
+        "page": min(max(page, 1), len(pages)),
         "filters": counted_filters(hosts),
         "show": show,
         "asked": asked,
@@ -44,7 +47,7 @@ def headline(hosts: list[HostPicture]) -> str:
     if not ready:
         return "No host can take work now"
     gpus = [well for host in ready for well in host.gpus]
-    free = [well.device.name for well in gpus if well.is_free]
+    free = [gpu_name(well.device.name) for well in gpus if well.is_free]
     if free:
         kinds = [f"{free.count(name)} {name}" for name in dict.fromkeys(free)]
         return f"{count_of(len(free), 'GPU')} free: {', '.join(kinds)}"

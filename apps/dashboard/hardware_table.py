@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from apps.dashboard.fleet_picture import HostPicture, Well
 
 FILTERS = {"all": "All", "busy": "Busy", "free": "Free"}
+# A page is polled, so it stays small: a fleet beyond WHOLE rows comes in pages of whole hosts.
+WHOLE, PAGE = 200, 100
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,19 @@ def groups_of(hosts: list[HostPicture], *, show: str, asked: str) -> list[Group]
     ]
     wants_all = show == "all" and not words
     return [group for group in groups if group.wells or wants_all or (show == "all" and _is_named(group, words))]
+
+
+def paged(groups: list[Group], number: int) -> tuple[list[Group], list[int]]:
+    """The groups of page `number` (from 1; beyond the last: the last), and the numbers of all pages."""
+    if sum(len(group.wells) for group in groups) <= WHOLE:
+        return groups, [1]
+    pages: list[list[Group]] = [[]]
+    for group in groups:
+        if sum(len(each.wells) for each in pages[-1]) >= PAGE:
+            pages.append([])
+        pages[-1].append(group)
+    number = min(max(number, 1), len(pages))
+    return pages[number - 1], list(range(1, len(pages) + 1))
 
 
 def _is_named(group: Group, words: list[str]) -> bool:

@@ -64,6 +64,8 @@ def host_facts(user: User, host: Host) -> dict[str, Any]:
         "links": links_table(picture),
         "events": host_events(host),
         "currency": settings.CURRENCY,
+        "price": "" if host.gpu_hour_price is None else f"{host.gpu_hour_price.normalize():f}",
+        "busy_count": sum(bool(well.holders) for well in picture.gpus),
         "disk_used_bytes": host.disk_total_bytes - host.disk_free_bytes,
         "may_fence_plainly": host.is_silent,
     }

@@ -7,6 +7,7 @@ from django.shortcuts import render
 from django.views.decorators.http import require_safe
 from django.views.decorators.vary import vary_on_headers
 
+from apps.accounts.paging import whole_number
 from apps.accounts.rest import signed_in
 from apps.dashboard.first_run import first_run_facts
 from apps.dashboard.hardware import hardware_facts
@@ -31,7 +32,9 @@ def overview(request: HttpRequest) -> HttpResponse:
 @require_safe
 @vary_on_headers("HX-Request")
 def hardware(request: HttpRequest) -> HttpResponse:
-    facts = hardware_facts(signed_in(request), show=request.GET.get("show", "all"), asked=request.GET.get("q", ""))
+    show, asked = request.GET.get("show", "all"), request.GET.get("q", "")
+    page = whole_number(request.GET.get("page", "")) or 1
+    facts = hardware_facts(signed_in(request), show=show, asked=asked, page=page)
     return render(request, f"dashboard/hardware.html{_part(request)}", facts)
 
 

@@ -16,6 +16,11 @@ def gib(size_bytes: float) -> str:
     return f"{value:,.1f} GiB" if value < 100 else f"{value:,.0f} GiB"
 
 
+def gpu_name(name: str) -> str:
+    """Without the maker, which stands for nothing beside other GPUs: `A100-SXM4-80GB`."""
+    return name.removeprefix("NVIDIA ").removeprefix("GeForce ")
+
+
 def listed(parts: list[str]) -> str:
     """a, b and c."""
     return " and ".join([", ".join(parts[:-1]), parts[-1]] if len(parts) > 1 else parts)

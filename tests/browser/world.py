@@ -170,7 +170,8 @@ def run_on(
     Job.objects.filter(pk=job.pk).update(status=status, phase=phase, started_at=began, created_at=began)
     times = {"claimed_at": began, "created_at": began, "lease_expires_at": timezone.now() + timedelta(hours=2)}
     ready = {"ready_at": began + timedelta(seconds=48)} if phase == "ready" else {}
-    row = Attempt.objects.create(job=job, host=host, epoch=1, phase=phase, **(times | ready | attempt))
+    where = {"device_indexes": [] if gpu is None else [gpu]}
+    row = Attempt.objects.create(job=job, host=host, epoch=1, phase=phase, **(times | ready | where | attempt))
     devices = host.devices.filter(kind="gpu", index=gpu) if gpu is not None else host.devices.filter(kind="cpu")
     for device in devices:
         Reservation.objects.create(device=device, holder=row.uuid, slot=0, ram_bytes=4 * GIB if gpu is None else 0)

@@ -135,6 +135,17 @@ def test_512_gpus_cost_the_queries_of_two(alice: User, red: Team, client: Client
     assert queries() == few
 
 
+def test_a_large_fleet_comes_in_pages_of_whole_hosts(site: Client, alice: User) -> None:
+    for number in range(26):
+        make_host(f"h-{number:02}", gpus=8)
+    first = hardware_facts(alice)
+    assert ([group.picture.host.name for group in first["groups"]][-1], first["pages"]) == ("h-12", [1, 2])
+    second = hardware_facts(alice, page=99)
+    assert [group.picture.host.name for group in second["groups"]] == [f"h-{number}" for number in range(13, 26)]
+    assert hardware_facts(alice, asked="h-25")["pages"] == [1], "a search looks at all of them"
+    assert 'aria-label="Page 2"' in site.get("/hardware", {"page": "2"}).text
+
+
 def test_a_host_page_says_what_it_is_and_who_uses_it(site: Client, red: Team) -> None:
     host = make_host("atlas", gpus=2, warnings=["No cgroup."], cuda_version="12.8", boot_id="b")
     first, second = host.devices.filter(kind="gpu").order_by("index")

@@ -176,7 +176,7 @@ class ProtocolServer:
         return {}
 
     def do_telemetry(self, body: dict[str, Any]) -> dict[str, Any]:
-        self.samples.append(body)
+        self.samples += body["samples"]
         return {}
 
     def respond(self, method: str, target: str, headers: Message, body: bytes) -> tuple[int, bytes] | None:

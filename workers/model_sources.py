@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 import subprocess
 import threading
@@ -35,7 +36,7 @@ class DownloadError(Exception):
 
 
 def fetch_hub(source: Source, folder: Path) -> tuple[str, dict[str, str]]:
-    """Returns the commit that was fetched and the sha256 the Hub gives for each large file."""
+    """Returns the commit that was fetched and the hash the Hub gives for each file."""
     try:
         info = HfApi().model_info(source.name, revision=source.revision, files_metadata=True)
         wanted = [file for file in info.siblings or [] if any(Path(file.rfilename).match(p) for p in WANTED)]
@@ -62,7 +63,16 @@ def fetch_hub(source: Source, folder: Path) -> tuple[str, dict[str, str]]:
 
 
 def _hashes(files: list[RepoSibling]) -> dict[str, str]:
-    return {file.rfilename: file.lfs.sha256 for file in files if file.lfs}
+    """Large files by sha256; small ones by the id that git gives their content, written `git:`."""
+    large = {file.rfilename: file.lfs.sha256 for file in files if file.lfs}
+    small = {file.rfilename: f"git:{file.blob_id}" for file in files if file.blob_id and not file.lfs}
+    return small | large
+
+
+def git_id(path: Path) -> str:
+    """How git names a file's content."""
+    data = path.read_bytes()
+    return hashlib.sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False).hexdigest()
 
 
 def fetch_package(source: Source, folder: Path, variant: str) -> str:

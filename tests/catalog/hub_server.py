@@ -41,6 +41,10 @@ def safetensors(elements: int = 200_000) -> bytes:
     return len(header).to_bytes(8, "little") + header + values
 
 
+def git_id(data: bytes) -> str:
+    return hashlib.sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False).hexdigest()
+
+
 @dataclass
 class Repo:
     files: dict[str, bytes]
@@ -61,6 +65,10 @@ class Hub:
     cut_after: int | None = None  # the next transfer of a large file breaks off after so many bytes
     keep_cutting: bool = False
     damage: bool = False  # one byte of large files arrives flipped
+    damage_small: bool = False  # and of small ones
+    freeze_after: int | None = None  # large files stop there, with the connection open
+    frozen: threading.Event = field(default_factory=threading.Event)
+    thaw: threading.Event = field(default_factory=threading.Event)
     lie_about_size: int = 0  # added to every size the metadata gives
     rate_limited: bool = False
 
@@ -126,7 +134,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _sibling(self, path: str, data: bytes) -> dict[str, Any]:
         size = len(data) + self.hub.lie_about_size
-        row: dict[str, Any] = {"rfilename": path, "size": size, "blobId": hashlib.sha1(data).hexdigest()}  # noqa: S324
+        row: dict[str, Any] = {"rfilename": path, "size": size, "blobId": git_id(data)}
         if path.endswith(".safetensors"):
             row["lfs"] = {"size": size, "sha256": hashlib.sha256(data).hexdigest(), "pointerSize": 134}
         return row
@@ -155,7 +163,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _known_file(self, name: str, path: str, data: bytes, body_wanted: bool) -> None:
         headers = {"X-Repo-Commit": COMMIT}
         if not path.endswith(".safetensors"):
-            self._bytes(data, headers | {"ETag": f'"{hashlib.sha1(data).hexdigest()}"'}, body_wanted)  # noqa: S324
+            self._bytes(data, headers | {"ETag": f'"{git_id(data)}"'}, body_wanted)
             return
         headers |= {
             "X-Linked-Size": str(len(data) + self.hub.lie_about_size),
@@ -171,9 +179,17 @@ class _Handler(BaseHTTPRequestHandler):
             start, end = int(match[1]), int(match[2] or len(data) - 1)
             status, headers["Content-Range"] = 206, f"bytes {start}-{end}/{len(data)}"
             data = data[start : end + 1]
-        if large and self.hub.damage:
+        if self.hub.damage if large else self.hub.damage_small:
             data = data[:-1] + bytes([data[-1] ^ 1])
-        self._send(status, data, headers, body_wanted, cut=self._cut() if large and body_wanted else None)
+        cut = self._cut() if large and body_wanted else None
+        self._send(status, data, headers, body_wanted, cut=cut, large=large)
+
+    def _freeze(self, body: bytes, after: int) -> None:
+        self.wfile.write(body[:after])
+        self.wfile.flush()
+        self.hub.frozen.set()
+        self.hub.thaw.wait(60)
+        self.close_connection = True
 
     def _cut(self) -> int | None:
         cut = self.hub.cut_after
@@ -182,14 +198,23 @@ class _Handler(BaseHTTPRequestHandler):
         return cut
 
     def _send(
-        self, status: int, body: bytes, headers: dict[str, str], body_wanted: bool, *, cut: int | None = None
+        self,
+        status: int,
+        body: bytes,
+        headers: dict[str, str],
+        body_wanted: bool,
+        *,
+        cut: int | None = None,
+        large: bool = False,
     ) -> None:
         self.send_response(status)
         for name, value in headers.items():
             self.send_header(name, value)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
-        if body_wanted:
+        if body_wanted and large and self.hub.freeze_after is not None:
+            self._freeze(body, self.hub.freeze_after)
+        elif body_wanted:
             self.wfile.write(body if cut is None else body[:cut])
         if cut is not None:
             self.close_connection = True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -39,15 +40,23 @@ def tiny_hub() -> Any:
         yield running
 
 
+PROGRAM = [sys.executable, "-m", "workers.downloads"]
+
+
+def environment(hub: Hub, home: Path) -> dict[str, str]:
+    return {"PATH": os.environ["PATH"], "HOME": str(home), "HF_ENDPOINT": hub.url, "HF_HUB_DISABLE_XET": "1"}
+
+
 def run(argv: list[str], hub: Hub, home: Path) -> subprocess.CompletedProcess[str]:
-    env = {"PATH": os.environ["PATH"], "HOME": str(home), "HF_ENDPOINT": hub.url, "HF_HUB_DISABLE_XET": "1"}
-    return subprocess.run(argv, cwd=ROOT, env=env, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(
+        argv, cwd=ROOT, env=environment(hub, home), capture_output=True, text=True, timeout=60, check=False
+    )
 
 
 def download(hub: Hub, tmp_path: Path) -> Ended:
     folder, record = tmp_path / "model", tmp_path / "record.json"
     source = f"hub:tiny/model@{COMMIT}"
-    argv = [sys.executable, "-m", "workers.downloads", source, "--into", str(folder), "--record", str(record)]
+    argv = [*PROGRAM, source, "--into", str(folder), "--record", str(record)]
     ran = run(argv, hub, tmp_path)
     read = json.loads(record.read_text()) if record.exists() else None
     return Ended(ran.returncode, ran.stdout, folder, read)
@@ -70,7 +79,11 @@ def test_weights_arrive_whole_after_a_cut_and_pickles_never_do(tiny_hub: Hub, tm
 
 @pytest.mark.parametrize(
     ("fault", "cause"),
-    [({"lie_about_size": 5}, "should be of size 400105 but has size 400100"), ({"damage": True}, "arrived damaged")],
+    [
+        ({"lie_about_size": 5}, "should be of size 400105 but has size 400100"),
+        ({"damage": True}, "model.safetensors arrived damaged: its sha256 hash is "),
+        ({"damage_small": True}, " arrived damaged: its git hash is "),
+    ],
 )
 def test_a_file_of_wrong_size_or_content_is_refused(
     tiny_hub: Hub, tmp_path: Path, fault: dict[str, Any], cause: str
@@ -84,11 +97,45 @@ def test_a_file_of_wrong_size_or_content_is_refused(
     assert not ended.folder.exists()
 
 
+def test_r14_a_damaged_file_is_fetched_anew_and_only_it(tiny_hub: Hub, tmp_path: Path) -> None:
+    tiny_hub.damage = True
+    assert download(tiny_hub, tmp_path).exit_code == 1
+    tiny_hub.damage = False
+    tiny_hub.requests.clear()
+    ended = download(tiny_hub, tmp_path)
+    assert ended.exit_code == 0, ended.said
+    assert (ended.folder / "model.safetensors").read_bytes() == tiny_hub.repos["tiny/model"].files["model.safetensors"]
+    assert not ended.folder.with_name("model.partial").exists()
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_r14_a_download_killed_at_any_byte_is_not_there_and_goes_on(tiny_hub: Hub, tmp_path: Path, seed: int) -> None:
+    weights = safetensors(elements=6_000_000)
+    tiny_hub.repos["tiny/model"].files["model.safetensors"] = weights
+    tiny_hub.freeze_after = random.Random(seed).randrange(len(weights))
+    folder, record = tmp_path / "model", tmp_path / "record.json"
+    process = subprocess.Popen(
+        [*PROGRAM, f"hub:tiny/model@{COMMIT}", "--into", str(folder), "--record", str(record)],
+        cwd=ROOT, env=environment(tiny_hub, tmp_path), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    assert tiny_hub.frozen.wait(30)
+    process.kill()
+    process.wait()
+    tiny_hub.freeze_after = None
+    tiny_hub.thaw.set()
+    assert not folder.exists()
+    assert not record.exists()
+    ended = download(tiny_hub, tmp_path)
+    assert ended.exit_code == 0, ended.said
+    assert (folder / "model.safetensors").read_bytes() == weights
+
+
 def test_a_gated_model_says_so(tiny_hub: Hub, tmp_path: Path) -> None:
     tiny_hub.repos["tiny/model"] = tiny_repo(gated=True)
     ended = download(tiny_hub, tmp_path)
     assert ended.exit_code == 1
     assert "failed (gated_model)" in ended.said
+    assert not ended.folder.with_name("model.partial").exists()
 
 
 def test_a_hub_that_is_down_says_so_without_a_traceback(tiny_hub: Hub, tmp_path: Path) -> None:

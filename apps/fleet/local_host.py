@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import socket
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -47,8 +48,22 @@ def prepare_local_host(*, home: Path) -> Host:
 
 def is_local(host: Host) -> bool:
     """Whether the host's engines listen on the loopback of the machine that this process runs on."""
-    enrolled = _read(settings.HOME / "host" / "worker.json").get("host_name")
-    return host.name in (enrolled, host_name(socket.gethostname()))
+    return host.name in (_enrolled_name(), host_name(socket.gethostname()))
+
+
+def _enrolled_name() -> str:
+    """Asked for every endpoint at every look, so the file is read again only when it has changed."""
+    path = settings.HOME / "host" / "worker.json"
+    try:
+        changed = path.stat().st_mtime_ns
+    except FileNotFoundError:
+        return ""
+    return _name_in(path, changed)
+
+
+@lru_cache(maxsize=4)
+def _name_in(path: Path, changed: int) -> str:
+    return str(_read(path).get("host_name", ""))
 
 
 def local_host() -> Host | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -15,18 +16,21 @@ from apps.jobs.attempt_logs import read_log, tail_start
 from apps.jobs.models import Attempt, Job, MetricPoint
 
 POLL_SECONDS = 1.0
+RECHECK_SECONDS = 20.0  # whoever was disabled or signed out reads no further than this
 HEARTBEAT_EVERY = 15  # polls without news
 MAX_POLLS = 60 * 60 * 6  # the browser reconnects where it left off
 
 
-def log_stream(job: Job, attempt: Attempt | None, offset: int | None) -> StreamingHttpResponse:
+def log_stream(
+    job: Job, attempt: Attempt | None, offset: int | None, *, may_go_on: Callable[[], bool]
+) -> StreamingHttpResponse:
     """Events `log` {offset, text} whose id is the next offset, then `end` when the attempt is over."""
-    return _response(_follow(lambda position: _read_log(job, attempt, position), offset))
+    return _response(_follow(lambda position: _read_log(job, attempt, position), offset, may_go_on))
 
 
-def metrics_stream(job: Job, after_pk: int) -> StreamingHttpResponse:
+def metrics_stream(job: Job, after_pk: int, *, may_go_on: Callable[[], bool]) -> StreamingHttpResponse:
     """Events `metrics` [[name, step, value], …] whose id is the last point's key, then `end`."""
-    return _response(_follow(lambda position: _read_metrics(job, position or 0), after_pk))
+    return _response(_follow(lambda position: _read_metrics(job, position or 0), after_pk, may_go_on))
 
 
 def _response(events: AsyncIterator[str]) -> StreamingHttpResponse:
@@ -38,9 +42,15 @@ def _response(events: AsyncIterator[str]) -> StreamingHttpResponse:
 Reading = tuple[str, Any, int | None, bool]
 
 
-async def _follow(read: Callable[[int | None], Reading], position: int | None) -> AsyncIterator[str]:
-    quiet = 0
+async def _follow(
+    read: Callable[[int | None], Reading], position: int | None, may_go_on: Callable[[], bool]
+) -> AsyncIterator[str]:
+    quiet, asked_at = 0, time.monotonic()
     for _ in range(MAX_POLLS):
+        if time.monotonic() - asked_at >= RECHECK_SECONDS:
+            if not await sync_to_async(_ask_and_release)(may_go_on):
+                return
+            asked_at = time.monotonic()
         name, payload, position, is_over = await sync_to_async(_read_and_release)(read, position)
         if payload is not None:
             quiet = 0
@@ -53,6 +63,13 @@ async def _follow(read: Callable[[int | None], Reading], position: int | None) -
         if quiet % HEARTBEAT_EVERY == 0:
             yield ": still here\n\n"
         await asyncio.sleep(POLL_SECONDS)
+
+
+def _ask_and_release(ask: Callable[[], bool]) -> bool:
+    try:
+        return ask()
+    finally:
+        connection.close()
 
 
 def _read_and_release(read: Callable[[int | None], Reading], position: int | None) -> Reading:

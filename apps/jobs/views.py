@@ -15,7 +15,7 @@ from apps.jobs import services
 from apps.jobs.attempt_logs import log_path
 from apps.jobs.job_list import job_list
 from apps.jobs.job_page import job_page
-from apps.jobs.lookups import visible_job
+from apps.jobs.lookups import still_sees, visible_job
 from apps.jobs.models import Attempt, Job
 from apps.jobs.streams import log_stream, metrics_stream
 
@@ -58,12 +58,14 @@ def job_log(request: HttpRequest, job_id: str) -> FileResponse | HttpResponse:
 def job_log_stream(request: HttpRequest, job_id: str) -> StreamingHttpResponse:
     row = visible_job(request, job_id)
     resume = request.headers.get("Last-Event-ID", "") or request.GET.get("offset", "")
-    return log_stream(row, _chosen_attempt(row, request.GET.get("attempt", "")), whole_number(resume))
+    attempt = _chosen_attempt(row, request.GET.get("attempt", ""))
+    return log_stream(row, attempt, whole_number(resume), may_go_on=lambda: still_sees(request, row))
 
 
 def job_metrics_stream(request: HttpRequest, job_id: str) -> StreamingHttpResponse:
     resume = request.headers.get("Last-Event-ID", "") or request.GET.get("after", "")
-    return metrics_stream(visible_job(request, job_id), whole_number(resume) or 0)
+    row = visible_job(request, job_id)
+    return metrics_stream(row, whole_number(resume) or 0, may_go_on=lambda: still_sees(request, row))
 
 
 @require_POST

@@ -194,7 +194,7 @@ class Attempt:
         self._save()
         if self.record.order:
             raise Ordered
-        self.process = launch.start_shim(self.folder, self.locks)
+        self.process = launch.start_shim(self.folder, self.locks, use_cgroups=self.config.use_cgroups)
 
     def _must_end(self) -> bool:
         return bool(self.record.order)

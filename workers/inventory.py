@@ -7,18 +7,17 @@ import shutil
 import socket
 from dataclasses import asdict
 from datetime import UTC, datetime
-from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import psutil
 
-from workers import cgroups
 from workers.environments import list_environments
 from workers.gpus import list_gpus, sample_gpus
 from workers.host_checks import warnings
 from workers.processes import boot_id
+from workers.systemd import isolation
 
 
 def cpu_model() -> str:
@@ -34,12 +33,6 @@ def cpu_model() -> str:
 def _existing(folder: Path) -> Path:
     """The folder, or the nearest one above it that is already there."""
     return next(path for path in (folder, *folder.absolute().parents) if path.exists())
-
-
-@cache
-def isolation() -> cgroups.Isolation:
-    """Found out by trying, once."""
-    return cgroups.try_isolation()
 
 
 def take_inventory(models_dir: Path, env_root: Path, *, use_cgroups: bool = True) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from apps.engines.base import Command, Engine, Placement, RunSpec
 from apps.engines.locks import UnknownLock
 from apps.engines.registry import get_engine
-from workers import device_locks, foreign, journal, processes, shim
+from workers import device_locks, foreign, journal, processes, shim, systemd
 from workers.client import Server
 from workers.config import WorkerConfig
 from workers.engine_env import engine_environment, masked
@@ -166,14 +166,15 @@ def hold_devices(record: Record, state_dir: Path, held_uuids: Iterable[str], mus
     return locks
 
 
-def start_shim(folder: Path, locks: Iterable[int] = ()) -> subprocess.Popen[bytes]:
+def start_shim(folder: Path, locks: Iterable[int], *, use_cgroups: bool) -> subprocess.Popen[bytes]:
     """The shim in a session of its own: it outlives this agent, and holds the locks of its GPUs."""
     (folder / shim.STOP).unlink(missing_ok=True)
+    scope, bus = (systemd.scope(), systemd.bus()) if use_cgroups else ((), {})
     with (folder / "shim.err").open("wb") as errors:
         return subprocess.Popen(
             # -P: an attempt's folder is never searched for Python modules.
-            [sys.executable, "-P", "-m", "workers.shim", str(folder)],
-            env={"PYTHONPATH": str(Path(__file__).parent.parent), "PATH": os.environ.get("PATH", os.defpath)},
+            [*scope, sys.executable, "-P", "-m", "workers.shim", str(folder)],
+            env={"PYTHONPATH": str(Path(__file__).parent.parent), "PATH": os.environ.get("PATH", os.defpath)} | bus,
             cwd=folder,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,

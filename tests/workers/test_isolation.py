@@ -16,7 +16,7 @@ from tests.workers.conftest import Worker, is_alive, script
 from tests.workers.protocol_server import Held, ProtocolServer
 from tests.workers.script_engine import ScriptEngine
 from tests.workers.test_attempts import TREE, tree_pids
-from workers import cgroups, journal, processes
+from workers import cgroups, journal, processes, systemd
 from workers.client import Claim
 from workers.journal import Journal
 from workers.launch import Plan
@@ -189,3 +189,26 @@ def test_without_cgroup_folders_the_answer_is_process_group(monkeypatch: pytest.
     started = time.monotonic()
     assert cgroups.try_isolation() == "process_group"
     assert time.monotonic() - started < 5
+
+
+@pytest.mark.parametrize(("told", "is_used"), [("cgroup", True), ("process_group", False)])
+def test_systemd_is_asked_for_a_scope_where_no_group_can_be_made(
+    told: str, is_used: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A stand-in for systemd-run that notes its options; on a real systemd this has not been run yet."""
+    program = tmp_path / "systemd-run"
+    program.write_text(f'#!/bin/sh\necho "$@" > {tmp_path}/options\necho {told}\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    monkeypatch.setattr(systemd, "try_isolation", lambda: "process_group")
+    for cached in (systemd.scope, systemd.isolation):
+        cached.cache_clear()
+    try:
+        assert systemd.isolation() == told
+        assert bool(systemd.scope()) is is_used
+        options = (tmp_path / "options").read_text()
+        assert "--scope --quiet --collect --property=Delegate=yes --" in options
+        assert options.rstrip().endswith("-m workers.cgroups")
+    finally:
+        for cached in (systemd.scope, systemd.isolation):
+            cached.cache_clear()

@@ -25,6 +25,8 @@ from apps.fleet.api import router as fleet
 from apps.fleet.worker_api import router as fleet_worker
 from apps.gateway.api import router as gateway
 from apps.jobs.api import router as jobs
+from apps.jobs.pipelines_api import router as pipelines
+from apps.jobs.schedules_api import router as schedules
 from apps.jobs.worker_api import router as jobs_worker
 from apps.leaderboard.api import router as leaderboard
 from apps.serving.api import router as serving
@@ -40,6 +42,8 @@ for router in (
     leaderboard,
     arena,
     jobs,
+    pipelines,
+    schedules,
     costs,
     fleet,
     hosts,

@@ -21,10 +21,12 @@ app.conf.update(
     beat_schedule={
         "place waiting jobs": {"task": "jobs.place", "schedule": 2.0},
         "look for lost attempts": {"task": "jobs.reap", "schedule": 5.0},
+        "run due schedules": {"task": "jobs.run_schedules", "schedule": 20.0},
         "look for silent hosts": {"task": "fleet.review_silence", "schedule": 5.0},
         "meter gateway usage": {"task": "gateway.flush_usage", "schedule": 2.0},
         "advance tours": {"task": "tour.advance", "schedule": 2.0},
         "accrue costs": {"task": "costs.accrue", "schedule": 60.0},
+        "roll up telemetry": {"task": "fleet.roll_up_telemetry", "schedule": 60.0},
         "forget old telemetry": {"task": "fleet.forget_telemetry", "schedule": 600.0},
     },
 )

@@ -77,13 +77,23 @@ def needed_files(version: ModelVersion) -> NeededFiles:
     if weights is not None:
         return NeededFiles(weights)
     adapter = version.artifacts.filter(role=Artifact.Role.ADAPTER).first()
-    edge = version.parent_edges.filter(relation=LineageEdge.Relation.ADAPTER).select_related("parent").first()
+    edge = version.parent_edges.filter(relation=LineageEdge.Relation.ADAPTER).select_related("parent", "job").first()
+    if edge is not None and adapter is None and edge.job is not None:
+        raise CannotPrepare(f"{version} has no files yet; {edge.job.public_id} makes them.")
     if adapter is None or edge is None:
         raise CannotPrepare(f"{version} has no files registered. Import it again.")
     base = edge.parent.artifacts.filter(role=Artifact.Role.WEIGHTS).first()
     if base is None:
         raise CannotPrepare(f"{version} is an adapter on an adapter. Merge {edge.parent} first.")
     return NeededFiles(base, adapter)
+
+
+def promise_of(version: ModelVersion) -> LineageEdge | None:
+    """The edge to the base of a version that a job is still to make; None for one with files."""
+    if version.artifacts.exists():
+        return None
+    edges = version.parent_edges.filter(relation=LineageEdge.Relation.ADAPTER, job__isnull=False)
+    return edges.select_related("parent", "job").first()
 
 
 def _files_of(job: Job) -> NeededFiles | None:

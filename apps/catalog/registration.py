@@ -45,15 +45,29 @@ def register_download(job: Job) -> None:
 def register_adapter_version(
     *, base: ModelVersion, name: str, team: Team, user: User | None, job: Job, host: Host, produced: Produced
 ) -> ModelVersion:
-    """A LoRA adapter that `job` trained on `base`, as a version of the fine-tuned model `name`.
+    """A LoRA adapter that `job` trained on `base`, as a version of the fine-tuned model `name`."""
+    version = promise_adapter_version(base=base, name=name, team=team, user=user, job=job)
+    if version.artifacts.exists():
+        return version
+    version.note = f"LoRA adapter on {base}"[:200]
+    version.facts = {**base.facts, "adapter": produced.facts}
+    version.save(update_fields=["note", "facts"])
+    _located(_artifact(version, Artifact.Role.ADAPTER, produced), host, produced.path)
+    audit(user, "model.fine_tuned", object_id=version.public_id, object_name=str(version), team=team)
+    return version
+
+
+@transaction.atomic
+def promise_adapter_version(*, base: ModelVersion, name: str, team: Team, user: User | None, job: Job) -> ModelVersion:
+    """The version that `job` is to make: without files until it succeeds, so that others can be asked for it.
 
     A model of that name which was not fine-tuned here keeps it; the adapter's model is then named after
     the job too, because a finished training is never lost over a name.
     """
-    done = LineageEdge.objects.filter(parent=base, job=job, relation=LineageEdge.Relation.ADAPTER).first()
-    if done is not None:
-        return done.child
     lock_team(team)
+    known = LineageEdge.objects.filter(parent=base, job=job, relation=LineageEdge.Relation.ADAPTER).first()
+    if known is not None:
+        return known.child
     taken = Model.objects.filter(team=team, name=name).exclude(source=Model.Source.FINE_TUNE).exists()
     model, _ = Model.objects.get_or_create(
         team=team,
@@ -71,15 +85,13 @@ def register_adapter_version(
         created_by=user,
         model=model,
         label=f"v{model.versions.count() + 1}",
-        note=f"LoRA adapter on {base}"[:200],
+        note=f"{job.public_id} makes it: a LoRA adapter on {base}"[:200],
         precision=base.precision,
         parameter_count=base.parameter_count,
         context_length=base.context_length,
-        facts={**base.facts, "adapter": produced.facts},
+        facts=base.facts,
     )
     LineageEdge.objects.create(parent=base, child=version, relation=LineageEdge.Relation.ADAPTER, job=job)
-    _located(_artifact(version, Artifact.Role.ADAPTER, produced), host, produced.path)
-    audit(user, "model.fine_tuned", object_id=version.public_id, object_name=str(version), team=team)
     return version
 
 

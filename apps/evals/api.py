@@ -7,12 +7,10 @@ from typing import Any
 from django.http import HttpRequest
 from ninja import Router, Status
 
-from apps.accounts.access import team_for
 from apps.accounts.problems import unknown_choice
 from apps.accounts.rest import create_once, page_of, signed_in
 from apps.calibration.schemas import estimates_out
 from apps.catalog.lookups import version_named
-from apps.evals import services
 from apps.evals.lookups import suite_named, visible_run
 from apps.evals.models import EvalRun, Suite
 from apps.evals.schemas import (
@@ -27,6 +25,7 @@ from apps.evals.schemas import (
     score_out,
     suite_out,
 )
+from apps.evals.submitting import submit_eval_run
 
 router = Router(tags=["evaluations"])
 
@@ -62,18 +61,7 @@ def create_eval_run(request: HttpRequest, payload: EvalRunIn) -> Status[dict[str
     user = signed_in(request)
 
     def create() -> dict[str, Any]:
-        run = services.create_eval_run(
-            team=team_for(user, payload.team),
-            user=user,
-            version=version_named(user, payload.version),
-            suite=suite_named(payload.suite),
-            options=payload.options,
-            tasks=payload.tasks,
-            limit=payload.limit,
-            num_fewshot=payload.num_fewshot,
-            engine=payload.engine,
-        )
-        return eval_run_out(run)
+        return eval_run_out(submit_eval_run(user, payload))
 
     return Status(*create_once(request, create))
 

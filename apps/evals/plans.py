@@ -8,7 +8,7 @@ from typing import Any
 from apps.accounts.problems import invalid, unknown_choice
 from apps.calibration.services import NewEstimate
 from apps.catalog.models import ModelVersion
-from apps.catalog.placement import model_ref, needed_files
+from apps.catalog.placement import model_ref, needed_files, promise_of
 from apps.engines.base import Input, RunSpec
 from apps.evals.models import Suite
 from apps.fleet.querysets import largest_device
@@ -53,8 +53,9 @@ def plan_eval_run(
     chosen = _chosen_tasks(suite, tasks)
     _check_range("limit", limit, 1, 1_000_000)
     _check_range("num_fewshot", num_fewshot, 0, MAX_FEWSHOT)
+    promise = promise_of(version)  # its files come later, the base's are needed too
     try:
-        needed_files(version)
+        needed_files(promise.parent if promise else version)
     except CannotPrepare as problem:
         raise invalid("version", str(problem), value=version.public_id) from None
     wished = {name: value for name, value in suite.options.items() if name in asked.Options.model_fields}

@@ -9,10 +9,11 @@ from django.urls import reverse
 from ninja import Schema
 
 from apps.calibration.schemas import EstimateOut
+from apps.catalog.asked_versions import FromJob
 from apps.evals.comparison import score_interval
 from apps.evals.models import EvalRun, SampleResult, Score, Suite
 from apps.jobs.api import job_out
-from apps.jobs.schemas import JobOut
+from apps.jobs.schemas import JobOut, TermsIn
 from apps.statistics.intervals import Interval
 
 
@@ -48,10 +49,11 @@ class SuitePage(Schema):
     next: str | None
 
 
-class EvalRunIn(Schema, extra="forbid"):
-    """`version` is a model version's id, `suite` a suite's name, `options` those of the engine."""
+class EvalRunIn(TermsIn):
+    """`version` is a model version's id, or {"from_job": "job-12"} for the one that a fine-tune's job makes;
+    `suite` is a suite's name, `options` are those of the engine."""
 
-    version: str
+    version: str | FromJob
     suite: str
     tasks: list[str] | None = None
     limit: int | None = None

@@ -13,7 +13,9 @@ from apps.calibration.services import record_estimates
 from apps.catalog.models import ModelVersion
 from apps.evals.models import EvalRun, Suite
 from apps.evals.plans import ENGINE, new_estimate, plan_eval_run
+from apps.jobs.models import Job, Schedule
 from apps.jobs.services import submit_job
+from apps.jobs.terms import USUAL, Terms, same_terms
 
 
 @transaction.atomic
@@ -28,6 +30,7 @@ def create_eval_run(
     limit: int | None = None,
     num_fewshot: int | None = None,
     engine: str = ENGINE,
+    terms: Terms = USUAL,
 ) -> EvalRun:
     """Puts a model version to a suite, or to some of its tasks. The scores come with the job's end.
 
@@ -53,6 +56,7 @@ def create_eval_run(
         variant=plan.variant,
         gpus=plan.gpus,
         ram_bytes=plan.ram_bytes,
+        terms=terms,
     )
     record_estimates(job=job, estimates=[new_estimate(plan, version=version, suite=suite)])
     run = EvalRun.objects.create(
@@ -67,3 +71,23 @@ def create_eval_run(
     )
     audit(user, "eval_run.created", object_id=run.public_id, object_name=str(run), team=team)
     return run
+
+
+def repeat_eval_run(job: Job, user: User, schedule: Schedule) -> Job:
+    """The same model version on the same suite again, for the schedule."""
+    run = EvalRun.objects.select_related("team", "version__model", "suite").get(job=job)
+    payload = job.spec["payload"]
+    again = create_eval_run(
+        team=run.team,
+        user=user,
+        version=run.version,
+        suite=run.suite,
+        options=run.options,
+        tasks=run.tasks,
+        limit=payload.get("limit"),
+        num_fewshot=payload.get("num_fewshot"),
+        engine=run.engine,
+        terms=same_terms(job, schedule),
+    )
+    repeated: Job = again.job
+    return repeated

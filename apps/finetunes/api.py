@@ -9,12 +9,11 @@ from django.http import HttpRequest
 from ninja import File, Form, Router, Schema, Status, UploadedFile
 
 from apps.accounts.access import team_for, visible_or_404
-from apps.accounts.problems import unknown_choice
 from apps.accounts.rest import create_once, page_of, signed_in
 from apps.calibration.schemas import EstimateOut, estimates_out
-from apps.catalog.lookups import version_named
 from apps.finetunes import services
 from apps.finetunes.models import Dataset, FineTune
+from apps.finetunes.submitting import FineTuneIn, submit_fine_tune
 from apps.jobs.api import job_out
 from apps.jobs.schemas import JobOut
 
@@ -38,17 +37,6 @@ class DatasetPage(Schema):
 
 class DatasetDetailOut(DatasetOut):
     sample_rows: list[dict[str, Any]]
-
-
-class FineTuneIn(Schema, extra="forbid"):
-    """`base` is a model version's id, `dataset` a data set's id or name, `options` those of the engine."""
-
-    name: str
-    base: str
-    dataset: str
-    engine: str = "axolotl"
-    options: dict[str, Any] = {}
-    team: str | None = None
 
 
 class FineTuneOut(Schema):
@@ -138,27 +126,9 @@ def create_fine_tune(request: HttpRequest, payload: FineTuneIn) -> Status[dict[s
     user = signed_in(request)
 
     def create() -> dict[str, Any]:
-        row = services.create_fine_tune(
-            team=team_for(user, payload.team),
-            user=user,
-            name=payload.name,
-            base=version_named(user, payload.base, field="base"),
-            dataset=_dataset_named(request, payload.dataset),
-            engine=payload.engine,
-            options=payload.options,
-        )
-        return fine_tune_out(row)
+        return fine_tune_out(submit_fine_tune(user, payload))
 
     return Status(*create_once(request, create))
-
-
-def _dataset_named(request: HttpRequest, wanted: str) -> Dataset:
-    visible = Dataset.objects.visible_to(signed_in(request))
-    row: Dataset | None = visible.with_public_id(wanted).first() or visible.filter(name=wanted).first()
-    if row is None:
-        known = [name for each in visible.order_by("-pk")[:50] for name in (each.name, each.public_id)]
-        raise unknown_choice("dataset", wanted, known, noun="data set")
-    return row
 
 
 @router.get("/fine-tunes/{fine_tune_id}", response=FineTuneDetailOut)

@@ -9,7 +9,9 @@ class FinetunesConfig(AppConfig):
     def ready(self) -> None:
         from apps.catalog.placement import hosts_with_model, prepare_model, resolve_model
         from apps.finetunes.links import fine_tune_url
+        from apps.finetunes.repeats import promise_output, repeat_fine_tune
         from apps.finetunes.services import register_output
+        from apps.finetunes.submitting import submit_step
         from apps.jobs.kinds import KindHandler, register_kind
 
         register_kind(
@@ -20,5 +22,8 @@ class FinetunesConfig(AppConfig):
                 prepare=prepare_model,
                 preferred_hosts=hosts_with_model,
                 resolve=resolve_model,
+                submit=submit_step,
+                promise_version=promise_output,
+                repeat=repeat_fine_tune,
             ),
         )

@@ -24,6 +24,7 @@ from apps.finetunes.names import check_name
 from apps.jobs.blobs import put_blob
 from apps.jobs.models import Job
 from apps.jobs.services import checked_options, default_placement, engine_named, submit_job
+from apps.jobs.terms import USUAL, Terms
 
 ENGINE = "axolotl"
 TOUR_DATASET = Path(__file__).parent / "tour" / "dataset.jsonl"
@@ -84,6 +85,7 @@ def create_fine_tune(
     dataset: Dataset,
     engine: str = ENGINE,
     options: dict[str, Any] | None = None,
+    terms: Terms = USUAL,
 ) -> FineTune:
     """Starts a LoRA fine-tune of the team's own base on its own rows.
 
@@ -107,6 +109,7 @@ def create_fine_tune(
         variant=variant,
         gpus=gpus,
         ram_bytes=estimate.total_bytes if estimate and not gpus else 0,
+        terms=terms,
     )
     if estimate:
         record_estimates(job=job, estimates=new_estimates(estimate, engine=engine, base=base))

@@ -13,6 +13,7 @@ from apps.fleet import reservations
 from apps.fleet.models import Host
 from apps.fleet.offers import blocked_sentence
 from apps.jobs import doorbell
+from apps.jobs.dependencies import take_results
 from apps.jobs.environments import missing_environment
 from apps.jobs.kinds import handler_of
 from apps.jobs.lifecycle import switch_status
@@ -26,13 +27,13 @@ from apps.planning.placement import Choice
 
 @transaction.atomic
 def start_or_prepare(*, job_pk: int, choice: Choice) -> str:
-    """Why it waits on; empty when it was started, or is no longer waiting.
+    """Why it waits on; empty when it was started, failed over what it builds on, or is no longer waiting.
 
     Raises DeviceTaken or IntegrityError where the place is no longer free, CannotPrepare or NoFreePort where
     this host cannot take it; then nothing was changed.
     """
     job = _still_waiting(job_pk)
-    if job is None:
+    if job is None or not take_results(job):
         return ""
     host = Host.objects.get(name=choice.host)
     if blocked := blocked_sentence(host):

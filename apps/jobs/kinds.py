@@ -86,3 +86,13 @@ def handler_of(job: Job) -> KindHandler:
 
 def handler_of_kind(kind: str) -> KindHandler:
     return _HANDLERS.get(kind, KindHandler())
+
+
+def submittable_kinds() -> list[str]:
+    """Those that may be a step of a pipeline."""
+    return sorted(kind for kind, handler in _HANDLERS.items() if handler.submit is not _cannot_submit)
+
+
+def repeatable_kinds() -> list[str]:
+    """Those that a schedule may ask for again."""
+    return sorted(kind for kind, handler in _HANDLERS.items() if handler.repeat is not _cannot_repeat)

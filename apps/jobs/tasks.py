@@ -5,6 +5,7 @@ from __future__ import annotations
 from celery import shared_task
 
 from apps.jobs.reaping import withdraw_unclaimed
+from apps.jobs.schedules import run_due_schedules
 from apps.jobs.scheduling import place_waiting_jobs
 from apps.jobs.watching import watch_running_jobs
 
@@ -18,3 +19,8 @@ def place() -> None:
 def reap() -> None:
     withdraw_unclaimed()
     watch_running_jobs()
+
+
+@shared_task(name="jobs.run_schedules")
+def run_schedules() -> None:
+    run_due_schedules()

@@ -36,9 +36,9 @@ def asked_terms(user: User, asked: TermsIn, options: Mapping[str, Any]) -> tuple
     Raises Problem 422 for a job that the person cannot see, that has failed, or that never ends.
     """
     plain, references = split_references(options)
-    after = {name: _predecessor(user, f"after.{place}", name) for place, name in enumerate(asked.after)}
+    after = {name: awaited_job(user, f"after.{place}", name) for place, name in enumerate(asked.after)}
     for name, reference in references.items():
-        after.setdefault(reference["from"], _predecessor(user, name, reference["from"]))
+        after.setdefault(reference["from"], awaited_job(user, name, reference["from"]))
     if len(after) > MAX_AFTER:
         raise invalid("after", f"A job may wait for at most {MAX_AFTER} others, not {len(after)}.")
     terms = Terms(
@@ -61,7 +61,8 @@ def same_terms(job: Job, schedule: Schedule | None) -> Terms:
     )
 
 
-def _predecessor(user: User, field_name: str, public_id: str) -> Job:
+def awaited_job(user: User, field_name: str, public_id: str) -> Job:
+    """Raises Problem 422 for one that the person cannot see, or that will never have succeeded."""
     visible = Job.objects.visible_to(user)
     job: Job | None = visible.with_public_id(public_id).first()
     if job is None:

@@ -8,30 +8,18 @@ from typing import Any
 from django.http import HttpRequest
 from django.urls import reverse
 from ninja import Router, Schema, Status
-from pydantic import ConfigDict, Field
 
-from apps.accounts.access import team_for
 from apps.accounts.rest import create_once, page_of, signed_in
 from apps.calibration.schemas import EstimateOut, estimates_out
-from apps.catalog.lookups import version_named
 from apps.jobs.api import job_out
 from apps.jobs.schemas import JobOut
 from apps.serving import services
 from apps.serving.lookups import visible_endpoint
 from apps.serving.models import Endpoint
 from apps.serving.states import endpoint_state, newest_job
+from apps.serving.submitting import EndpointIn, submit_endpoint
 
 router = Router(tags=["endpoints"])
-
-
-class EndpointIn(Schema):
-    model_config = ConfigDict(extra="forbid")
-
-    version: str = Field(description="The model version to serve, such as mv-3")
-    name: str = Field("", description="a to z, 0 to 9 and hyphens; from the model's name when empty")
-    engine: str = "vllm"
-    options: dict[str, Any] = Field(default_factory=dict, description="The engine's options; defaults fill the rest")
-    team: str | None = Field(None, description="Slug of your team; your first one when empty")
 
 
 class EndpointOut(Schema):
@@ -91,16 +79,7 @@ def create_endpoint(request: HttpRequest, payload: EndpointIn) -> Status[dict[st
     """Serves a model version. Repeating it with the same `Idempotency-Key` changes nothing."""
 
     def create() -> dict[str, Any]:
-        user = signed_in(request)
-        endpoint = services.create_endpoint(
-            team=team_for(user, payload.team),
-            user=user,
-            version=version_named(user, payload.version),
-            name=payload.name,
-            engine=payload.engine,
-            options=payload.options,
-        )
-        return endpoint_out(endpoint)
+        return endpoint_out(submit_endpoint(signed_in(request), payload))
 
     return Status(*create_once(request, create))
 

@@ -10,6 +10,7 @@ class ServingConfig(AppConfig):
         from apps.catalog.placement import hosts_with_model, prepare_model, resolve_model
         from apps.jobs.kinds import KindHandler, register_kind
         from apps.serving.links import endpoint_url, replica_ended, replica_retried
+        from apps.serving.submitting import submit_step
 
         register_kind(
             "serve",
@@ -20,5 +21,6 @@ class ServingConfig(AppConfig):
                 prepare=prepare_model,
                 preferred_hosts=hosts_with_model,
                 resolve=resolve_model,
+                submit=submit_step,
             ),
         )

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from apps.catalog.models import ModelVersion
-from apps.catalog.placement import model_ref, needed_files
+from apps.catalog.placement import model_ref, needed_files, promise_of
 from apps.engines.base import Engine, RunSpec
 from apps.fleet.models import Device
 from apps.fleet.querysets import largest_device
@@ -104,8 +104,9 @@ def _with_files(plan: ServingPlan, version: ModelVersion) -> ServingPlan:
 
 def weight_bytes(version: ModelVersion) -> int:
     """Of the weights that must be loaded: the base's, for an adapter. 0 where no files are registered."""
+    promise = promise_of(version)
     try:
-        return needed_files(version).weights.size_bytes
+        return needed_files(promise.parent if promise else version).weights.size_bytes
     except CannotPrepare:
         return 0
 

@@ -17,6 +17,7 @@ from apps.catalog.models import ModelVersion
 from apps.fleet.local_host import local_host
 from apps.jobs.models import Job
 from apps.jobs.services import cancel_job, submit_job
+from apps.jobs.terms import USUAL, Terms
 from apps.serving.estimates import new_estimates
 from apps.serving.models import Endpoint, Replica, Route, RouteTarget
 from apps.serving.plans import Plan, plan_serving
@@ -52,6 +53,7 @@ def create_endpoint(
     name: str = "",
     engine: str = "vllm",
     options: dict[str, Any] | None = None,
+    terms: Terms = USUAL,
 ) -> Endpoint:
     """A stable name for a model version, with a route of that name and its first replica.
 
@@ -66,12 +68,12 @@ def create_endpoint(
     )
     route, _ = Route.objects.get_or_create(team=team, name=name)
     RouteTarget.objects.create(route=route, endpoint=endpoint)
-    _start_replica(endpoint, plan, user)
+    _start_replica(endpoint, plan, user, terms)
     audit(user, "endpoint.created", object_id=endpoint.public_id, object_name=name, team=team)
     return endpoint
 
 
-def _start_replica(endpoint: Endpoint, plan: Plan, user: User) -> Replica:
+def _start_replica(endpoint: Endpoint, plan: Plan, user: User, terms: Terms = USUAL) -> Replica:
     job = submit_job(
         team=endpoint.team,
         user=user,
@@ -82,6 +84,7 @@ def _start_replica(endpoint: Endpoint, plan: Plan, user: User) -> Replica:
         gpus=plan.gpus,
         ram_bytes=plan.ram_bytes,
         pinned_host=local_host(),  # the gateway reaches engines on its own machine only
+        terms=terms,
     )
     record_estimates(job=job, estimates=new_estimates(plan, endpoint.version))
     return Replica.objects.create(endpoint=endpoint, job=job)

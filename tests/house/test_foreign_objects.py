@@ -14,6 +14,7 @@ from apps.arena.models import Battle
 from apps.evals.models import EvalRun, Suite
 from apps.finetunes.models import Dataset, FineTune
 from apps.gateway.models import VirtualKey
+from apps.jobs.models import Schedule
 from apps.tour.models import TourRun
 from stackweb.permissions import MATRIX, Access
 from tests.factories import api_headers, make_endpoint, make_job, make_model_version, make_team, make_user
@@ -56,6 +57,9 @@ OBJECTS: dict[str, Callable[[Team], str]] = {
     "model_id": lambda team: make_model_version(team).model.public_id,
     "endpoint_id": lambda team: make_endpoint(team, status="running").public_id,
     "job_id": lambda team: make_job(team).public_id,
+    "schedule_id": lambda team: (
+        Schedule.objects.create(team=team, name="s", cron="0 3 * * *", job=make_job(team)).public_id
+    ),
     "dataset_id": lambda team: _dataset(team).public_id,
     "fine_tune_id": _fine_tune,
     "run_id": _eval_run,

@@ -123,11 +123,11 @@ def open_claim(plain: str) -> ClaimToken:
     if claim is None:
         raise Problem(404, "Unknown link", "This link is not known here, or a newer one replaced it.")
     if claim.used_at is not None:
-        raise Problem(410, "Link used", "This link works once and was used. Log in instead.")
+        raise Problem(410, "Link used", "This link works once and was used. Sign in instead.")
     if claim.expires_at < timezone.now():
         raise Problem(410, "Link expired", "This link worked for 24 hours. Ask an admin for a new one.")
     if claim.user is None and User.objects.admins().exists():
-        raise Problem(410, "Link used", "This installation has an admin already. Log in instead.")
+        raise Problem(410, "Link used", "This installation has an admin already. Sign in instead.")
     return claim
 
 
@@ -136,7 +136,7 @@ def use_claim(*, plain: str, username: str, display_name: str, password: str) ->
     """Makes the first admin, or sets the invited person's password. Works once. Raises Problem."""
     claim = ClaimToken.objects.select_for_update().filter(pk=open_claim(plain).pk).first()
     if claim is None or claim.used_at is not None:
-        raise Problem(410, "Link used", "This link works once and was used. Log in instead.")
+        raise Problem(410, "Link used", "This link works once and was used. Sign in instead.")
     user = claim.user or User(username=_checked_username(username), is_superuser=True)
     user.display_name = display_name.strip()[:120] or user.display_name
     _set_password(user, password)

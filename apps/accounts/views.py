@@ -11,6 +11,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods, require_POST
 
+from apps.accounts.models import User
 from apps.accounts.problems import Problem
 from apps.accounts.services import open_claim, use_claim
 from apps.accounts.sign_in import check_password, safe_next
@@ -25,6 +26,7 @@ def login(request: HttpRequest) -> HttpResponse:
     if request.user.is_authenticated:
         return redirect(target or reverse("overview"))
     page = {"next": target, "username": sent.get("username", ""), "problem": None}
+    page["is_unclaimed"] = not User.objects.admins().exists()
     if request.method == "POST":
         try:
             user = check_password(request, username=sent.get("username", ""), password=sent.get("password", ""))

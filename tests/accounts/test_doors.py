@@ -121,3 +121,11 @@ def test_a_wrong_api_token_is_told_apart_from_none(client: Client) -> None:
     assert "Send Authorization" in said[""]
     assert "unknown, expired or revoked" in said["Bearer swt_nobody-knows-this"]
     assert "begins with swt_" in said["Bearer sk-sw-a-virtual-key"]
+
+
+def test_a_server_that_nobody_owns_points_to_its_terminal(client: Client) -> None:
+    assert "Open the link that its terminal shows" in client.get("/login").content.decode()
+    make_user("root", is_superuser=True, is_active=True)
+    page = client.get("/login").content.decode()
+    assert "terminal" not in page
+    assert "An admin can send you a new link" in page

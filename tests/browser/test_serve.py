@@ -1,4 +1,4 @@
-"""Deploying with a live preview, and the playground."""
+"""Serving with a live preview, and the playground."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_the_preview_follows_the_form_and_deploys(server: Server, signed_in: Sig
     expect(preview).to_contain_text("--max-model-len 1024")
     page.get_by_label("Endpoint name").fill("chat")
     expect(preview).to_contain_text("--served-model-name chat")
-    page.get_by_role("button", name="Deploy").click()
+    page.get_by_role("button", name="Serve", exact=True).click()
     page.wait_for_url("**/endpoints/ep-*")
     expect(page.locator("h1")).to_have_text("chat")
     assert Endpoint.objects.get().options["max_model_len"] == 1024

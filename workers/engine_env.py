@@ -13,8 +13,6 @@ from workers.config import WorkerConfig
 from workers.processes import MARKER
 
 ALWAYS = ("PATH", "LANG", "LC_ALL", "TZ")
-# Names by comma, in the worker's environment: what the operator lets every engine see besides.
-LISTED = "STACKWEB_ENGINE_VARIABLES"
 # Where packages and models come from, how to get there, and the operator's own choices about that.
 INSTALLING: tuple[Kind, ...] = ("install", "download")
 NETWORK = (
@@ -36,20 +34,23 @@ HOME_PLACES = {
 
 
 def engine_environment(
-    host: Mapping[str, str], config: WorkerConfig, *, kind: Kind, uuid: str, work_dir: Path, temporary: str
+    environ: Mapping[str, str], config: WorkerConfig, *, kind: Kind, uuid: str, work_dir: Path, temporary: str
 ) -> dict[str, str]:
-    """What every engine of this kind gets before its command's own variables."""
-    listed = tuple(name.strip() for name in host.get(LISTED, "").split(","))
+    """What every engine of this kind gets before its command's own variables.
+
+    STACKWEB_ENGINE_VARIABLES of the worker names, by comma, what the operator lets all of them see besides.
+    """
+    listed = tuple(name.strip() for name in environ.get("STACKWEB_ENGINE_VARIABLES", "").split(","))
     allowed = ALWAYS + listed + (NETWORK if kind in INSTALLING else ())
-    found = {name: host[name] for name in allowed if name in host}
+    found = {name: environ[name] for name in allowed if name in environ}
     found |= {"HOME": str(work_dir), "TMPDIR": temporary, MARKER: uuid, "PYTHONUNBUFFERED": "1"}
     found.setdefault("LANG", "C.UTF-8")
     if kind in INSTALLING:
         for name, (place, is_made_on_demand) in HOME_PLACES.items():
-            path = Path(host.get("HOME", "/")) / place
+            path = Path(environ.get("HOME", "/")) / place
             if is_made_on_demand or path.exists():
                 found[name] = str(path)
-        found |= {name: value for name, value in host.items() if name.startswith(INSTALL_PREFIXES)}
+        found |= {name: value for name, value in environ.items() if name.startswith(INSTALL_PREFIXES)}
         found["STACKWEB_ENV_ROOT"] = str(config.env_root)
         found["STACKWEB_MODELS_DIR"] = str(config.models_dir)
     return found

@@ -14,7 +14,9 @@ from apps.accounts.services import create_api_token
 from apps.catalog.models import Artifact, LineageEdge, Location, Model, ModelVersion
 from apps.engines.base import Produced
 from apps.evals.models import EvalRun, SampleResult, Score, Suite
-from apps.fleet.models import Device, Host, TelemetrySample
+from apps.fleet.ingest import record_telemetry
+from apps.fleet.models import Device, Host
+from apps.fleet.schemas import SampleIn
 from apps.jobs.models import Attempt, Job
 from apps.serving.models import Endpoint, Replica, Route, RouteTarget
 
@@ -51,13 +53,17 @@ def make_host(name: str = "", *, gpus: int = 0, ram_gib: int = 16, **fields: Any
     return host
 
 
-def make_sample(host: Host, *, cpu_percent: float = 25, **fields: Any) -> TelemetrySample:
+def make_sample(host: Host, *, cpu_percent: float = 25, **fields: Any) -> None:
+    """Telemetry as the host would send it, now or `at`; 50 % load, 12 GiB, 60 °C and 200 W on every GPU."""
     gpus = [
         {"uuid": gpu.uuid, "util_percent": 50, "memory_used_bytes": 12 * GIB, "temperature_c": 60, "power_w": 200}
         for gpu in host.devices.filter(kind="gpu")
     ]
-    fields = {"at": timezone.now(), "ram_used_bytes": 4 * GIB, "gpus": gpus} | fields
-    return TelemetrySample.objects.create(host=host, cpu_percent=cpu_percent, **fields)
+    now = timezone.now()
+    fields = {"at": now, "ram_used_bytes": 4 * GIB, "gpus": gpus} | fields
+    is_long_ago = now - fields["at"] > timedelta(hours=12)
+    sample = SampleIn(cpu_percent=cpu_percent, **fields)
+    record_telemetry(host=host, samples=[sample], now=fields["at"] if is_long_ago else now)
 
 
 def make_job(team: Team, *, kind: str = "evaluate", name: str = "", **fields: Any) -> Job:

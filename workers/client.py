@@ -208,8 +208,9 @@ class Server:
         """The last call: the host's token ends with it."""
         self.call("POST", "leave", json={})
 
-    def telemetry(self, sample: dict[str, Any]) -> None:
-        self.call("POST", "telemetry", json=sample, tries=1)
+    def telemetry(self, samples: list[dict[str, Any]]) -> None:
+        """Oldest first."""
+        self.call("POST", "telemetry", json={"samples": samples}, tries=1)
 
 
 def _accepted(answer: httpx.Response) -> httpx.Response:

@@ -1,4 +1,8 @@
-"""Reports what this host has and how busy it is, in a thread of its own: a GPU driver may hang."""
+"""Reports what this host has and how busy it is.
+
+One thread measures at a steady pace, for a GPU driver may hang; another sends, for the network may. What
+could not be sent waits in memory.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,7 @@ import logging
 import threading
 import time
 
+from workers.backlog import Backlog
 from workers.client import Refused, Server, Unreachable
 from workers.config import WorkerConfig
 from workers.inventory import take_inventory, take_sample
@@ -13,18 +18,23 @@ from workers.inventory import take_inventory, take_sample
 logger = logging.getLogger(__name__)
 SAMPLE_SECONDS = 5.0
 INVENTORY_SECONDS = 300.0
+BATCH = 120  # samples a call: ten minutes, 30 kB or so for each GPU
 
 
 class Observer:
-    def __init__(self, config: WorkerConfig, server: Server) -> None:
+    def __init__(self, config: WorkerConfig, server: Server, sample_seconds: float = SAMPLE_SECONDS) -> None:
         self.config = config
         self.server = server
-        self.must_stop = False
+        self.sample_seconds = sample_seconds
+        self.backlog = Backlog()
         self.inventory_at = 0.0
+        self.end = threading.Event()
         self.nudge = threading.Event()
+        self.meter = threading.Thread(target=self._measure, name="meter", daemon=True)
         self.thread = threading.Thread(target=self._run, name="observer", daemon=True)
 
     def start(self) -> None:
+        self.meter.start()
         self.thread.start()
 
     def look_now(self) -> None:
@@ -33,23 +43,34 @@ class Observer:
         self.nudge.set()
 
     def stop(self) -> None:
-        self.must_stop = True
+        self.end.set()
         self.nudge.set()
 
+    def _measure(self) -> None:
+        due = time.monotonic()
+        while not self.end.wait(max(0.0, due - time.monotonic())):
+            try:
+                self.backlog.add(take_sample(self.config.models_dir))
+            except Exception:
+                logger.exception("This host could not be measured")
+            self.nudge.set()
+            due = max(due + self.sample_seconds, time.monotonic())  # no burst after a hang
+
     def _run(self) -> None:
-        while not self.must_stop:
+        while not self.end.is_set():
+            self.nudge.wait(self.sample_seconds)
             self.nudge.clear()
             try:
-                self._report()
+                self.report()
             except Unreachable:
                 pass  # the sweep says so
             except Refused as refusal:
                 logger.error("The server refuses this host's report: %s", refusal.detail)
             except Exception:
-                logger.exception("This host could not be measured")
-            self.nudge.wait(SAMPLE_SECONDS)
+                logger.exception("This host could not be reported")
 
-    def _report(self) -> None:
+    def report(self) -> None:
+        """The inventory when it is due, then every sample that waits. Errors as in Server.call."""
         if time.monotonic() >= self.inventory_at:
             # Set first: a look_now() meanwhile counts.
             self.inventory_at = time.monotonic() + INVENTORY_SECONDS
@@ -58,7 +79,13 @@ class Observer:
             except Unreachable:
                 self.inventory_at = 0.0
                 raise
-        self.server.telemetry(take_sample(self.config.models_dir))
+        while batch := self.backlog.oldest(BATCH):
+            try:
+                self.server.telemetry(batch)
+            except Refused:
+                self.backlog.forget(batch)  # it would be refused again, and hold up what follows
+                raise
+            self.backlog.forget(batch)
 
     def report_inventory(self) -> None:
         """Errors as in Server.call."""

@@ -15,7 +15,7 @@ from apps.fleet.models import Device, Host
 from apps.jobs.models import Attempt
 from apps.planning.gpu_types import gpu_type, mig_share
 
-OVERLAP = timedelta(hours=1)  # telemetry that comes late still counts
+OVERLAP = timedelta(hours=3)  # a host sends up to two hours of telemetry late
 JOULES_PER_KWH = 3_600_000
 LIST_CURRENCY = "USD"  # of the list prices in apps.planning.gpu_types
 _WRITTEN_AGAIN = ["device_type", "device_seconds", "energy_joules", "hour_price", "cost", "currency", "accrued_at"]

@@ -15,7 +15,7 @@ from django.utils import timezone
 from apps.accounts.models import User
 from apps.dashboard.words import gib, gpu_name
 from apps.fleet.host_states import HostState
-from apps.fleet.models import Device, Host, Reservation, TelemetrySample
+from apps.fleet.models import Device, Host, HostLoad, Reservation
 from apps.fleet.querysets import hosts_with_devices, latest_samples, live_reservations
 from apps.jobs.models import Attempt, Job
 from apps.jobs.presentation import state_word
@@ -125,7 +125,7 @@ class Well:
 @dataclass
 class HostPicture:
     host: Host
-    sample: TelemetrySample | None
+    sample: HostLoad | None
     wells: list[Well] = field(default_factory=list)
 
     @property
@@ -182,7 +182,7 @@ def fleet_picture(user: User, *, only: Host | None = None) -> list[HostPicture]:
     return pictures
 
 
-def _well(host: Host, device: Device, sample: TelemetrySample | None, holders: list[Holder]) -> Well:
+def _well(host: Host, device: Device, sample: HostLoad | None, holders: list[Holder]) -> Well:
     is_off = host.state is not HostState.CONNECTED
     if device.kind == Device.Kind.CPU:
         used = sum(holder.ram_bytes for holder in holders)

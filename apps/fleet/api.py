@@ -12,7 +12,7 @@ from ninja import Router, Schema, Status
 from apps.accounts.rest import create_once, signed_in
 from apps.fleet.host_states import HostState
 from apps.fleet.joining import join_command
-from apps.fleet.models import Device, Host, Reservation, TelemetrySample
+from apps.fleet.models import Device, Host, HostLoad, Reservation
 from apps.fleet.querysets import hosts_with_devices, latest_samples, live_reservations
 from apps.fleet.services import create_join_token
 
@@ -110,7 +110,7 @@ def held_shares(reservations: list[Reservation]) -> dict[int, list[int]]:
     return held
 
 
-def host_out(host: Host, sample: TelemetrySample | None, held: dict[int, list[int]]) -> dict[str, Any]:
+def host_out(host: Host, sample: HostLoad | None, held: dict[int, list[int]]) -> dict[str, Any]:
     """A host in the shape of HostOut; its devices and environments are prefetched."""
     plain = [name for name in HostOut.model_fields if name not in ("id", "devices", "environments", "load")]
     return {name: getattr(host, name) for name in plain} | {

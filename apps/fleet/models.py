@@ -13,6 +13,7 @@ from apps.fleet.host_states import HostState, host_state
 
 # RAM that stays with the system and Stackweb itself on the CPU device.
 RAM_KEPT_BYTES = 2 * 1024**3
+FLEET_ID = 0  # as a device_id of history: every GPU together
 
 
 class Host(models.Model):
@@ -188,15 +189,52 @@ class EngineEnvironment(models.Model):
         constraints = [models.UniqueConstraint(fields=["host", "path"], name="one_environment_per_host_and_path")]
 
 
-class TelemetrySample(models.Model):
-    """Load and memory of a host at one moment; kept for a day."""
+class HostLoad(models.Model):
+    """How busy a host was at its newest sample, and from where its samples still wait to be rolled up."""
 
-    host = models.ForeignKey(Host, on_delete=models.CASCADE, related_name="telemetry")
-    at = models.DateTimeField()
+    host = models.OneToOneField(Host, on_delete=models.CASCADE, primary_key=True, related_name="load")
+    at = models.DateTimeField()  # by the host's clock, though never far ahead of ours; nothing newer is stored
     cpu_percent = models.FloatField()
     ram_used_bytes = models.BigIntegerField()
-    gpus = models.JSONField(default=list)  # [{uuid, util_percent, memory_used_bytes, temperature_c, power_w}]
+    gpus = models.JSONField(default=list)  # of schemas.GpuLoadIn
+    roll_from = models.DateTimeField()  # every sample before it is in the minutes
+
+
+class DeviceSample(models.Model):
+    """One measurement of a device, every 5 s, kept for a day; the CPU's memory is the host's RAM.
+
+    Without a foreign key's check, which would cost more than the row. Partitioned by day (apps.fleet.partitions).
+    """
+
+    pk = models.CompositePrimaryKey("device_id", "at")
+    device_id = models.BigIntegerField()
+    at = models.DateTimeField()
+    util_percent = models.FloatField(null=True)
+    memory_bytes = models.BigIntegerField(null=True)
+    temperature_c = models.FloatField(null=True)
+    power_w = models.FloatField(null=True)
+
+
+class Rollup(models.Model):
+    """A device's samples of a stretch of time as one row, or all GPUs together under `FLEET_ID`."""
+
+    pk = models.CompositePrimaryKey("device_id", "at")
+    device_id = models.BigIntegerField()
+    at = models.DateTimeField()  # where it begins
+    seconds = models.FloatField()  # of it that samples cover
+    util_percent = models.FloatField(null=True)  # mean; of the fleet the mean over its GPUs
+    util_max = models.FloatField(null=True)
+    memory_bytes = models.BigIntegerField(null=True)  # most; of the fleet the sum
+    temperature_c = models.FloatField(null=True)  # highest
+    power_w = models.FloatField(null=True)  # mean; of the fleet the sum
 
     class Meta:
-        constraints = [models.UniqueConstraint(fields=["host", "at"], name="one_sample_per_host_and_moment")]
-        indexes = [models.Index(fields=["host", "-at"])]
+        abstract = True
+
+
+class DeviceMinute(Rollup):
+    """Kept for a month, partitioned by day."""
+
+
+class DeviceHour(Rollup):
+    """Kept for a year."""

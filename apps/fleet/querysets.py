@@ -6,10 +6,10 @@ from collections.abc import Iterable
 from datetime import timedelta
 
 from django.conf import settings
-from django.db.models import OuterRef, Prefetch, Subquery
+from django.db.models import Prefetch
 from django.utils import timezone
 
-from apps.fleet.models import Device, FleetAlert, Host, Reservation, TelemetrySample
+from apps.fleet.models import Device, FleetAlert, Host, HostLoad, Reservation
 
 
 def hosts_with_devices(*, only: Host | None = None) -> list[Host]:
@@ -36,12 +36,9 @@ def largest_device(kind: str) -> Device | None:
     return devices.order_by("-memory_bytes").first()
 
 
-def latest_samples(hosts: Iterable[Host]) -> dict[int, TelemetrySample]:
+def latest_samples(hosts: Iterable[Host]) -> dict[int, HostLoad]:
     """The newest telemetry of each host, by the host's primary key."""
-    newest = TelemetrySample.objects.filter(host=OuterRef("pk")).order_by("-at").values("pk")[:1]
-    pks = Host.objects.filter(pk__in=[host.pk for host in hosts]).annotate(newest=Subquery(newest))
-    samples = TelemetrySample.objects.filter(pk__in=pks.values("newest"))
-    return {sample.host_id: sample for sample in samples}
+    return HostLoad.objects.in_bulk([host.pk for host in hosts])
 
 
 def live_reservations(*, only: Host | None = None) -> list[Reservation]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any
 
 from ninja import Schema
+from pydantic import AwareDatetime, BaseModel, Field, model_validator
 
 
 class CpuIn(Schema):
@@ -18,6 +20,11 @@ class DiskIn(Schema):
     free_bytes: int = 0
 
 
+class LinkIn(Schema):
+    uuid: str
+    kind: str  # nvlink | xgmi | pcie
+
+
 class GpuIn(Schema):
     index: int
     uuid: str
@@ -25,6 +32,10 @@ class GpuIn(Schema):
     memory_bytes: int
     driver: str = ""
     cuda: str = ""
+    power_limit_w: float | None = None
+    mig_profile: str = ""  # of a slice
+    is_split: bool = False  # MIG is on: work runs on its slices, which are listed too
+    links: list[LinkIn] = []
 
 
 class EnvironmentIn(Schema):
@@ -54,20 +65,39 @@ class InventoryIn(Schema):
     models_dir: str = ""
 
 
+class ProcessIn(Schema):
+    pid: int
+    memory_bytes: int
+
+
 class GpuLoadIn(Schema):
     uuid: str
     util_percent: float | None = None
     memory_used_bytes: int | None = None
     temperature_c: float | None = None
     power_w: float | None = None
+    sm_clock_mhz: float | None = None
+    memory_clock_mhz: float | None = None
+    throttle: list[str] = []  # why clocks are low: heat, power_cap, power_brake, hardware
+    processes: list[ProcessIn] = []
 
 
-class TelemetryIn(Schema):
-    at: datetime
+class SampleIn(BaseModel):
+    at: AwareDatetime
     cpu_percent: float
     ram_used_bytes: int
     disk_free_bytes: int = 0
-    gpus: list[GpuLoadIn] = []
+    gpus: list[GpuLoadIn] = Field(default=[], max_length=256)
+
+
+class TelemetryIn(BaseModel):
+    samples: list[SampleIn] = Field(min_length=1, max_length=500)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_alone(cls, body: Any) -> Any:
+        """Workers of before send a single sample, bare."""
+        return {"samples": [body]} if isinstance(body, dict) and "samples" not in body else body
 
 
 class JoinIn(Schema):

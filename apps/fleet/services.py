@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 from django.db import IntegrityError, transaction
-from django.db.models import F
+from django.db.models import Q
 from django.utils import timezone
 
 from apps.accounts.audit import audit
@@ -14,11 +14,12 @@ from apps.accounts.models import User
 from apps.accounts.names import LABEL
 from apps.accounts.problems import Problem, conflict, invalid
 from apps.accounts.tokens import HOST_TOKEN, JOIN_TOKEN, digest_token, new_token
-from apps.fleet.models import Device, EngineEnvironment, Host, HostToken, JoinToken, TelemetrySample
-from apps.fleet.schemas import InventoryIn, TelemetryIn
+from apps.fleet.models import Device, EngineEnvironment, Host, HostToken, JoinToken
+from apps.fleet.schemas import InventoryIn
 from apps.planning.gpu_types import gpu_type_of
 
 JOIN_TOKEN_LIFE = timedelta(hours=24)
+SEEN_EVERY = timedelta(seconds=2)
 
 
 @transaction.atomic
@@ -150,7 +151,10 @@ def _record_gpu(host: Host, gpu: dict[str, Any]) -> int:
             "memory_bytes": gpu["memory_bytes"],
             "driver": gpu["driver"],
             "gpu_type": known.key if (known := gpu_type_of(gpu["name"], gpu["memory_bytes"])) else "",
-            "is_present": True,
+            "links": gpu["links"],
+            "mig_profile": gpu["mig_profile"],
+            "power_limit_w": gpu["power_limit_w"],
+            "is_present": not gpu["is_split"],  # its slices take the work; its sensors are still recorded
         },
     )
     return device.pk
@@ -172,25 +176,8 @@ def _record_environments(host: Host, inventory: InventoryIn) -> None:
         )
 
 
-@transaction.atomic
-def record_telemetry(*, host: Host, sample: TelemetryIn) -> None:
-    """One moment's load. A sample sent twice changes nothing."""
-    TelemetrySample.objects.bulk_create(
-        [
-            TelemetrySample(
-                host=host,
-                at=sample.at,
-                cpu_percent=sample.cpu_percent,
-                ram_used_bytes=sample.ram_used_bytes,
-                gpus=[gpu.model_dump() for gpu in sample.gpus],
-            )
-        ],
-        ignore_conflicts=True,
-    )
-    Host.objects.filter(pk=host.pk).update(
-        last_seen_at=timezone.now(), disk_free_bytes=sample.disk_free_bytes or F("disk_free_bytes")
-    )
-
-
 def note_host_seen(*, host: Host) -> None:
-    Host.objects.filter(pk=host.pk).update(last_seen_at=timezone.now())
+    """A host calls several times a second or so; once in two seconds is enough to know it."""
+    now = timezone.now()
+    stale = Q(last_seen_at=None) | Q(last_seen_at__lt=now - SEEN_EVERY)
+    Host.objects.filter(stale, pk=host.pk).update(last_seen_at=now)

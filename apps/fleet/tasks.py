@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import time
-from datetime import timedelta
 
 from celery import shared_task
 from django.conf import settings
 from django.utils import timezone
 
 from apps.fleet.freeze import review_silence
-from apps.fleet.models import TelemetrySample
+from apps.fleet.rollups import forget, roll_up
 
 # After a start of the server every host looks silent until it reports; that is nobody's trouble.
 _STARTED = time.monotonic()
@@ -22,6 +21,11 @@ def review() -> None:
         review_silence()
 
 
+@shared_task(name="fleet.roll_up_telemetry")
+def roll_up_telemetry() -> None:
+    roll_up(now=timezone.now())
+
+
 @shared_task(name="fleet.forget_telemetry")
 def forget_telemetry() -> None:
-    TelemetrySample.objects.filter(at__lt=timezone.now() - timedelta(days=1)).delete()
+    forget(now=timezone.now())

@@ -6,11 +6,13 @@ from typing import Any
 
 from django.conf import settings
 from django.http import HttpRequest
+from django.utils import timezone
 from ninja import Router, Status
 
 from apps.accounts.problems import Problem
 from apps.fleet import services
 from apps.fleet.broker import broker_url_for
+from apps.fleet.ingest import record_telemetry
 from apps.fleet.models import Host
 from apps.fleet.schemas import JoinIn, JoinOut, TelemetryIn
 
@@ -50,6 +52,5 @@ def join(request: HttpRequest, payload: JoinIn) -> Status[dict[str, Any]]:
 
 
 @router.post("/telemetry")
-def telemetry(request: HttpRequest, payload: TelemetryIn) -> dict[str, bool]:
-    services.record_telemetry(host=calling_host(request), sample=payload)
-    return {"ok": True}
+def telemetry(request: HttpRequest, payload: TelemetryIn) -> dict[str, int]:
+    return {"kept": record_telemetry(host=calling_host(request), samples=payload.samples, now=timezone.now())}

@@ -14,11 +14,10 @@ from apps.accounts.models import User
 from apps.accounts.problems import Problem
 from apps.accounts.tokens import digest_token
 from apps.fleet import worker_api
-from apps.fleet.models import Device, Host, HostToken, JoinToken, TelemetrySample
+from apps.fleet.models import Device, Host, HostToken, JoinToken
 from apps.fleet.schemas import InventoryIn
 from apps.fleet.services import create_join_token, enrol_host, join_host, record_inventory
-from apps.fleet.tasks import forget_telemetry
-from tests.factories import api_headers, make_sample, make_team, make_user
+from tests.factories import api_headers, make_team, make_user
 from tests.threads import Beside
 
 pytestmark = pytest.mark.django_db
@@ -52,6 +51,10 @@ def join(client: Client, token: str, name: str = "atlas", body: dict[str, Any] |
 def call(client: Client, path: str, token: str, body: dict[str, Any]) -> Any:
     headers = {"Authorization": f"Bearer {token}", "Stackweb-Protocol": "1"}
     return client.post(f"/api/worker/v1/{path}", body, "application/json", headers=headers)
+
+
+def telemetry(at: datetime) -> dict[str, Any]:
+    return {"at": at.isoformat(), "cpu_percent": 12.5, "ram_used_bytes": GIB, "disk_free_bytes": 5}
 
 
 def test_enrolling_again_ends_the_token_of_before(client: Client) -> None:
@@ -174,26 +177,6 @@ def test_environments_follow_the_inventory() -> None:
     ):
         record_inventory(host=host, inventory=InventoryIn.model_validate(environments(*rows)))
         assert sorted(host.environments.values_list("path", flat=True)) == paths
-
-
-def telemetry(at: datetime, **fields: Any) -> dict[str, Any]:
-    return {"at": at.isoformat(), "cpu_percent": 12.5, "ram_used_bytes": GIB, "disk_free_bytes": 5} | fields
-
-
-def test_a_sample_sent_twice_is_one_and_old_ones_go(client: Client) -> None:
-    host, token = enrol_host(name="atlas")
-    at = timezone.now()
-    for cpu_percent in (12.5, 99.0):
-        assert call(client, "telemetry", token, telemetry(at, cpu_percent=cpu_percent)).status_code == 200
-    assert host.telemetry.get().cpu_percent == 12.5
-    host.refresh_from_db()
-    assert (host.disk_free_bytes, host.is_silent) == (5, False)
-    call(client, "telemetry", token, telemetry(at + timedelta(seconds=5), disk_free_bytes=0))
-    host.refresh_from_db()
-    assert (host.telemetry.count(), host.disk_free_bytes) == (2, 5)
-    make_sample(host, at=at - timedelta(hours=25))
-    forget_telemetry()
-    assert TelemetrySample.objects.count() == 2
 
 
 def test_a_host_is_silent_after_a_while() -> None:

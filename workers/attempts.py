@@ -117,6 +117,16 @@ class Attempt:
 
     def run(self) -> None:
         try:
+            self._run()
+        finally:
+            with self.guard:
+                self.is_forgotten = True
+                if self.keeper is not None:
+                    self.keeper.close()
+            device_locks.release(self.locks)
+
+    def _run(self) -> None:
+        try:
             outcome = self._live()
             if outcome is not None:
                 # Before the server knows of what was produced, so that nothing removes it after.
@@ -137,7 +147,6 @@ class Attempt:
         with self.guard:
             self.is_forgotten = True
             forget(self.folder, self.record.temporary, self.record.keeps_work)
-        device_locks.release(self.locks)
 
     def _live(self) -> Outcome | None:
         """Until nothing of the attempt is alive; None when the server has given it up."""
@@ -233,7 +242,9 @@ class Attempt:
             return found
         if found.boot_id not in ("", processes.boot_id()):
             return self._lose(found, "The host was restarted.", is_same_boot=False)
-        if self._keeper(found).is_alive() or launch.has_shim(self.folder):
+        with self.guard:
+            is_kept = self._keeper(found).is_alive()
+        if is_kept or launch.has_shim(self.folder):
             return None
         last = journal.read(self.folder)
         if last is not None and last.state == "exited":  # it ended well between the two looks
@@ -241,6 +252,7 @@ class Attempt:
         return self._lose(found, "The process that watched it was killed.")
 
     def _keeper(self, found: Journal) -> processes.Held:
+        """Under the guard: two threads ask, and a closed descriptor's number may soon be another's."""
         if self.keeper is None:
             self.keeper = processes.Held(found.shim_pid, found.shim_ticks)
         return self.keeper
@@ -276,7 +288,9 @@ class Attempt:
             return
         with contextlib.suppress(OSError):
             (self.folder / shim.STOP).touch()
-        self._keeper(found).send(signal.SIGTERM)
+        with self.guard:
+            if not self.is_forgotten:
+                self._keeper(found).send(signal.SIGTERM)
 
     def _take_line(self, plan: launch.Plan, line: str) -> None:
         try:

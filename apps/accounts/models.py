@@ -128,6 +128,6 @@ class AuditEvent(models.Model):
     actor_label = models.CharField(max_length=150)
     team = models.ForeignKey(Team, on_delete=models.SET_NULL, null=True, related_name="+")
     action = models.CharField(max_length=60)
-    object_id = models.CharField(max_length=80)
+    object_id = models.CharField(max_length=80, db_index=True)
     object_name = models.CharField(max_length=200, blank=True)
     detail = models.JSONField(default=dict, blank=True)

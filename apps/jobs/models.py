@@ -165,7 +165,10 @@ class Attempt(models.Model):
             models.UniqueConstraint(fields=["job", "epoch"], name="one_attempt_per_epoch"),
             models.UniqueConstraint(fields=["job"], condition=Q(ended_at=None), name="one_open_attempt_per_job"),
         ]
-        indexes = [models.Index(fields=["host"], condition=Q(ended_at=None), name="attempts_open_by_host")]
+        indexes = [
+            models.Index(fields=["host"], condition=Q(ended_at=None), name="attempts_open_by_host"),
+            models.Index(fields=["host", "-created_at"], name="attempts_newest_by_host"),
+        ]
 
     @property
     def must_stop(self) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import uuid
 from datetime import timedelta
 
@@ -9,7 +10,7 @@ from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
 
-from apps.accounts.problems import conflict, not_found
+from apps.accounts.problems import FieldError, Problem, conflict, invalid, not_found
 from apps.engines.base import RunSpec
 from apps.engines.registry import get_engine
 from apps.fleet.models import Host
@@ -26,6 +27,8 @@ from apps.jobs.stuck import note_stuck
 from apps.jobs.time_limits import ordered_stall_seconds
 
 STOP_GRACE_SECONDS = 30
+MAX_RESULT_BYTES = 1024 * 1024  # as JSON; what is longer belongs into an output file
+MAX_NAME = 300  # characters of an output file's name; the file itself may have 64 MiB, as any body
 
 
 def attempt_of(host: Host, attempt_uuid: uuid.UUID) -> Attempt:
@@ -155,11 +158,13 @@ def record_metrics(*, attempt: Attempt, points: list[PointIn]) -> None:
 
 
 def store_output(*, attempt: Attempt, name: str, data: bytes) -> Output:
-    """Keeps a result file; the same name sent again replaces it."""
+    """Keeps a result file; the same name sent again replaces it. Raises Problem 422 for a name out of range."""
+    if not 1 <= len(name) <= MAX_NAME:
+        raise invalid("name", f"A file's name has 1 to {MAX_NAME} characters.", value=name[:MAX_NAME])
     blob = put_blob(data)
     output, _ = Output.objects.update_or_create(
         attempt=attempt,
-        name=name[:300],
+        name=name,
         defaults={"job_id": attempt.job_id, "sha256": blob.sha256, "size_bytes": blob.size_bytes},
     )
     return output
@@ -167,7 +172,14 @@ def store_output(*, attempt: Attempt, name: str, data: bytes) -> Output:
 
 @transaction.atomic
 def finish_attempt(*, host: Host, attempt_uuid: uuid.UUID, body: FinishIn) -> None:
-    """The worker's last word: everything of the attempt is dead. Saying it again changes nothing."""
+    """The worker's last word: everything of the attempt is dead. Saying it again changes nothing.
+
+    Raises Problem 413 for a result that is too large; the worker then says that it failed.
+    """
+    size = len(json.dumps(body.result).encode())
+    if size > MAX_RESULT_BYTES:
+        message = f"The result has {size:,} bytes; {MAX_RESULT_BYTES:,} is the limit. Put rows into an output file."
+        raise Problem(413, "Too large", message, [FieldError("result", message)])
     attempt = lock_attempt(attempt_of(host, attempt_uuid).pk)
     if (attempt.epoch, attempt.lease_token) != (body.epoch, body.lease_token):
         raise conflict("This lease is not the attempt's. End what runs under it.")

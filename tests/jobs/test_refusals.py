@@ -1,0 +1,124 @@
+"""What is wrong is refused with a clear problem+json, and nothing changes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.core import serializers
+
+from apps.accounts.models import Team, User
+from apps.fleet.models import Reservation
+from apps.jobs.leases import MAX_RESULT_BYTES
+from apps.jobs.models import Attempt, Job, JobEvent, Output
+from apps.jobs.services import cancel_job
+from tests.jobs.conftest import Worker, start, submit
+from tests.jobs.test_promises import post
+
+pytestmark = pytest.mark.usefixtures("redis_url")
+
+
+def everything() -> str:
+    rows = [
+        row for model in (Job, Attempt, JobEvent, Output, Reservation) for row in model._default_manager.order_by("pk")
+    ]
+    return serializers.serialize("json", rows)
+
+
+def lease(attempt: Attempt, token: str = "") -> str:
+    return f"epoch={attempt.epoch}&lease_token={token or attempt.lease_token}"
+
+
+def ended(attempt: Attempt, **body: Any) -> dict[str, Any]:
+    return {"epoch": attempt.epoch, "lease_token": attempt.lease_token, **body}
+
+
+OF_THE_WORKER: dict[str, tuple[Callable[[Attempt], tuple[str, Any]], int, str]] = {
+    "a log with a gap": (
+        lambda a: (f"logs?offset=9&{lease(a)}", b"late"),
+        409,
+        "The log has 0 bytes; the chunk starts at 9.",
+    ),
+    "a log before its start": (lambda a: (f"logs?offset=-1&{lease(a)}", b"x"), 422, "offset must be 0 or more."),
+    "a log under a stale token": (lambda a: (f"logs?offset=0&{lease(a, 'old')}", b"x"), 409, "not the attempt's"),
+    "metrics under a stale token": (lambda a: (f"metrics?{lease(a, 'old')}", {"points": []}), 409, "not the attempt's"),
+    "a file under a stale token": (lambda a: (f"outputs?name=x&{lease(a, 'old')}", b"x"), 409, "not the attempt's"),
+    "a file without a name": (lambda a: (f"outputs?name=&{lease(a)}", b"x"), 422, "1 to 300 characters"),
+    "a file with a long name": (lambda a: (f"outputs?name={'n' * 301}&{lease(a)}", b"x"), 422, "1 to 300 characters"),
+    "an end under a stale token": (
+        lambda a: ("finish", ended(a, exit_code=0) | {"lease_token": "old"}),
+        409,
+        "not the attempt's",
+    ),
+    "an end of another epoch": (lambda a: ("finish", ended(a, exit_code=0) | {"epoch": 2}), 409, "not the attempt's"),
+    "an end for an unknown reason": (lambda a: ("finish", ended(a, reason="bored")), 422, "reason"),
+    "a result over the limit": (
+        lambda a: ("finish", ended(a, exit_code=0, result={"data": "x" * MAX_RESULT_BYTES})),
+        413,
+        "1,048,576 is the limit",
+    ),
+    "a claim of another epoch": (lambda a: ("claim", {"epoch": 2}), 409, "is over or was replaced"),
+}
+
+
+@pytest.mark.parametrize("name", OF_THE_WORKER)
+def test_of_a_worker(team: Team, alice: User, worker: Worker, name: str) -> None:
+    _, attempt = start(team, alice, worker, ram_bytes=10**9)
+    ask, status, says = OF_THE_WORKER[name]
+    path, body = ask(attempt)
+    before = everything()
+    answer = worker.call("POST", f"attempts/{attempt.uuid}/{path}", body)
+    assert (answer.status_code, answer.headers["Content-Type"]) == (status, "application/problem+json"), answer.content
+    assert says in str(answer.json())
+    assert everything() == before
+
+
+def test_a_result_at_the_limit_is_taken(team: Team, alice: User, worker: Worker) -> None:
+    _, attempt = start(team, alice, worker)
+    room = MAX_RESULT_BYTES - len('{"data": ""}')
+    assert worker.finish(attempt, exit_code=0, result={"data": "x" * room}).status_code == 200
+
+
+def test_a_claim_and_writes_after_the_end(team: Team, alice: User, worker: Worker) -> None:
+    _, attempt = start(team, alice, worker)
+    worker.finish(attempt, exit_code=0)
+    before = everything()
+    for path, body in (
+        ("claim", {"epoch": 1}),
+        (f"logs?offset=0&{lease(attempt)}", b"late"),
+        (f"metrics?{lease(attempt)}", {"points": []}),
+        (f"outputs?name=x&{lease(attempt)}", b"late"),
+        (f"started?{lease(attempt)}", {"argv": ["late"]}),
+    ):
+        answer = worker.call("POST", f"attempts/{attempt.uuid}/{path}", body)
+        assert (answer.status_code, answer.headers["Content-Type"]) == (409, "application/problem+json"), path
+    assert worker.finish(attempt, exit_code=1, reason="bad_config").status_code == 200  # said again
+    assert everything() == before
+
+
+def test_a_second_claim_by_its_host_changes_no_lease(team: Team, alice: User, worker: Worker) -> None:
+    job, attempt = start(team, alice, worker)
+    worker.claim(attempt)
+    again = Attempt.objects.get(pk=attempt.pk)
+    assert (again.lease_token, again.claimed_at, again.epoch) == (attempt.lease_token, attempt.claimed_at, 1)
+    assert job.attempts.count() == 1
+
+
+@pytest.mark.parametrize("action", ["cancel", "retry"])
+def test_of_a_person(team: Team, alice: User, worker: Worker, action: str) -> None:
+    done, attempt = start(team, alice, worker)
+    worker.finish(attempt, exit_code=0)
+    before = everything()
+    answer = post(alice, f"jobs/{done.public_id}/{action}", {})
+    assert (answer.status_code, answer.headers["Content-Type"]) == (409, "application/problem+json")
+    assert done.public_id in answer.json()["detail"]
+    assert everything() == before
+
+
+def test_a_cancelled_job_is_not_cancelled_again(team: Team, alice: User) -> None:
+    job = submit(team, alice)
+    cancel_job(job=job, user=alice)
+    before = everything()
+    assert post(alice, f"jobs/{job.public_id}/cancel", {}).status_code == 409
+    assert everything() == before

@@ -54,6 +54,7 @@ class Asker(threading.Thread):
                 self.failed += 1
 
 
+@pytest.mark.timeout(60 + 5 * AGENT_KILLS)
 def test_r1_an_agent_killed_again_and_again_never_costs_a_request(
     make_worker: Callable[..., Worker], server: ProtocolServer
 ) -> None:

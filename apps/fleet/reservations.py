@@ -67,7 +67,8 @@ def lease_port(*, host: Host, holder: uuid.UUID) -> int:
     taken = set(leases.filter(released_at=None).values_list("port", flat=True))
     newest = leases.order_by("-pk").first()
     last: int = newest.port if newest else LAST_PORT
-    for port in [*range(last + 1, LAST_PORT + 1), *range(FIRST_PORT, last + 1)]:
+    in_turn: list[int] = [*range(last + 1, LAST_PORT + 1), *range(FIRST_PORT, last + 1)]
+    for port in in_turn:
         if port not in taken:
             PortLease.objects.create(host=host, port=port, holder=holder)
             return port

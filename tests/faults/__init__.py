@@ -1,0 +1,21 @@
+"""The fault rig: a real server, real agents on fake hosts, and a witness that the kernel keeps honest.
+
+`make faults` draws N seeded faults from faults.py while a crowd submits jobs, heals, and judges (judge.py).
+The tests here are its shorter set. Where each id of the trust plan is tried:
+
+    R1   test_hosts_in_trouble, test_more_trouble (requests during agent kills), every `make faults`
+    R2   test_hosts_in_trouble, tests/workers/test_isolation (cgroups), `make faults`
+    R3   test_hosts_in_trouble, `make faults`; late writes after every fault (late.py)
+    R4   test_hosts_in_trouble (each edge, an engine that ignores TERM), `make faults`
+    R5, R6, R7, R17   test_server_in_trouble, `make faults`
+    R9   test_hosts_in_trouble by a stopped proxy; a downed network link needs a namespace of its own
+    R10  test_more_trouble, `make faults`
+    R11  test_hosts_in_trouble (a reused pid needs root), tests/workers/test_attempts, `make faults`
+    R12  test_more_trouble, where libfaketime is installed
+    R13  test_hosts_in_trouble (the 8 MB disk needs root), `make faults`
+    R14  tests/catalog/test_download
+    R16, R19   test_more_trouble
+    R20  tests/workers/test_isolation (memory groups need rights)
+
+Not tried here: R8 (a second Postgres), R15 (checkpoints of a real trainer), R21 to R23.
+"""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -16,7 +18,8 @@ Survive = Callable[[Happen], str]
 
 @pytest.fixture(scope="session")
 def run() -> Iterator[Run]:
-    with running_rig(seed=7, hosts=3, gpus=2) as rig:
+    keep = os.environ.get("FAULTS_KEEP")  # a new folder, to look into afterwards
+    with running_rig(seed=7, hosts=3, gpus=2, keep=Path(keep) if keep else None) as rig:
         run = Run(rig, rig.random)
         rig.crowd.start()
         yield run

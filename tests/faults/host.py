@@ -102,18 +102,26 @@ class FakeHost:
     def reboot(self, before_start: Callable[[], None] = lambda: None) -> int:
         """All at once: nothing here sees anything else die. Returns how many processes there were."""
         found = self.processes()
-        for number in (signal.SIGSTOP, signal.SIGKILL):
-            for pid in found:
-                processes.send(pid, number)
-        for pid in self.processes():  # born meanwhile
-            processes.send(pid, signal.SIGKILL)
+        for pid in found:
+            processes.send(pid, signal.SIGSTOP)
+        wait_for(self.is_off, 10, f"{self.name} is off")
         if self.agent is not None:
             self.agent.wait()
-        wait_for(lambda: not self.processes(), 10, f"{self.name} is off")
         self.new_boot()
         before_start()
         self.start()
         return len(found)
+
+    def is_off(self) -> bool:
+        """Kills whatever is found; true once nothing is, and the kernel says that no GPU is held.
+
+        The second look matters: in the middle of an exec a process shows no environment.
+        """
+        left = self.processes()
+        for pid in left:
+            processes.send(pid, signal.SIGKILL)
+        held = [lock for lock in witness.held_locks(self.witness) if lock.startswith(f"{self.name}-")]
+        return not left and not held
 
     def stop(self) -> None:
         for process in (self.proxy, self.agent):

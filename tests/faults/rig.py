@@ -105,6 +105,7 @@ class Rig:
 def running_rig(seed: int, hosts: int = 4, gpus: int = 2, keep: Path | None = None) -> Iterator[Rig]:
     """A started rig in a folder of its own, gone at the end unless `keep` names where it may stay."""
     folder = keep or Path(tempfile.mkdtemp(prefix="faults-"))
+    folder.mkdir(exist_ok=True)
     rig = Rig(folder, seed, hosts, gpus)
     try:
         rig.start()

@@ -10,9 +10,11 @@ The database has no say here. Files in the witness folder, all appended to and f
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
+from datetime import UTC, datetime
 from pathlib import Path
 
 
@@ -24,11 +26,25 @@ def hold_gpu(folder: Path, host: str, index: int, attempt: str) -> int:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         holder = os.read(handle, 200).decode()
-        append(folder / "double_use", f"{host} gpu{index}: {attempt} was given it while {holder} held it")
+        who = ", ".join(users_of(folder / f"{host}-gpu{index}.lock"))
+        said = f"{datetime.now(UTC):%H:%M:%S} {host} gpu{index}: {attempt} was given it while {holder} held it ({who})"
+        append(folder / "double_use", said)
         return handle
     os.ftruncate(handle, 0)
     os.pwrite(handle, attempt.encode(), 0)
     return handle
+
+
+def users_of(path: Path) -> list[str]:
+    """Each other process that has the lock open, with its parent, state and command."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if int(entry.name) != os.getpid() and path in {link.readlink() for link in (entry / "fd").iterdir()}:
+                state, parent = (entry / "stat").read_text().rpartition(")")[2].split()[:2]
+                command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+                found.append(f"{entry.name} {state} below {parent}: {command[:80]}")
+    return found
 
 
 def append(path: Path, line: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from functools import cache
 from zoneinfo import ZoneInfo, available_timezones
 
 from cronsim import CronSim, CronSimError
@@ -31,8 +32,19 @@ def next_time(cron: str, zone: str, after: datetime) -> datetime:
         raise invalid("cron", f"That time never comes. For example {EXAMPLE}.", value=cron) from None
 
 
+def words(cron: str) -> str:
+    """The expression as a sentence, such as “At 03:00 every day”."""
+    return CronSim(cron, datetime.now(UTC)).explain()
+
+
+@cache
+def time_zones() -> list[str]:
+    """UTC first, then by name."""
+    return ["UTC", *sorted(available_timezones() - {"UTC", "localtime"})]
+
+
 def _zone(name: str) -> ZoneInfo:
-    known = available_timezones()
+    known = time_zones()
     if name not in known:
         raise unknown_choice("timezone", name, known, noun="time zone")
     return ZoneInfo(name)

@@ -7,7 +7,7 @@ from django.http import HttpRequest
 from apps.accounts.access import visible_or_404
 from apps.accounts.models import User
 from apps.accounts.rest import signed_in
-from apps.jobs.models import Job
+from apps.jobs.models import Job, Schedule
 
 
 def visible_job(request: HttpRequest, job_id: str) -> Job:
@@ -23,3 +23,10 @@ def still_sees(request: HttpRequest, job: Job) -> bool:
         return False
     key = request.session.session_key
     return key is None or bool(request.session.exists(key))
+
+
+def visible_schedule(request: HttpRequest, schedule_id: str) -> Schedule:
+    """Raises Http404."""
+    rows = Schedule.objects.select_related("job", "team", "created_by")
+    row: Schedule = visible_or_404(rows, signed_in(request), schedule_id, noun="schedule")
+    return row

@@ -8,11 +8,11 @@ from typing import Any
 from django.http import HttpRequest
 from ninja import Router, Schema, Status
 
-from apps.accounts.access import visible_or_404
 from apps.accounts.problems import unknown_choice
 from apps.accounts.rest import create_once, page_of, signed_in
 from apps.jobs import schedules
 from apps.jobs.api import job_out
+from apps.jobs.lookups import visible_schedule
 from apps.jobs.models import Job, Schedule
 from apps.jobs.schemas import JobOut
 
@@ -60,13 +60,6 @@ def schedule_out(row: Schedule) -> dict[str, Any]:
         "last_job": job_out(last) if last else None,
         "created_by": row.created_by.username if row.created_by else None,
     }
-
-
-def visible_schedule(request: HttpRequest, schedule_id: str) -> Schedule:
-    """Raises Http404."""
-    rows = Schedule.objects.select_related("job", "team", "created_by")
-    row: Schedule = visible_or_404(rows, signed_in(request), schedule_id, noun="schedule")
-    return row
 
 
 @router.get("/schedules", response=SchedulePage)

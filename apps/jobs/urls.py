@@ -1,6 +1,6 @@
 from django.urls import path
 
-from apps.jobs import views
+from apps.jobs import schedule_views, views
 
 urlpatterns = [
     path("jobs", views.jobs, name="jobs"),
@@ -10,4 +10,10 @@ urlpatterns = [
     path("jobs/<str:job_id>/metrics/stream", views.job_metrics_stream, name="job_metrics_stream"),
     path("jobs/<str:job_id>/cancel", views.job_cancel, name="job_cancel"),
     path("jobs/<str:job_id>/retry", views.job_retry, name="job_retry"),
+    path("jobs/<str:job_id>/repeat", schedule_views.job_repeat, name="job_repeat"),
+    path("schedules", schedule_views.schedules, name="schedules"),
+    path("schedules/<str:schedule_id>/enable", schedule_views.schedule_enable, name="schedule_enable"),
+    path("schedules/<str:schedule_id>/disable", schedule_views.schedule_disable, name="schedule_disable"),
+    path("schedules/<str:schedule_id>/delete", schedule_views.schedule_delete, name="schedule_delete"),
+    path("schedules/<str:schedule_id>/run", schedule_views.schedule_run, name="schedule_run"),
 ]

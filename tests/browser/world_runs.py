@@ -16,7 +16,8 @@ from apps.evals.services import create_eval_run
 from apps.evals.shipped_suites import sync_suites
 from apps.finetunes.models import Dataset, FineTune
 from apps.finetunes.services import create_dataset, create_fine_tune, tour_dataset
-from apps.jobs.models import Job, MetricPoint
+from apps.jobs.models import Job, MetricPoint, Schedule
+from apps.jobs.schedules import create_schedule
 from apps.jobs.services import submit_job
 from apps.tour.models import TourRun
 from apps.tour.steps import STEPS
@@ -139,6 +140,12 @@ def _jobs(world: World) -> None:
     waiting = submit("train", "fake-train", "Fine-tune qwen2.5-7b-instruct on support-tone-v4")
     why = "Needs 4 GPUs with 80 GiB on one host; atlas has 0 free."
     Job.objects.filter(pk=waiting.pk).update(wait_reason=why, gpus_needed=4)
+    again = EvalRun.objects.filter(team=world.team).order_by("pk")[0].job
+    nightly = create_schedule(job=again, user=world.ana, cron="0 3 * * *", name="Nightly: base against tuned")
+    Job.objects.filter(pk=EvalRun.objects.filter(team=world.team).latest("pk").job_id).update(schedule=nightly)
+    weekly = create_schedule(job=waiting, user=world.kai, cron="30 22 * * 5", zone="Europe/Berlin")
+    problem = "A fine-tune named “support-tone-v5” exists. Choose another name."
+    Schedule.objects.filter(pk=weekly.pk).update(last_problem=problem)
 
 
 def _tour(world: World) -> TourRun:

@@ -198,3 +198,47 @@ def test_wrong_wishes_are_refused_by_name(team: Team, alice: User, run: EvalRun)
     bob = make_user("bob", team=team, role=Role.VIEWER)
     assert post(bob, "schedules", {"job": run.job.public_id, "cron": "0 3 * * *"}).status_code == 403
     assert not Schedule.objects.exists()
+
+
+def test_the_page_repeats_a_job_and_its_buttons_work(run: EvalRun, alice: User, client: Client) -> None:
+    client.force_login(alice)
+    form = f"/jobs/{run.job.public_id}/repeat"
+    assert f'href="{form}"' in client.get(f"/jobs/{run.job.public_id}").content.decode()
+    wrong = client.post(form, {"cron": "at three", "zone": "UTC"})
+    assert wrong.status_code == 422
+    assert "For example “0 3 * * 1-5”" in wrong.content.decode()
+    made = client.post(form, {"cron": "0 3 * * 1-5", "zone": "Europe/Berlin", "name": "Weekdays"})
+    assert (made.status_code, made.headers["Location"]) == (302, "/schedules")
+    row = Schedule.objects.get()
+    for button, on, jobs in (("run", True, 1), ("disable", False, 1), ("enable", True, 1)):
+        assert client.post(f"/schedules/{row.public_id}/{button}").status_code == 302
+        row.refresh_from_db()
+        assert (row.is_enabled, row.jobs.count()) == (on, jobs)
+    page = client.get("/schedules").content.decode()
+    assert "At 03:00 on Monday through Friday" in page
+    assert row.jobs.get().public_id in page
+    client.post(f"/schedules/{row.public_id}/delete")
+    assert not Schedule.objects.exists()
+    assert "No schedules yet" in client.get("/schedules").content.decode()
+
+
+def test_the_page_asks_a_fixed_number_of_queries(
+    nightly: Schedule, run: EvalRun, alice: User, django_assert_max_num_queries: Any
+) -> None:
+    client = Client()
+    client.force_login(alice)
+    with django_assert_max_num_queries(1000) as few:
+        client.get("/schedules")
+    for number in range(5):
+        row = create_schedule(job=run.job, user=alice, cron=f"{number} 4 * * *")
+        make_job(run.team, schedule=row)
+        make_job(run.team, schedule=row)
+    with django_assert_max_num_queries(len(few) + 4):
+        client.get("/schedules")
+
+
+def test_what_cannot_be_repeated_says_what_can(team: Team, alice: User, client: Client) -> None:
+    client.force_login(alice)
+    page = client.get(f"/jobs/{make_job(team, kind='serve').public_id}/repeat")
+    assert page.status_code == 200
+    assert "These can: evaluate, fine-tune" in page.content.decode()

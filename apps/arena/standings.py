@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from django.db.models import Count, F
+from django.db.models import Count, F, Q
 
 from apps.accounts.models import User
 from apps.arena.models import Battle, Vote
@@ -31,6 +31,13 @@ class Standing:
     @property
     def votes(self) -> int:
         return self.wins + self.losses + self.ties + self.both_bad
+
+
+def vote_counts(user: User) -> dict[str, int]:
+    """Votes on the battles that a person sees: their own, and everybody's."""
+    votes = Vote.objects.filter(battle__in=Battle.objects.visible_to(user))
+    counted: dict[str, int] = votes.aggregate(all=Count("pk"), mine=Count("pk", filter=Q(user=user)))
+    return counted
 
 
 def standings(user: User) -> list[Standing]:

@@ -15,7 +15,7 @@ from apps.accounts.rest import signed_in
 from apps.arena import services
 from apps.arena.forms import BattleForm
 from apps.arena.models import Battle
-from apps.arena.standings import standings
+from apps.arena.standings import standings, vote_counts
 
 RECENT = 20
 
@@ -33,7 +33,7 @@ def arena(request: HttpRequest) -> HttpResponse:
         except Problem as problem:
             add_problem(form, problem)
     recent = Battle.objects.visible_to(user).select_related("left", "right", "vote").order_by("-pk")[:RECENT]
-    context = {"form": form, "live": live, "battles": recent, "standings": standings(user)}
+    context = {"form": form, "live": live, "battles": recent, "standings": standings(user), "votes": vote_counts(user)}
     return render(request, "arena/arena.html", context, status=422 if request.method == "POST" else 200)
 
 

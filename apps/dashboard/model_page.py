@@ -15,10 +15,12 @@ from apps.accounts.access import visible_or_404
 from apps.accounts.models import User
 from apps.accounts.rest import signed_in
 from apps.catalog.model_facts import model_facts
-from apps.catalog.model_list import model_list
+from apps.catalog.model_list import ModelRow, model_list
 from apps.catalog.models import Model, ModelVersion
+from apps.evals.comparison import score_interval
 from apps.evals.models import EvalRun, Score
 from apps.finetunes.models import FineTune
+from apps.jobs.job_list import job_row
 from apps.jobs.models import Job
 from apps.serving.models import Endpoint
 
@@ -31,8 +33,23 @@ def models(request: HttpRequest) -> HttpResponse:
     user = signed_in(request)
     context = model_list(user, text=request.GET.get("q", ""), sort=request.GET.get("sort", ""))
     counts = _score_counts([row.model for row in context["rows"]])
+    chosen = _chosen(user, context["rows"], request.GET.get("show", "all"))
     part = "#list" if request.htmx else ""  # type: ignore[attr-defined]
-    return render(request, f"catalog/models.html{part}", context | {"score_counts": counts})
+    return render(request, f"catalog/models.html{part}", context | chosen | {"score_counts": counts})
+
+
+def _chosen(user: User, rows: list[ModelRow], show: str) -> dict[str, Any]:
+    """All rows, those with files on a host, or those that an endpoint serves; and how many there are of each."""
+    running = Endpoint.objects.visible_to(user).filter(wish=Endpoint.Wish.RUNNING)
+    served = set(running.values_list("version__model_id", flat=True))
+    kinds = {
+        "all": ("All", rows),
+        "stored": ("On disk", [row for row in rows if row.hosts]),
+        "served": ("Serving", [row for row in rows if row.model.pk in served]),
+    }
+    show = show if show in kinds else "all"
+    filters = [(key, title, len(found)) for key, (title, found) in kinds.items()]
+    return {"rows": kinds[show][1], "show": show, "filters": filters, "found_count": len(rows)}
 
 
 def _score_counts(models: Sequence[Model]) -> dict[int, int]:
@@ -57,8 +74,9 @@ def _higher_rooms(user: User, version: ModelVersion | None) -> dict[str, Any]:
     scores = Score.objects.filter(version=version, is_headline=True).select_related("run")
     runs = EvalRun.objects.filter(version=version).values("job")
     trainings = FineTune.objects.filter(base=version).values("job")
+    about = jobs.filter(Q(pk__in=runs) | Q(pk__in=trainings))
     return {
         "endpoints": Endpoint.objects.visible_to(user).filter(version=version, wish=Endpoint.Wish.RUNNING),
-        "scores": scores.order_by("-pk")[:SCORES],
-        "jobs": jobs.filter(Q(pk__in=runs) | Q(pk__in=trainings)).for_display().order_by("-pk")[:JOBS],
+        "scores": [(score, score_interval(score)) for score in scores.order_by("-pk")[:SCORES]],
+        "jobs": [job_row(job) for job in about.for_display().order_by("-pk")[:JOBS]],
     }

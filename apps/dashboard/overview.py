@@ -18,6 +18,8 @@ from apps.dashboard.usage import usage_figures
 from apps.dashboard.words import count_of, gib, listed
 from apps.fleet.models import FleetAlert
 from apps.fleet.querysets import open_alerts
+from apps.gateway.endpoint_list import runs_on
+from apps.gateway.usage import Figures, figures_of
 from apps.jobs.job_list import job_row
 from apps.jobs.models import Job
 from apps.jobs.presentation import reason_sentence
@@ -46,6 +48,11 @@ class Alert:
 class EndpointRow:
     endpoint: Endpoint
     state: EndpointState
+    figures: Figures
+
+    @property
+    def runs_on(self) -> str:
+        return runs_on(self.state)
 
 
 def overview_facts(user: User) -> dict[str, Any]:
@@ -83,7 +90,9 @@ def _job_counts(user: User) -> dict[str, int]:
 def endpoint_rows(user: User) -> list[EndpointRow]:
     """Endpoints that should run, by name, each in the state of its newest replica."""
     running = Endpoint.objects.visible_to(user).filter(wish=Endpoint.Wish.RUNNING)
-    return [EndpointRow(row, endpoint_state(row)) for row in running.with_newest_job().order_by("name")]
+    rows = list(running.with_newest_job().order_by("name"))
+    figures = figures_of([row.pk for row in rows])
+    return [EndpointRow(row, endpoint_state(row), figures[row.pk]) for row in rows]
 
 
 def headline(endpoints: list[EndpointRow], hosts: list[HostPicture]) -> str:

@@ -13,7 +13,8 @@ from apps.dashboard.first_run import first_run_facts
 from apps.dashboard.hardware import hardware_facts
 from apps.dashboard.overview import overview_facts
 from apps.dashboard.search import find
-from apps.dashboard.usage import has_answered
+from apps.dashboard.usage import has_answered, visible_usage
+from apps.gateway.charts import output_chart
 
 
 def _part(request: HttpRequest) -> str:
@@ -24,8 +25,12 @@ def _part(request: HttpRequest) -> str:
 @vary_on_headers("HX-Request")
 def overview(request: HttpRequest) -> HttpResponse:
     user = signed_in(request)
+    if request.GET.get("part") == "output":
+        return render(request, "dashboard/overview.html#output", {"output": output_chart(visible_usage(user))})
     if has_answered(user):
-        return render(request, f"dashboard/overview.html{_part(request)}", overview_facts(user))
+        # The chart looks further back than the figures, and asks for itself less often.
+        chart = {} if request.htmx else {"output": output_chart(visible_usage(user))}  # type: ignore[attr-defined]
+        return render(request, f"dashboard/overview.html{_part(request)}", overview_facts(user) | chart)
     return render(request, f"dashboard/first_run.html{_part(request)}", first_run_facts(user))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from typing import Any
 
 from django.utils import timezone
@@ -10,9 +11,12 @@ from apps.accounts.access import has_role
 from apps.accounts.models import Role, User
 from apps.calibration.comparisons import compare
 from apps.engines.registry import get_engine
+from apps.fleet.models import Device, Reservation
+from apps.gateway.charts import endpoint_charts
 from apps.gateway.endpoint_list import capacities_of, memory_of, runs_on
 from apps.gateway.usage import figures_of
 from apps.jobs.models import Attempt
+from apps.jobs.presentation import state_word
 from apps.serving.models import Endpoint
 from apps.serving.states import endpoint_state, newest_job
 
@@ -47,10 +51,11 @@ def endpoint_page(endpoint: Endpoint, user: User, *, base_url: str) -> dict[str,
         "runs_on": runs_on(state),
         "up_seconds": _up_seconds(state.attempt) if state.word == "Live" else None,
         "figures": figures_of([endpoint.pk])[endpoint.pk],
+        "charts": endpoint_charts(endpoint.pk),
         "memory": memory_of([job]).get(job.pk, {}) if job else {},
         "capacity_bytes": capacities_of([job])[job.pk] if job else 0,
         "comparisons": [(row, _off(row.error_fraction)) for row in compare(job)] if job else [],
-        "replicas": endpoint.replicas.select_related("job").prefetch_related("job__attempts__host").order_by("-pk")[:5],
+        "replicas": _replicas(endpoint),
         "base_url": base_url,
         "curl": CURL.format(base_url=base_url, name=endpoint.name),
         "python": PYTHON.format(base_url=base_url, name=endpoint.name),
@@ -58,6 +63,25 @@ def endpoint_page(endpoint: Endpoint, user: User, *, base_url: str) -> dict[str,
         "may_stop": may_act and not state.is_ended and state.word != "Cancelling",
         "may_act": may_act,
     }
+
+
+def _replicas(endpoint: Endpoint) -> list[dict[str, Any]]:
+    """The newest five, each with its state and the devices of its last attempt."""
+    newest = endpoint.replicas.select_related("job").prefetch_related("job__attempts__host").order_by("-pk")[:5]
+    rows = [(replica, next(iter(replica.job.attempts.all()), None)) for replica in newest]
+    devices: dict[uuid.UUID, list[str]] = {}
+    held = Reservation.objects.filter(holder__in=[attempt.uuid for _, attempt in rows if attempt])
+    for holder, kind, index in held.order_by("device__index").values_list("holder", "device__kind", "device__index"):
+        devices.setdefault(holder, []).append("CPU" if kind == Device.Kind.CPU else f"GPU {index}")
+    return [
+        {
+            "replica": replica,
+            "state": state_word(replica.job),
+            "attempt": attempt,
+            "devices": devices.get(attempt.uuid, []) if attempt else [],
+        }
+        for replica, attempt in rows
+    ]
 
 
 def _off(error_fraction: float | None) -> str:

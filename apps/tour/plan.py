@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from apps.engines.locks import lock_disk_bytes
+from apps.engines.registry import get_engine
 from apps.fleet.models import Host
 from apps.jobs.environments import has_environment
 from apps.jobs.services import default_placement
@@ -26,7 +27,9 @@ class TourPlan:
 
     @property
     def sentence(self) -> str:
-        installs = f", with {', '.join(self.missing)} to install first" if self.missing else ""
+        titles = [get_engine(name).title for name in self.missing]
+        named = " and ".join(filter(None, (", ".join(titles[:-1]), *titles[-1:])))
+        installs = f", with {named} to install first" if titles else ""
         return (
             f"About {self.minutes_low:.0f} to {self.minutes_high:.0f} minutes and "
             f"{self.disk_bytes / 1e9:.1f} GB of disk{installs}."

@@ -14,6 +14,7 @@ from apps.accounts.rest import signed_in
 from apps.tour.models import TourRun
 from apps.tour.plan import plan_tour
 from apps.tour.services import start_tour
+from apps.tour.steps import STEPS
 from apps.tour.tour_page import step_rows
 
 
@@ -28,7 +29,7 @@ def tour(request: HttpRequest) -> HttpResponse:
             under_way = problem.extra.get("tour")
             return redirect("tour_run", under_way) if under_way else redirect("tour")
     earlier = TourRun.objects.visible_to(user).order_by("-pk")[:10]
-    return render(request, "tour/tour.html", {"plan": plan_tour(), "earlier": earlier})
+    return render(request, "tour/tour.html", {"plan": plan_tour(), "earlier": earlier, "steps": STEPS})
 
 
 @vary_on_headers("HX-Request")

@@ -11,15 +11,19 @@
   const FONT = "11px 'Instrument Sans'", COLOURS = ["--s1", "--s2", "--s3", "--s4", "--s5"];
   const charts = [];
 
-  const number = v => {
+  const number = (v, unit) => {
     if (v == null) return "–";
     const size = Math.abs(v);
+    if (unit && size < 100) return v ? v.toFixed(1) : "0";
     if (size >= 1000) return Math.round(v).toLocaleString("en");
     if (size >= 100) return v.toFixed(0);
     if (size >= 10) return v.toFixed(1);
     return size >= .01 || v === 0 ? v.toFixed(3) : v.toExponential(2);
   };
   const tick = v => v === 0 ? "0" : Math.abs(v) < .001 ? v.toExponential(0) : Math.abs(v) >= 10000 ? `${+(v / 1000).toFixed(1)}k` : String(+v.toFixed(3));
+  // A day in words where the axis is longer than a day and a half.
+  const isLong = ([first, ...rest]) => (rest.at(-1) ?? first) - first > 130000;
+  const day = seconds => new Date(seconds * 1000).toLocaleDateString("en-GB", { day: "numeric", month: "short" });
   const clock = seconds => new Date(seconds * 1000).toLocaleTimeString("en-GB", { hour: "2-digit", minute: "2-digit" });
   const average = values => {
     const reach = Math.min(12, Math.floor(values.length / 20));
@@ -39,8 +43,10 @@
   const colours = series => { let used = 0; return series.map(one => one.kind === "raw" ? "--line-2" : COLOURS[used++ % COLOURS.length]); };
   const style = (one, colour, isTime) => {
     const isDots = one.kind === "dots", marked = isDots || (one.kind !== "raw" && one.steps.length < 30);
+    // Between two gaps there is no line to see, so such a value is marked.
+    const lonely = (plot, i, shown) => shown ? null : plot.data[i].flatMap((v, at, all) => v != null && all[at - 1] == null && all[at + 1] == null ? [at] : []);
     return { label: one.name, stroke: token(colour), width: one.kind === "raw" ? 1 : 1.75, spanGaps: !isTime, ...(isDots && { paths: () => null }),
-      points: { show: marked, size: isDots ? 7 : 5, fill: token("--surface"), width: 1.75 } };
+      points: { show: marked, filter: isTime ? lonely : undefined, size: isDots ? 7 : 5, fill: token("--surface"), width: 1.75 } };
   };
   const limit = ([value, words]) => plot => {
     const pen = plot.ctx, ratio = devicePixelRatio, y = Math.round(plot.valToPos(value, "y", true)) + .5, right = plot.bbox.left + plot.bbox.width;
@@ -69,15 +75,15 @@
     const cells = spec.series.map((one, i) => {
       let at = place;
       while (spec.x !== "time" && at > 0 && plot.data[i + 1][at] == null) at--;
-      return one.kind === "raw" ? null : cell(one.name, number(plot.data[i + 1][at]), colours(spec.series)[i], one.kind);
+      return one.kind === "raw" ? null : cell(one.name, number(plot.data[i + 1][at], spec.unit), colours(spec.series)[i], one.kind);
     });
-    box.replaceChildren(spec.x === "time" ? cell("", clock(x)) : cell("step", x.toLocaleString("en")), ...cells.filter(Boolean));
+    box.replaceChildren(spec.x === "time" ? cell("", isLong(plot.data[0]) ? `${day(x)} ${clock(x)}` : clock(x)) : cell("step", x.toLocaleString("en")), ...cells.filter(Boolean));
   }
 
   function draw(chart) {
     const { el, spec } = chart, isTime = spec.x === "time", colour = colours(spec.series);
     const axis = { stroke: token("--ink-3"), font: FONT, grid: { stroke: token("--grid"), width: 1 }, ticks: { show: false }, gap: 6 };
-    const horizontal = isTime ? { values: (_, ticks) => ticks.map(clock) } : {};
+    const horizontal = isTime ? { values: (plot, ticks) => ticks.map(isLong(plot.data[0]) ? day : clock) } : {};
     chart.plot?.destroy(); el.replaceChildren();
     chart.plot = new uPlot({
       width: el.clientWidth, height: +el.dataset.height, padding: [10, 14, 0, 0], legend: { show: false },
@@ -107,9 +113,19 @@
     chart.plot.setData(table(chart.spec.series)); readout(chart);
   });
 
-  d.querySelectorAll("[data-chart]").forEach(el => {
+  const add = el => {
     el.style.height = `${el.dataset.height}px`;
     charts.push({ el, spec: JSON.parse(d.getElementById(`data-${el.dataset.chart}`).textContent) });
+    return charts.at(-1);
+  };
+  d.querySelectorAll("[data-chart]").forEach(add);
+  // A renewed part of the page brings newer data, and the morph took the drawing away.
+  d.addEventListener("htmx:afterSwap", () => {
+    for (const chart of [...charts]) {
+      if (chart.el.isConnected && (!chart.plot || chart.el.hasChildNodes())) continue;
+      charts.splice(charts.indexOf(chart), 1); chart.plot?.destroy();
+    }
+    d.querySelectorAll("[data-chart]").forEach(el => charts.some(chart => chart.el === el) || draw(add(el)));
   });
   const drawAll = () => charts.forEach(draw);
   (d.fonts?.ready || Promise.resolve()).then(drawAll);

@@ -184,7 +184,7 @@ def test_the_plan_counts_what_is_not_installed() -> None:
     host = make_host()
     everything = plan_tour()
     assert everything.missing == list(ENVIRONMENTS)
-    assert "with vllm, lm-eval, axolotl to install first" in everything.sentence
+    assert "with vLLM, lm-evaluation-harness and Axolotl to install first" in everything.sentence
     for name in ENVIRONMENTS:
         EngineEnvironment.objects.create(
             host=host, engine=name, variant="cpu", lock_sha256=lock_sha256(name, "cpu"), path=f"/env/{name}"

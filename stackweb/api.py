@@ -22,6 +22,7 @@ from apps.dashboard.hosts_api import router as hosts
 from apps.evals.api import router as evals
 from apps.finetunes.api import router as finetunes
 from apps.fleet.api import router as fleet
+from apps.fleet.history_api import router as history
 from apps.fleet.worker_api import router as fleet_worker
 from apps.gateway.api import router as gateway
 from apps.jobs.api import router as jobs
@@ -47,6 +48,7 @@ for router in (
     costs,
     fleet,
     hosts,
+    history,
     gateway,
     accounts,
     tour,

@@ -14,6 +14,7 @@ from django.views.decorators.vary import vary_on_headers
 from apps.accounts.paging import whole_number
 from apps.accounts.problems import Problem, invalid
 from apps.accounts.rest import signed_in
+from apps.dashboard.host_history import history_facts
 from apps.dashboard.host_page import host_facts
 from apps.fleet.models import Device, Host
 from apps.fleet.operations import cordon_host, set_price, set_slots, uncordon_host
@@ -24,8 +25,13 @@ from apps.jobs.host_operations import drain_host, fence_host
 @vary_on_headers("HX-Request")
 def host(request: HttpRequest, host_name: str) -> HttpResponse:
     found = get_object_or_404(Host, name=host_name)
-    part = "#live" if request.htmx else ""  # type: ignore[attr-defined]
-    return render(request, f"dashboard/host.html{part}", host_facts(signed_in(request), found))
+    htmx = request.htmx  # type: ignore[attr-defined]
+    if htmx and htmx.target != "history":
+        return render(request, "dashboard/host.html#live", host_facts(signed_in(request), found))
+    history = history_facts(found, span=request.GET.get("span", ""), device=request.GET.get("device", ""))
+    if htmx:
+        return render(request, "fleet/history.html", {"host": found, "history": history})
+    return render(request, "dashboard/host.html", host_facts(signed_in(request), found) | {"history": history})
 
 
 @require_POST

@@ -54,7 +54,10 @@ def device_history(device_id: int, start: datetime, end: datetime, *, now: datet
     first = ceil(start.timestamp() / step) * step
     times = list(range(first, ceil(end.timestamp()), step))[:POINTS]
     rows = _read(tier, device_id, first, end, step) if times else {}
-    columns = zip(*(rows.get(at, (None,) * len(METRICS)) for at in times), strict=True) if times else ([],) * 5
+    if times and times[-1] not in rows:
+        times.pop()  # it has only begun
+    nothing = (None,) * len(METRICS)
+    columns = zip(*(rows.get(at, nothing) for at in times), strict=True) if times else [()] * len(METRICS)
     return History(step, times, {name: list(column) for name, column in zip(METRICS, columns, strict=True)})
 
 

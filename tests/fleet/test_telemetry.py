@@ -19,7 +19,7 @@ from apps.fleet.partitions import SAMPLES, _partitions
 from apps.fleet.rollups import forget, roll_up
 from apps.fleet.schemas import InventoryIn, SampleIn
 from apps.fleet.services import enrol_host, note_host_seen, record_inventory
-from tests.factories import make_host
+from tests.factories import api_headers, make_host, make_team, make_user
 from tests.fleet.test_hosts import call
 
 pytestmark = pytest.mark.django_db
@@ -236,3 +236,37 @@ def test_a_host_that_calls_often_is_written_seldom() -> None:
         host.refresh_from_db()
         assert host.last_seen_at is not None
         assert host.last_seen_at >= now
+
+
+def test_history_over_rest(client: Client) -> None:
+    host, headers = make_host("atlas", gpus=2), api_headers(make_user(team=make_team()))
+    start = timezone.now().replace(second=0, microsecond=0) - timedelta(minutes=5)
+    steady(host, start, 60, util=40)
+
+    def ask(path: str, **query: str) -> Any:
+        return client.get(f"/api/v1/{path}", query, headers=headers)
+
+    body = ask("hosts/atlas/history", device="1").json()
+    assert (body["device"], body["step_seconds"]) == (gpu_of(host, 1).uuid, 10)
+    assert len(body["times"]) == len(body["values"]["power_w"]) <= POINTS
+    assert [value for value in body["values"]["util_percent"] if value is not None] == [40] * 6
+    alone = ask("hosts/atlas/history", device="cpu", metric="memory_bytes", **{"from": start.isoformat()}).json()
+    assert alone["device"] == "cpu"
+    assert list(alone["values"]) == ["memory_bytes"]
+    assert alone["values"]["memory_bytes"][:6] == [GIB] * 6
+    assert datetime.fromisoformat(alone["times"][0]) == start
+    roll_up(now=start + timedelta(minutes=1))
+    day_ago = (timezone.now() - timedelta(days=1)).isoformat()
+    fleet = ask("fleet/history", metric="power_w", **{"from": day_ago}).json()["values"]["power_w"]
+    assert [value for value in fleet if value is not None] == [400]
+    for path, query, status, field in (
+        ("hosts/none/history", {}, 404, None),
+        ("hosts/atlas/history", {"device": "7"}, 422, "device"),
+        ("hosts/atlas/history", {"metric": "speed"}, 422, "metric"),
+        ("hosts/atlas/history", {"from": "2026-11-20T12:00:00"}, 422, "from"),
+        ("hosts/atlas/history", {"from": "2026-11-21T00:00:00Z", "to": "2026-11-20T00:00:00Z"}, 422, "from"),
+        ("fleet/history", {"from": "2020-11-21T00:00:00Z"}, 422, "from"),
+    ):
+        answer = ask(path, **query)
+        assert answer.status_code == status, answer.json()
+        assert (answer.json().get("errors") or [{"field": None}])[0]["field"] == field

@@ -106,7 +106,7 @@ class Well:
     def is_free(self) -> bool:
         """A GPU that nobody holds, or a CPU with memory left."""
         if not self.is_cpu:
-            return not self.holders and not self.is_off
+            return not self.holders and not self.is_off and not self.is_foreign
         return self.free_bytes > 0 and not self.is_off
 
     @property
@@ -148,7 +148,7 @@ class HostPicture:
     def power_w(self) -> float | None:
         """Of its GPUs together, where they report it."""
         known = [float(well.load["power_w"]) for well in self.gpus if well.load.get("power_w") is not None]
-        return sum(known) if known and not self.host.is_silent else None
+        return sum(known) if known and not self.host.is_silent and not self.host.state.is_gone else None
 
     @property
     def driver(self) -> str:

@@ -57,7 +57,7 @@ def host_facts(user: User, host: Host) -> dict[str, Any]:
     return {
         "host": picture.host,
         "picture": picture,
-        "sample": picture.sample if not host.is_silent else None,
+        "sample": None if host.is_silent or host.state.is_gone else picture.sample,
         "lede": lede(picture.host, running),
         "running": running,
         "recent": [job_row(job) for job in recent_jobs(user, host)],

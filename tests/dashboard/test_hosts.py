@@ -61,7 +61,6 @@ def shown(page: str) -> str:
 def test_busy_and_free_are_counted_and_filtered(site: Client, red: Team, alice: User) -> None:
     atlas, box = make_host("atlas", gpus=3), make_host("box")
     use(atlas, 0, make_job(red, kind="serve", name="chat-prod", status="running", created_by=alice))
-    make_sample(atlas)
     facts = hardware_facts(alice)
     assert facts["filters"] == [("all", "All", 4), ("busy", "Busy", 1), ("free", "Free", 3)]
     page = shown(site.get("/hardware", {"show": "busy"}).text)
@@ -71,6 +70,12 @@ def test_busy_and_free_are_counted_and_filtered(site: Client, red: Team, alice: 
     assert f'id="{box.name}"' not in page
     free = shown(site.get("/hardware", {"show": "free"}).text)
     assert "chat-prod" not in free.partition("<table")[2]
+
+
+def test_a_gpu_that_another_program_uses_is_not_free(site: Client, alice: User) -> None:
+    make_sample(make_host("atlas", gpus=1))  # 12 of 24 GiB in use, and no job
+    assert hardware_facts(alice)["filters"] == [("all", "All", 1), ("busy", "Busy", 0), ("free", "Free", 0)]
+    assert "outside Stackweb" in shown(site.get("/hardware").text).partition("<table")[2]
 
 
 @pytest.mark.parametrize("asked", ["chat", "ahn", "atlas:0", "rtx ahn", "ATLAS 0"])

@@ -29,7 +29,7 @@ def job_repeat(request: HttpRequest, job_id: str) -> HttpResponse:
         try:
             row = services.create_schedule(job=job, user=signed_in(request), **form.cleaned_data)
             messages.success(request, f"{row.name} repeats from now on.")
-            return redirect("schedules")
+            return redirect("job_schedules")
         except Problem as problem:
             add_problem(form, problem)
     context = {
@@ -68,4 +68,4 @@ def _act(request: HttpRequest, schedule_id: str, service: services.ScheduleActio
         messages.success(request, done.format(row.name))
     except Problem as problem:
         messages.error(request, str(problem))
-    return redirect("schedules")
+    return redirect("job_schedules")

@@ -156,6 +156,14 @@ class JobDetailOut(JobOut):
     preview: dict[str, Any]
     result: dict[str, Any]
     after: list[str]
+    references: dict[str, dict[str, str]]  # options that are taken from the results of other jobs
+    priority: int
+    time_limit_seconds: int | None
+    stall_seconds: int | None  # null: the kind's
+    stalled_at: datetime | None  # no progress since
+    not_before: datetime | None  # it pauses before it starts again
+    losses: int  # how often it was queued again since a person last asked for it
+    schedule: str | None
     attempts: list[AttemptOut]
     events: list[JobEventOut]
 

@@ -130,7 +130,10 @@ def test_terms_are_taken_and_bad_ones_refused_by_name(alice: User, suite: Suite,
     made = post(alice, "eval-runs", body).json()["job"]["id"]
     job = Job.objects.get(pk=int(made.removeprefix("job-")))
     assert [each.public_id for each in job.after.all()] == [first]
-    assert (job.priority, job.time_limit_seconds, job.stall_seconds) == (7, 3600, 900)
+    shown = Client().get(f"/api/v1/jobs/{made}", headers=api_headers(alice)).json()
+    assert {name: shown[name] for name in ("after", "priority", "time_limit_seconds", "stall_seconds")} == {
+        "after": [first], "priority": 7, "time_limit_seconds": 3600, "stall_seconds": 900,
+    }  # fmt: skip
     for field, value in (("priority", -1), ("priority", 1001), ("time_limit_seconds", 5), ("stall_seconds", 5)):
         answer = post(alice, "eval-runs", evaluation(version=base.public_id, **{field: value}))
         assert (answer.status_code, answer.headers["Content-Type"]) == (422, "application/problem+json")

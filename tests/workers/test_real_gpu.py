@@ -43,14 +43,10 @@ def gpus() -> list[dict[str, Any]]:
 def holder() -> Iterator[subprocess.Popen[str]]:
     """A process of somebody else with 512 MiB of GPU 0."""
     command = [sys.executable, hold_gpu_memory.__file__, str(512 * MIB)]
-    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    assert process.stdin is not None
-    assert process.stdout.readline() == "held\n", "CUDA could not be used"
-    yield process
-    process.stdin.close()
-    process.wait(20)
-    process.stdout.close()
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "held\n", "CUDA could not be used"
+        yield process
 
 
 def test_what_nvml_says_is_sane(gpus: list[dict[str, Any]]) -> None:

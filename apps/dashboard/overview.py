@@ -117,6 +117,8 @@ def lede(hosts: list[HostPicture], counts: dict[str, int]) -> str:
     if figures["gpu_count"]:
         busy, total = figures["gpu_busy_count"], figures["gpu_count"]
         first = f"{busy} of {count_of(total, 'GPU')} busy."
+    elif hosts and not figures["capacity_bytes"]:
+        first = "No host reports now."
     elif hosts:
         first = f"{gib(figures['held_bytes'])} of {gib(figures['capacity_bytes'])} memory reserved."
     else:

@@ -148,7 +148,12 @@ def lede(rows: Sequence[Row]) -> str:
     moving = next((row for row in rows if row.state.is_moving), None)
     stopped = sum(row.state.word == "Stopped" for row in rows)
     first = trouble or moving
-    parts = [first.state.sentence] if first else ["Each has a stable name that apps send as the model."]
+    # The cause stands under the row.
+    parts = (
+        [first.state.sentence.partition(". ")[0].rstrip(".") + "."]
+        if first
+        else ["Each has a stable name that apps send as the model."]
+    )
     if stopped:
         parts.append(f"{stopped} {'is' if stopped == 1 else 'are'} stopped.")
     return " ".join(parts)

@@ -12,4 +12,4 @@ class CatalogConfig(AppConfig):
         from apps.jobs.kinds import KindHandler, register_kind
 
         install_client()
-        register_kind("download", KindHandler(on_finished=register_download))
+        register_kind("download", KindHandler(on_finished=register_download, repeats=False))

@@ -9,6 +9,7 @@ from django.db import transaction
 from apps.accounts.access import require_role
 from apps.accounts.audit import audit
 from apps.accounts.models import Role, Team, User
+from apps.accounts.problems import conflict
 from apps.calibration.services import record_estimates
 from apps.catalog.models import ModelVersion
 from apps.evals.models import EvalRun, Suite
@@ -75,7 +76,9 @@ def create_eval_run(
 
 def repeat_eval_run(job: Job, user: User, schedule: Schedule) -> Job:
     """The same model version on the same suite again, for the schedule."""
-    run = EvalRun.objects.select_related("team", "version__model", "suite").get(job=job)
+    run = EvalRun.objects.select_related("team", "version__model", "suite").filter(job=job).first()
+    if run is None:
+        raise conflict(f"{job.public_id} belongs to no eval run, so it cannot be repeated.")
     payload = job.spec["payload"]
     again = create_eval_run(
         team=run.team,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from apps.accounts.models import Team, User
-from apps.accounts.problems import invalid
+from apps.accounts.problems import conflict, invalid
 from apps.catalog.registration import promise_adapter_version
 from apps.finetunes.models import FineTune
 from apps.finetunes.services import create_fine_tune
@@ -29,7 +29,9 @@ def promise_output(job: Job) -> str:
 
 def repeat_fine_tune(job: Job, user: User, schedule: Schedule) -> Job:
     """The same base, rows and options again, under the next free name."""
-    done = FineTune.objects.select_related("team", "base__model", "dataset").get(job=job)
+    done = FineTune.objects.select_related("team", "base__model", "dataset").filter(job=job).first()
+    if done is None:
+        raise conflict(f"{job.public_id} belongs to no fine-tune, so it cannot be repeated.")
     again = create_fine_tune(
         team=done.team,
         user=user,

@@ -105,6 +105,7 @@ def _start_attempt(job: Job, host: Host, choice: Choice) -> None:
         wait_reason="",
         wait_hint="",
         expected_start_at=None,
+        not_before=None,
     )
     doorbell.wake_host(host)
 

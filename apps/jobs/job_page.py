@@ -8,7 +8,7 @@ from django.utils import timezone
 
 from apps.engines.registry import get_engine
 from apps.jobs.job_list import job_row
-from apps.jobs.kinds import handler_of, repeatable_kinds
+from apps.jobs.kinds import handler_of
 from apps.jobs.models import Attempt, Job
 from apps.jobs.previews import shell_lines
 
@@ -19,7 +19,7 @@ def job_page(job: Job, *, epoch: str = "") -> dict[str, Any]:
     chosen = next((each for each in attempts if str(each.epoch) == epoch), attempts[0] if attempts else None)
     return job_row(job) | {
         "subject_url": handler_of(job).detail_url(job),
-        "can_repeat": job.kind in repeatable_kinds(),
+        "can_repeat": handler_of(job).repeats,
         "attempts": [attempt_row(attempt) for attempt in attempts],
         "attempt": chosen,
         "follows_newest": bool(attempts) and chosen is attempts[0],

@@ -44,11 +44,6 @@ def _makes_no_version(job: Job) -> str:
     raise invalid("from_job", message, value=job.public_id)
 
 
-def _cannot_repeat(job: Job, user: User, schedule: Schedule) -> Job:
-    message = f"{job.public_id} is of the kind {job.get_kind_display().lower()}, which cannot be repeated."
-    raise invalid("job", message, value=job.public_id)
-
-
 @dataclass(frozen=True)
 class KindHandler:
     """`on_finished` runs in the finishing transaction and is idempotent. `on_retried` runs before a job is
@@ -56,7 +51,8 @@ class KindHandler:
     jobs that must first succeed on that host, and raises CannotPrepare where nothing can bring it there.
     `resolve` returns the spec with that host's paths, at claim. `submit` starts one from the body that its
     REST create takes, as a step of a pipeline. `promise_version` returns the id of the model version that the
-    job makes, which may be before it is made. `repeat` asks for the same again. These three raise Problem."""
+    job makes, which may be before it is made. `repeat` asks for the same again; without it the same spec is
+    submitted again, unless `repeats` is false. These three raise Problem."""
 
     detail_url: Callable[[Job], str] = _job_page
     on_finished: Callable[[Job], None] = _nothing
@@ -66,7 +62,8 @@ class KindHandler:
     resolve: Callable[[Job, Host], RunSpec] = _stored_spec
     submit: Callable[[User, dict[str, Any]], Job] = _cannot_submit
     promise_version: Callable[[Job], str] = _makes_no_version
-    repeat: Callable[[Job, User, Schedule], Job] = _cannot_repeat
+    repeat: Callable[[Job, User, Schedule], Job] | None = None
+    repeats: bool = True
 
 
 class CannotPrepare(Exception):
@@ -91,8 +88,3 @@ def handler_of_kind(kind: str) -> KindHandler:
 def submittable_kinds() -> list[str]:
     """Those that may be a step of a pipeline."""
     return sorted(kind for kind, handler in _HANDLERS.items() if handler.submit is not _cannot_submit)
-
-
-def repeatable_kinds() -> list[str]:
-    """Those that a schedule may ask for again."""
-    return sorted(kind for kind, handler in _HANDLERS.items() if handler.repeat is not _cannot_repeat)

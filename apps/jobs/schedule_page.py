@@ -11,8 +11,8 @@ from apps.accounts.access import has_role
 from apps.accounts.models import Role, User
 from apps.jobs.cron import time_zones, words
 from apps.jobs.job_list import job_row
-from apps.jobs.kinds import repeatable_kinds
-from apps.jobs.models import Job, JobKind, Schedule
+from apps.jobs.models import Job, Schedule
+from apps.jobs.repeats import repeatable_kinds
 
 MAX_ROWS = 200
 
@@ -52,4 +52,4 @@ def _headline(rows: list[Any]) -> str:
 
 def repeatable_names() -> str:
     """The kinds of job that can be repeated, as a person reads them."""
-    return ", ".join(JobKind(kind).label.lower() for kind in repeatable_kinds())
+    return ", ".join(kind.label.lower() for kind in repeatable_kinds())

@@ -11,7 +11,7 @@ from apps.accounts.forms import add_problem
 from apps.accounts.problems import Problem
 from apps.accounts.rest import signed_in
 from apps.jobs import schedules as services
-from apps.jobs.kinds import repeatable_kinds
+from apps.jobs.kinds import handler_of
 from apps.jobs.lookups import visible_job, visible_schedule
 from apps.jobs.schedule_page import RepeatForm, repeatable_names, schedule_list
 
@@ -35,7 +35,7 @@ def job_repeat(request: HttpRequest, job_id: str) -> HttpResponse:
     context = {
         "job": job,
         "form": form,
-        "is_repeatable": job.kind in repeatable_kinds(),
+        "is_repeatable": handler_of(job).repeats,
         "repeatable": repeatable_names(),
     }
     return render(request, "jobs/repeat.html", context, status=422 if request.method == "POST" else 200)

@@ -17,8 +17,8 @@ from apps.accounts.audit import audit
 from apps.accounts.models import Role, User
 from apps.accounts.problems import Problem, invalid
 from apps.jobs.cron import next_time
-from apps.jobs.kinds import handler_of, repeatable_kinds
 from apps.jobs.models import Job, Schedule
+from apps.jobs.repeats import check_repeatable, repeat_job
 
 logger = logging.getLogger(__name__)
 
@@ -40,9 +40,7 @@ def create_schedule(*, job: Job, user: User, cron: str, zone: str = "UTC", name:
     if len(cron) > 100:
         raise invalid("cron", "cron must be at most 100 characters.", value=cron[:100])
     due = next_time(cron, zone, timezone.now())
-    if job.kind not in repeatable_kinds():
-        message = f"{job.public_id} is of the kind {job.get_kind_display().lower()}, which cannot be repeated."
-        raise invalid("job", message, value=job.public_id)
+    check_repeatable(job)
     schedule: Schedule = Schedule.objects.create(
         team=job.team,
         created_by=user,
@@ -91,7 +89,7 @@ def delete_schedule(*, schedule: Schedule, user: User) -> None:
 def run_schedule_now(*, schedule: Schedule, user: User) -> Job:
     """Once now, in the name of `user`, whatever its times are. Raises Problem where its room refuses."""
     schedule = _locked(schedule, user)
-    job = handler_of(schedule.job).repeat(schedule.job, user, schedule)
+    job = repeat_job(schedule.job, user, schedule)
     _audited(schedule, user, "schedule.run", job=job.public_id)
     return job
 
@@ -123,7 +121,7 @@ def _ask_again(schedule: Schedule) -> str:
         return "The person who made it is no longer here. Make it again in your own name."
     try:
         with transaction.atomic():
-            job = handler_of(schedule.job).repeat(schedule.job, user, schedule)
+            job = repeat_job(schedule.job, user, schedule)
             _audited(schedule, None, "schedule.fired", job=job.public_id)
     except Problem as problem:
         return str(problem)

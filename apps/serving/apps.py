@@ -22,5 +22,6 @@ class ServingConfig(AppConfig):
                 preferred_hosts=hosts_with_model,
                 resolve=resolve_model,
                 submit=submit_step,
+                repeats=False,
             ),
         )

@@ -11,6 +11,7 @@ from django.utils import timezone
 
 from apps.accounts.models import AuditEvent, Membership, Role, Team, User
 from apps.accounts.problems import Problem
+from apps.engines.base import RunSpec
 from apps.evals.models import EvalRun
 from apps.evals.services import create_eval_run
 from apps.finetunes.models import FineTune
@@ -19,7 +20,8 @@ from apps.jobs.cron import next_time
 from apps.jobs.kinds import KindHandler, register_kind
 from apps.jobs.models import Job, Schedule
 from apps.jobs.schedules import create_schedule, disable_schedule, run_due_schedules
-from apps.jobs.services import cancel_job
+from apps.jobs.services import cancel_job, submit_job
+from apps.jobs.terms import Terms
 from tests.factories import api_headers, make_job, make_stored_version, make_suite, make_user
 from tests.finetunes.conftest import lines, row
 from tests.jobs.conftest import Worker
@@ -241,4 +243,30 @@ def test_what_cannot_be_repeated_says_what_can(team: Team, alice: User, client: 
     client.force_login(alice)
     page = client.get(f"/jobs/{make_job(team, kind='serve').public_id}/repeat")
     assert page.status_code == 200
-    assert "These can: evaluate, fine-tune" in page.content.decode()
+    assert "These can: fine-tune, evaluate, " in page.content.decode()
+
+
+def test_any_other_job_is_submitted_again_with_its_spec(team: Team, alice: User, worker: Worker) -> None:
+    spec = RunSpec(kind="install", engine="install", payload={"engine": "vllm", "variant": "cpu"})
+    first = submit_job(
+        team=team,
+        user=alice,
+        kind="install",
+        name="Install",
+        spec=spec,
+        pinned_host=worker.host,
+        terms=Terms(priority=3),
+    )
+    weekly = create_schedule(job=first, user=alice, cron="0 3 * * 1")
+    make_due(weekly)
+    run_due_schedules()
+    again = weekly.jobs.get()
+    same = ("kind", "name", "spec", "priority", "pinned_host_id", "created_by_id", "variant", "ram_bytes_needed")
+    assert [getattr(again, name) for name in same] == [getattr(first, name) for name in same]
+
+
+def test_a_job_without_its_run_says_so(team: Team, alice: User) -> None:
+    for kind in ("evaluate", "train"):
+        row = create_schedule(job=make_job(team, kind=kind), user=alice, cron="0 3 * * *")
+        answer = post(alice, f"schedules/{row.public_id}/run", {})
+        assert (answer.status_code, "cannot be repeated" in answer.json()["detail"]) == (409, True)

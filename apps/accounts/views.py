@@ -25,8 +25,8 @@ def login(request: HttpRequest) -> HttpResponse:
     target = safe_next(sent.get("next", ""))
     if request.user.is_authenticated:
         return redirect(target or reverse("overview"))
-    page = {"next": target, "username": sent.get("username", ""), "problem": None}
-    page["is_unclaimed"] = not User.objects.admins().exists()
+    is_unclaimed = not User.objects.admins().exists()
+    page = {"next": target, "username": sent.get("username", ""), "problem": None, "is_unclaimed": is_unclaimed}
     if request.method == "POST":
         try:
             user = check_password(request, username=sent.get("username", ""), password=sent.get("password", ""))

@@ -1,6 +1,7 @@
 """The server's own look at jobs that stand still or run too long.
 
 A host ends such a job itself; this sees it also when the host's agent does not, shows it, and then asks.
+A silent host is never asked: what it could not tell may be progress, and is judged once it reports again.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ def watch_running_jobs() -> None:
         job: Job = attempt.job
         if job.status == JobStatus.RUNNING:
             _mark_stall(job, now)
-        reason = _limit_reached(attempt, job, now)
+        reason = None if attempt.is_unknown else _limit_reached(attempt, job, now)
         if reason:
             ask_to_end(attempt_uuid=attempt.uuid, reason=reason, why=limit_sentence(job, reason))
 
@@ -59,6 +60,8 @@ def _limit_reached(attempt: Attempt, job: Job, now: datetime) -> Reason | None:
         return None
     if job.time_limit_seconds and now - claimed > timedelta(seconds=job.time_limit_seconds):
         return Reason.TIMED_OUT
+    if POLICIES[job.kind].is_talk_progress:  # its log may be on its way: only the host can tell
+        return None
     stall, moved = ordered_stall_seconds(job), _moved_at(job)
     if stall and moved is not None and now - moved > timedelta(seconds=stall) + HOST_FIRST:
         return Reason.STALLED

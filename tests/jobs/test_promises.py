@@ -110,6 +110,24 @@ def test_a_failed_fine_tune_run_again_keeps_its_promise(
     assert tune.output.public_id == version
 
 
+def test_every_page_bears_a_version_without_files(alice: User, suite: Suite, tune: FineTune) -> None:
+    promised = {"from_job": tune.job.public_id}
+    run = post(alice, "eval-runs", evaluation(version=promised)).json()
+    served = post(alice, "endpoints", {"version": promised, "engine": "fake-serve", "name": "polite"}).json()
+    model = ModelVersion.objects.latest("pk").model
+    client = Client()
+    client.force_login(alice)
+    pages = ["models", f"models/{model.public_id}", "fine-tunes", f"fine-tunes/{tune.public_id}", "leaderboard"]
+    pages += ["evaluations", f"evaluations/{run['id']}", "endpoints", f"endpoints/{served['id']}", "jobs", ""]
+    pages += [f"jobs/{run['job']['id']}", f"evaluations/new?version={run['version']}"]
+    for page in pages:
+        answer = client.get(f"/{page}")
+        assert answer.status_code == 200, page
+    shown = client.get(f"/api/v1/models/{model.public_id}", headers=api_headers(alice))
+    assert shown.status_code == 200
+    assert tune.job.public_id in client.get(f"/models/{model.public_id}").content.decode()
+
+
 def test_a_job_that_makes_no_version_or_is_not_ours_is_refused(team: Team, alice: User, suite: Suite) -> None:
     for job in (make_job(team), make_job(make_team(), kind="train")):
         answer = post(alice, "eval-runs", evaluation(version={"from_job": job.public_id}))

@@ -13,7 +13,9 @@ from apps.accounts.problems import Problem
 from apps.jobs.models import Attempt, Job
 from apps.jobs.presentation import state_word
 from apps.jobs.scheduling import place_waiting_jobs
+from apps.jobs.time_limits import ordered_stall_seconds, stall_seconds_of
 from apps.jobs.watching import HOST_FIRST, watch_running_jobs
+from tests.factories import make_attempt, make_job
 from tests.jobs.conftest import Worker, start, submit
 
 pytestmark = pytest.mark.usefixtures("redis_url")
@@ -72,6 +74,44 @@ def test_a_host_that_does_not_end_a_stalled_job_is_asked_to(team: Team, alice: U
     worker.finish(attempt, exit_code=-15, reason="cancelled_by_user")
     job.refresh_from_db()
     assert (job.status, job.reason, job.cause) == ("failed", "stalled", "No progress for 10 min.")
+
+
+def test_a_silent_host_is_not_asked_and_its_progress_counts_when_it_is_back(
+    team: Team, alice: User, worker: Worker
+) -> None:
+    job, attempt = start(team, alice, worker, time_limit_seconds=3600)
+    beat(worker, attempt, progress_done=1, progress_total=100)
+    stood_still(job, hours=2)
+    hours_ago = timezone.now() - timedelta(hours=2)
+    Attempt.objects.filter(pk=attempt.pk).update(lease_expires_at=hours_ago, claimed_at=hours_ago)
+    watch_running_jobs()
+    job.refresh_from_db()
+    attempt.refresh_from_db()
+    assert (attempt.stop_reason, state_word(job)) == ("", "Unknown")
+    Job.objects.filter(pk=job.pk).update(time_limit_seconds=None)
+    assert beat(worker, attempt, progress_done=60, progress_total=100) == "run"
+    watch_running_jobs()
+    job.refresh_from_db()
+    assert (job.stalled_at, beat(worker, attempt)) == (None, "run")
+
+
+def test_a_stall_is_only_shown_where_nobody_counts(team: Team) -> None:
+    job = make_job(team, kind="convert")
+    assert (stall_seconds_of(job), ordered_stall_seconds(job)) == (1800, 0)
+
+
+def test_output_is_progress_for_what_has_long_steps_without_a_count(team: Team, worker: Worker) -> None:
+    for kind, moves in (("install", True), ("train", False)):
+        long_ago = timezone.now() - timedelta(hours=1)
+        job = make_job(team, kind=kind, status="running", progress_at=long_ago, stalled_at=long_ago)
+        attempt = make_attempt(job, worker.host, claimed_at=long_ago)
+        query = f"offset=0&epoch=1&lease_token={attempt.lease_token}"
+        assert (
+            worker.call("POST", f"attempts/{attempt.uuid}/logs?{query}", b"Resolved 90 packages\n").status_code == 200
+        )
+        job.refresh_from_db()
+        assert (job.stalled_at is None) is moves
+        assert (job.progress_at > long_ago) is moves
 
 
 def test_a_jobs_own_stall_limit_counts_and_reaches_the_host(team: Team, alice: User, worker: Worker) -> None:

@@ -31,6 +31,9 @@ def main(arguments: list[str] | None = None) -> int:
     given = _parser().parse_args(arguments)
     try:
         given.command(given)
+        sys.stdout.flush()
+    except BrokenPipeError:  # whoever read the output, such as head, has enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except (Trouble, ConfigError, AlreadyRuns) as trouble:
         print(f"stackweb-worker: {trouble}", file=sys.stderr)
         return 1
@@ -59,7 +62,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     for sub in commands.choices.values():
         # Also after the command's name; SUPPRESS keeps the value given before it.
-        sub.add_argument("--config", type=Path, default=argparse.SUPPRESS, help=argparse.SUPPRESS)
+        sub.add_argument("--config", type=Path, default=argparse.SUPPRESS, help=f"default: {default_path()}")
     return parser
 
 

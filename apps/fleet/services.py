@@ -19,6 +19,7 @@ from apps.fleet.schemas import InventoryIn
 from apps.planning.gpu_types import gpu_type_of
 
 JOIN_TOKEN_LIFE = timedelta(hours=24)
+MAKE_ANOTHER = "Make a new one under Hardware, Add a GPU host."
 SEEN_EVERY = timedelta(seconds=2)
 
 
@@ -87,11 +88,13 @@ def join_host(*, join_token: str, name: str, inventory: InventoryIn) -> tuple[Ho
     """
     token = JoinToken.objects.select_for_update().filter(digest=digest_token(join_token)).first()
     if token is None:
-        raise Problem(401, "Unknown join token", "Make a new one under Hardware, Add a host.")
+        raise Problem(401, "Unknown join token", f"This join token is unknown. {MAKE_ANOTHER}")
     if token.used_at is not None:
-        raise Problem(401, "Join token used", f"It was used on {token.used_at:%d %b %H:%M} UTC. Make a new one.")
+        used = f"This join token was used on {token.used_at:%d %b %H:%M} UTC and works once."
+        raise Problem(401, "Join token used", f"{used} {MAKE_ANOTHER}")
     if token.expires_at < timezone.now():
-        raise Problem(401, "Join token expired", f"It ended on {token.expires_at:%d %b %H:%M} UTC. Make a new one.")
+        expired = f"This join token expired on {token.expires_at:%d %b %H:%M} UTC."
+        raise Problem(401, "Join token expired", f"{expired} {MAKE_ANOTHER}")
     _check_name(name)
     host = _admit(name)
     host_token = _give_token(host)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -47,6 +50,21 @@ def test_join_refuses_plainly(
     assert main(["join", "--url", url or server.url, "--token", "swj_wrong", "--config", str(path)]) == 1
     assert said in capsys.readouterr().err
     assert not path.exists()
+
+
+def test_a_reader_that_has_enough_ends_the_output_quietly() -> None:
+    command = [sys.executable, "-m", "workers.cli", "inventory"]
+    reads, writes = os.pipe()
+    os.close(reads)  # gone before the first byte, as head may be
+    with os.fdopen(writes, "wb") as closed:
+        done = subprocess.run(command, stdout=closed, stderr=subprocess.PIPE, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_what_join_suggests_is_in_the_help_of_run(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["run", "--help"])
+    assert "--config" in capsys.readouterr().out
 
 
 def test_a_wrong_configuration_names_its_field(tmp_path: Path) -> None:

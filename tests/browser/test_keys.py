@@ -20,7 +20,7 @@ def test_the_palette_finds_a_model_and_g_j_goes_to_jobs(server: Server, signed_i
     team = make_team("Lab")
     version = make_stored_version(team, name="smollm2-135m-instruct", host=make_host())
     page = signed_in(make_user("alice", team=team))
-    page.goto(f"{server.url}/hardware")
+    page.goto(f"{server.url}/usage")
     page.keyboard.press("/")
     box = page.get_by_role("combobox", name="Find")
     expect(box).to_be_focused()

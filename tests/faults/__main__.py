@@ -50,6 +50,9 @@ def rehearse(run: Run, count: int) -> tuple[list[dict[str, object]], Counter[str
         took = time.monotonic() - began
         run.happened.append(Happened(one.id, one.name, began - run.began, took, found))
         say(f"{began - run.began:6.0f} s  {one.id:4} {one.name}: {found} ({took:.1f} s)")
+        for note in run.notes:
+            say(note)
+        run.notes.clear()
         run.send_late_write()
         with contextlib.suppress(NotInTime):
             run.rig.heal()
@@ -69,6 +72,8 @@ def print_table(run: Run, bars: list[Bar], acted: Counter[str], ends: Counter[st
     say(f"{len(run.happened)} faults in {time.monotonic() - run.began:.0f} s, seed {run.rig.seed}.")
     say("Jobs: " + ", ".join(f"{count} {status}" for status, count in sorted(ends.items())))
     say("Run again by a person: " + (", ".join(f"{count} × {why}" for why, count in acted.items()) or "none"))
+    if run.site.deaths:
+        say("Server parts that ended by themselves and were started again: " + ", ".join(run.site.deaths))
     say("")
     for bar in bars:
         say(f"{'ok' if bar.ok else 'MISSED':7}{bar.what}: {bar.value:g} (must be {bar.target}) {bar.found}")

@@ -34,6 +34,7 @@ class Run:
     happened: list[Happened] = field(default_factory=list)
     misses: list[tuple[str, str]] = field(default_factory=list)
     cancelled: set[str] = field(default_factory=set)
+    notes: list[str] = field(default_factory=list)  # for whoever looks into a miss
     asked_late: set[str] = field(default_factory=set)
     adoptions: int = 0  # engines that were alive when their agent was killed
     adopted: int = 0  # of these, alive as the same process after it
@@ -107,7 +108,10 @@ class Run:
         """Seconds until one more engine starts; the crowd always has something waiting."""
         starts = self.rig.witness / "starts"
         before = len(witness.lines_of(starts))
-        return self.watch(lambda: len(witness.lines_of(starts)) > before, NORMAL_SECONDS, id, "an engine starts")
+        seconds = self.watch(lambda: len(witness.lines_of(starts)) > before, NORMAL_SECONDS, id, "an engine starts")
+        if seconds >= NORMAL_SECONDS:
+            self.notes.append(self.site.why_stuck())
+        return seconds
 
     def send_late_write(self) -> None:
         """Under one lease that is over, as if it had been on its way since."""

@@ -6,15 +6,18 @@ import contextlib
 import os
 import signal
 import subprocess
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import httpx
+import psycopg
 import redis
 
 from stackweb.embedded import running
+from stackweb.embedded.identity import EmbeddedError
 from stackweb.embedded.ports import HeldPort
 from stackweb.embedded.postgres import Postgres
 from stackweb.embedded.valkey import Valkey
@@ -24,6 +27,12 @@ ROOT = Path(__file__).parents[2]
 # Crashes of the process are part of the rig, a power cut is not: commits must survive, not the disk.
 POSTGRES_SETTINGS = ("fsync=off", "full_page_writes=off")
 OWN = ("STACKWEB_", "DATABASE_URL", "REDIS_URL", "DJANGO_", "FAULTS_")
+STUCK = """
+    SELECT a.pid, a.client_port, a.state, now() - a.state_change, l.locktype, l.classid, l.objid, l.granted,
+        pg_blocking_pids(a.pid), left(a.query, 120)
+    FROM pg_locks l JOIN pg_stat_activity a USING (pid)
+    WHERE (l.locktype = 'advisory' OR NOT l.granted) AND a.pid <> pg_backend_pid()
+"""
 PASSWORD = "only-on-loopback"
 
 
@@ -65,6 +74,10 @@ class Site:
             "control": [*PYTHON, *control_argv, "--schedule", str(folder / "beat")],
         }
         self.parts: dict[str, subprocess.Popen[bytes]] = {}
+        self.ended: set[str] = set()  # by the rig
+        self.deaths: list[str] = []  # parts that ended by themselves
+        self.must_stop = threading.Event()
+        self.keeper = threading.Thread(target=self.keep, daemon=True)
         self.api = httpx.Client(base_url=f"{self.url}/api/v1/", timeout=20)
 
     def start(self) -> None:
@@ -75,6 +88,7 @@ class Site:
         self.manage("prepare_install", "--without-host")
         self.begin("web")
         self.begin("control")
+        self.keeper.start()
         self.api.headers["Authorization"] = f"Bearer {(self.home / 'admin-token').read_text().strip()}"
 
     def manage(self, *command: str) -> None:
@@ -89,6 +103,7 @@ class Site:
             server: running.Server = self.postgres if name == "postgres" else self.valkey
             self.parts[name] = running.start(server, log)
             running.wait_until_ready(server, self.parts[name], log)
+            self.ended.discard(name)
             return
         with log.open("ab") as output:
             self.parts[name] = subprocess.Popen(
@@ -97,8 +112,21 @@ class Site:
             )  # fmt: skip
         if name == "web":
             wait_for(self.answers, 60, f"web answers; its log is {log}")
+        self.ended.discard(name)
+
+    def keep(self) -> None:
+        """As `stackweb up` and compose do: what ends by itself starts again after a second."""
+        while not self.must_stop.wait(1.0):
+            for name, process in list(self.parts.items()):
+                if process.poll() is not None and name not in self.ended and not self.must_stop.is_set():
+                    self.deaths.append(f"{name} with {process.returncode}")
+                    with contextlib.suppress(ProcessLookupError):
+                        os.killpg(process.pid, signal.SIGKILL)  # beat
+                    with contextlib.suppress(NotInTime, EmbeddedError):
+                        self.begin(name)
 
     def end(self, name: str, number: int = signal.SIGKILL) -> None:
+        self.ended.add(name)
         process = self.parts[name]
         if name == "control" and number == signal.SIGKILL:  # beat is a child of its own
             with contextlib.suppress(ProcessLookupError):
@@ -113,10 +141,13 @@ class Site:
 
     def heal(self) -> None:
         for name, process in list(self.parts.items()):
-            if process.poll() is not None:
+            if process.poll() is not None and name in self.ended:
                 self.begin(name)
 
     def stop(self) -> None:
+        self.must_stop.set()
+        if self.keeper.ident is not None:
+            self.keeper.join(70)
         for name in ("control", "web", "valkey", "postgres"):
             if name in self.parts:
                 gentle = signal.SIGQUIT if name == "postgres" else signal.SIGKILL
@@ -163,6 +194,17 @@ class Site:
             cursor = page["next"]
             if not cursor:
                 return rows
+
+    def why_stuck(self) -> str:
+        """Who waits for whom in the database, and how long the broker's queues are."""
+        try:
+            with psycopg.connect(self.postgres.url, connect_timeout=5) as connection:
+                rows = connection.execute(STUCK).fetchall()
+            with self.broker() as broker:
+                queues = {key.decode(): broker.llen(key) for key in broker.keys("*") if broker.type(key) == b"list"}
+        except (psycopg.Error, redis.RedisError) as error:
+            return repr(error)
+        return "\n".join(["locks and sessions:", *map(str, rows), f"queues: {queues}"])
 
     def broker(self) -> redis.Redis:
         return redis.Redis.from_url(self.valkey.url, socket_timeout=5)

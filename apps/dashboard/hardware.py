@@ -25,8 +25,8 @@ def hardware_facts(user: User, *, show: str = "all", asked: str = "", page: int 
         "hosts": hosts,
         "alerts": open_alerts(),
         "currency": settings.CURRENCY,
-        "headline": headline(hosts),
-        "lede": lede(hosts, queue),
+        "headline": headline(members(hosts)),
+        "lede": lede(members(hosts), queue),
         "groups": groups,
         "pages": pages,
         "page": min(max(page, 1), len(pages)),
@@ -37,6 +37,11 @@ def hardware_facts(user: User, *, show: str = "all", asked: str = "", page: int 
         "waiting_count": sum(row.count for row in queue),
         **load_figures(hosts),
     }
+
+
+def members(hosts: list[HostPicture]) -> list[HostPicture]:
+    """Without those that are fenced or have left: no headline counts or misses them."""
+    return [host for host in hosts if not host.host.state.is_gone]
 
 
 def headline(hosts: list[HostPicture]) -> str:
@@ -83,13 +88,13 @@ def _set_aside(host: Host) -> str:
 
 def load_figures(hosts: list[HostPicture]) -> dict[str, Any]:
     """Sums over hosts that report; None where nothing was measured."""
-    live = [host for host in hosts if not host.host.is_silent and not host.host.state.is_gone]
+    live = [host for host in members(hosts) if not host.host.is_silent]
     samples = [host.sample for host in live if host.sample]
     wells = [well for host in live for well in host.wells]
     gpus = [well for well in wells if well.device.kind == Device.Kind.GPU]
     cpus = [well for well in wells if well.device.kind == Device.Kind.CPU]
     return {
-        "host_count": sum(not host.host.state.is_gone for host in hosts),
+        "host_count": len(members(hosts)),
         "ready_count": sum(host.state == "Schedulable" for host in hosts),
         "gpu_count": len(gpus),
         "gpu_busy_count": sum(bool(well.holders) for well in gpus),

@@ -26,6 +26,7 @@ EVENT_WORDS = {
     "host.uncordoned": "Uncordoned",
     "host.drained": "Drain asked",
     "host.fenced": "Fenced",
+    "host.removed": "Removed",
     "host.left": "Left",
     "host.priced": "Price set",
     "host.slots_set": "Slots set",

@@ -18,7 +18,7 @@ from apps.dashboard.host_history import history_facts
 from apps.dashboard.host_page import host_facts
 from apps.fleet.models import Device, Host
 from apps.fleet.operations import cordon_host, set_price, set_slots, uncordon_host
-from apps.jobs.host_operations import drain_host, fence_host
+from apps.jobs.host_operations import drain_host, fence_host, remove_host
 
 
 @require_safe
@@ -63,6 +63,12 @@ def host_fence(request: HttpRequest, host_name: str) -> HttpResponse:
 
 
 @require_POST
+def host_remove(request: HttpRequest, host_name: str) -> HttpResponse:
+    said = f"{host_name} is removed. Its jobs keep its name."
+    return _act(request, host_name, lambda host: remove_host(host=host, user=signed_in(request)), said)
+
+
+@require_POST
 def host_price(request: HttpRequest, host_name: str) -> HttpResponse:
     def act(host: Host) -> object:
         price = _price(request.POST.get("gpu_hour_price", "").strip())
@@ -96,4 +102,6 @@ def _act(request: HttpRequest, host_name: str, service: Callable[[Host], object]
         messages.success(request, said)
     except Problem as problem:
         messages.error(request, str(problem))
-    return redirect("hardware") if request.POST.get("back") == "hardware" else redirect("host", host.name)
+    is_listed = Host.objects.filter(pk=host.pk).exists()  # a removed host has no page
+    to_list = request.POST.get("back") == "hardware" or not is_listed
+    return redirect("hardware") if to_list else redirect("host", host.name)

@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 from django.http import HttpRequest
-from ninja import Router, Schema
+from ninja import Router, Schema, Status
 
 from apps.accounts.problems import not_found
 from apps.accounts.rest import signed_in
@@ -17,7 +17,7 @@ from apps.fleet.models import Device, Host
 from apps.fleet.operations import cordon_host, set_price, set_slots, uncordon_host
 from apps.fleet.querysets import hosts_with_devices, latest_samples, live_reservations
 from apps.jobs.api import job_out
-from apps.jobs.host_operations import drain_host, fence_host
+from apps.jobs.host_operations import drain_host, fence_host, remove_host
 from apps.jobs.schemas import JobOut
 
 router = Router(tags=["hosts"])
@@ -104,6 +104,13 @@ def get_host(request: HttpRequest, host_name: str) -> dict[str, Any]:
 def patch_host(request: HttpRequest, host_name: str, payload: HostPatch) -> dict[str, Any]:
     host = set_price(host=host_named(host_name), user=signed_in(request), gpu_hour_price=payload.gpu_hour_price)
     return _detail(request, host)
+
+
+@router.delete("/hosts/{host_name}", response={204: None})
+def delete_host(request: HttpRequest, host_name: str) -> Status[None]:
+    """Takes a host that is gone off every list; its jobs keep its name. 409 while it reports or holds a job."""
+    remove_host(host=host_named(host_name), user=signed_in(request))
+    return Status(204, None)
 
 
 @router.post("/hosts/{host_name}/cordon", response=HostDetailOut)

@@ -13,7 +13,7 @@ from django.utils import timezone
 from apps.accounts.access import has_role
 from apps.accounts.models import Role, User
 from apps.dashboard.fleet_picture import HostPicture, fleet_picture
-from apps.dashboard.hardware import load_figures
+from apps.dashboard.hardware import load_figures, members
 from apps.dashboard.usage import usage_figures
 from apps.dashboard.words import count_of, gib, listed
 from apps.fleet.models import FleetAlert
@@ -56,7 +56,7 @@ class EndpointRow:
 
 
 def overview_facts(user: User) -> dict[str, Any]:
-    hosts = fleet_picture(user)
+    hosts = members(fleet_picture(user))
     endpoints = endpoint_rows(user)
     counts = _job_counts(user)
     return {

@@ -14,6 +14,7 @@ urlpatterns = [
     path("hardware/<str:host_name>/uncordon", host_views.host_uncordon, name="host_uncordon"),
     path("hardware/<str:host_name>/drain", host_views.host_drain, name="host_drain"),
     path("hardware/<str:host_name>/fence", host_views.host_fence, name="host_fence"),
+    path("hardware/<str:host_name>/remove", host_views.host_remove, name="host_remove"),
     path("hardware/<str:host_name>/price", host_views.host_price, name="host_price"),
     path("hardware/<str:host_name>/devices/<int:index>/slots", host_views.device_slots, name="device_slots"),
     path("usage", usage_page.usage, name="usage"),

@@ -16,6 +16,16 @@ RAM_KEPT_BYTES = 2 * 1024**3
 FLEET_ID = 0  # as a device_id of history: every GPU together
 
 
+REMOVABLE_AFTER = timedelta(days=1)  # of silence
+
+
+class ListedHosts(models.Manager["Host"]):
+    """Without the removed ones, which only history still names."""
+
+    def get_queryset(self) -> models.QuerySet[Host]:
+        return super().get_queryset().filter(removed_at=None)
+
+
 class Host(models.Model):
     """A machine with one worker. Hosts belong to the installation; every team may use them."""
 
@@ -27,6 +37,7 @@ class Host(models.Model):
     is_draining = models.BooleanField(default=False)  # cordoned, and what runs here ends or moves
     fenced_at = models.DateTimeField(null=True, blank=True)  # an operator says: this machine is off
     left_at = models.DateTimeField(null=True, blank=True)  # its worker said goodbye
+    removed_at = models.DateTimeField(null=True, blank=True)  # an admin took it off every list
     isolation = models.CharField(max_length=20, blank=True)  # cgroup | process_group, as the worker reported
     warnings = models.JSONField(default=list)  # sentences: what this host cannot do, and what would help
     architecture = models.CharField(max_length=20, blank=True)  # x86_64, aarch64
@@ -43,8 +54,16 @@ class Host(models.Model):
     disk_free_bytes = models.BigIntegerField(default=0)
     models_dir = models.CharField(max_length=500, blank=True)
 
+    objects = ListedHosts()
+    with_removed = models.Manager["Host"]()
+
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def may_be_removed(self) -> bool:
+        """Gone, or silent for more than a day; what it still holds is another question."""
+        return self.state.is_gone or timezone.now() - (self.last_seen_at or self.created_at) > REMOVABLE_AFTER
 
     @property
     def is_silent(self) -> bool:

@@ -27,7 +27,7 @@ SEEN_EVERY = timedelta(seconds=2)
 def enrol_host(*, name: str) -> tuple[Host, str]:
     """The host of that name (made if new) and a fresh token for it, shown only here."""
     _check_name(name)
-    host, _ = Host.objects.get_or_create(name=name)
+    host, _ = Host.with_removed.get_or_create(name=name)
     _welcome_back(host)
     return host, _give_token(host)
 
@@ -38,11 +38,11 @@ def _check_name(name: str) -> None:
 
 
 def _welcome_back(host: Host) -> None:
-    """Joining again ends a fence and a goodbye; a cordon that came with a fence ends with it."""
-    fields: dict[str, Any] = {"fenced_at": None, "left_at": None}
+    """Joining again ends a fence, a goodbye and a removal; a cordon that came with a fence ends with it."""
+    fields: dict[str, Any] = {"fenced_at": None, "left_at": None, "removed_at": None}
     if host.fenced_at is not None:
         fields |= {"cordoned": False, "is_draining": False, "cordon_reason": ""}
-    Host.objects.filter(pk=host.pk).update(**fields)
+    Host.with_removed.filter(pk=host.pk).update(**fields)
 
 
 def _give_token(host: Host) -> str:
@@ -55,17 +55,17 @@ def _give_token(host: Host) -> str:
 
 
 def _admit(name: str) -> Host:
-    """A new host, or one that was fenced or left. Raises Problem 409 for a name that lives: of two
+    """A new host, or one that was fenced, left or was removed. Raises Problem 409 for a name that lives: of two
     that come at the same moment the database lets one in."""
     taken = conflict(f"A host named “{name}” has joined already. Choose another with --name.")
-    known = Host.objects.select_for_update().filter(name=name).first()
+    known = Host.with_removed.select_for_update().filter(name=name).first()
     if known is None:
         try:
             with transaction.atomic():
                 return Host.objects.create(name=name)
         except IntegrityError:
             raise taken from None
-    if not known.state.is_gone:
+    if not known.state.is_gone and known.removed_at is None:
         raise taken
     _welcome_back(known)
     return known
@@ -82,7 +82,7 @@ def create_join_token(*, user: User) -> tuple[JoinToken, str]:
 
 @transaction.atomic
 def join_host(*, join_token: str, name: str, inventory: InventoryIn) -> tuple[Host, str]:
-    """Admits a new host, or one again that was fenced or left.
+    """Admits a new host, or one again that was fenced, left or was removed.
 
     Says which is wrong: the token (unknown, used, expired) or the name (taken).
     """

@@ -8,7 +8,7 @@ from django.utils import timezone
 from apps.accounts.audit import audit
 from apps.accounts.models import User
 from apps.accounts.problems import conflict, invalid
-from apps.fleet.models import Device, Host
+from apps.fleet.models import Device, Host, Reservation
 from apps.fleet.operations import checked_reason, locked
 from apps.fleet.querysets import schedulable_hosts
 from apps.jobs import doorbell
@@ -89,6 +89,23 @@ def host_leaves(*, host: Host) -> None:
     for attempt in _open_attempts(host):
         _end(attempt, Reason.INTERRUPTED, f"{host.name} left.")
     doorbell.schedule_soon()
+
+
+@transaction.atomic
+def remove_host(*, host: Host, user: User) -> None:
+    """Takes a machine that is no more off every list; its history keeps its name, and it may join again.
+
+    Raises Problem 409 unless it is fenced, left or silent for more than a day, and while a job holds it.
+    """
+    host = Host.objects.select_for_update(no_key=True).get(pk=host.pk)
+    if not host.may_be_removed:
+        raise conflict(f"{host.name} has reported within a day. Only a host that is fenced, left or silent can go.")
+    is_held = Reservation.objects.filter(device__host=host, released_at=None).exists()
+    if is_held or _open_attempts(host).exists() or Job.objects.open().filter(pinned_host=host).exists():
+        raise conflict(f"Jobs still belong to {host.name}. Fence it or cancel them first, then remove it.")
+    host.devices.update(is_present=False)
+    _end_membership(host, removed_at=timezone.now())
+    audit(user, "host.removed", object_id=host.name, object_name=host.name)
 
 
 def _end_membership(host: Host, **fields: object) -> None:

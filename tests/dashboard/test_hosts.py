@@ -15,9 +15,11 @@ from django.utils import timezone
 from apps.accounts.models import AuditEvent, Team, User
 from apps.dashboard.fleet_picture import fleet_picture
 from apps.dashboard.hardware import hardware_facts
-from apps.dashboard.overview import alerts
+from apps.dashboard.overview import alerts, overview_facts
 from apps.fleet.freeze import review_silence
 from apps.fleet.models import Device, Host, Reservation
+from apps.fleet.services import enrol_host
+from apps.jobs.lifecycle import end_attempt
 from apps.jobs.models import Attempt, Job
 from tests.factories import api_headers, make_attempt, make_host, make_job, make_sample, make_team, make_user
 
@@ -242,3 +244,38 @@ def test_a_host_that_left_stays_by_name_and_counts_no_more(site: Client) -> None
     assert ">Left<" in page
     assert "gone does not report" not in page
     assert "of 1 ready" in page
+
+
+def test_only_a_host_that_is_gone_and_holds_nothing_is_removed(
+    site: Client, red: Team, alice: User, boss: User
+) -> None:
+    atlas, gone = make_host("atlas", gpus=1), make_host("old", gpus=1)
+    attempt = use(gone, 0, make_job(red, status="running"))
+    refused = site.delete("/api/v1/hosts/atlas", headers=api_headers(boss))
+    assert (refused.status_code, "within a day" in refused.json()["detail"]) == (409, True)
+    assert "Remove host" not in site.get("/hardware/atlas").text
+    Host.objects.filter(pk=gone.pk).update(last_seen_at=timezone.now() - timedelta(hours=25))
+    assert "Remove host" in site.get("/hardware/old").text
+    assert "Jobs still belong to old" in site.delete("/api/v1/hosts/old", headers=api_headers(boss)).json()["detail"]
+    end_attempt(attempt, exit_code=0, reason="", cause="", result={})
+    site.force_login(alice)
+    assert site.post("/hardware/old/remove").status_code == 403
+    site.force_login(boss)
+    assert site.post("/hardware/old/remove", follow=True).redirect_chain == [("/hardware", 302)]
+    assert [row["name"] for row in site.get("/api/v1/hosts").json()["items"]] == [atlas.name]
+    assert site.get("/hardware/old").status_code == 404
+    assert hardware_facts(boss)["gpu_count"] == 1
+    assert Attempt.objects.get(pk=attempt.pk).host.name == "old", "history keeps the name"
+    enrol_host(name="old")
+    assert site.get("/hardware/old").status_code == 200
+
+
+def test_no_headline_speaks_of_hosts_that_are_gone(boss: User) -> None:
+    make_host("atlas")
+    Host.objects.filter(pk=make_host("second", gpus=1).pk).update(left_at=timezone.now(), last_seen_at=None)
+    facts = hardware_facts(boss)
+    assert "second" not in facts["headline"] + facts["lede"]
+    assert "No host has a GPU" in facts["lede"]
+    assert [picture.host.name for picture in overview_facts(boss)["hosts"]] == ["atlas"]
+    Host.objects.update(fenced_at=timezone.now())
+    assert hardware_facts(boss)["headline"] == "No host is connected"

@@ -31,6 +31,17 @@ def list_gpus() -> list[dict[str, Any]]:
     return found + [gpu | {"index": taken + gpu["index"]} for gpu in amd_gpus.list_gpus()]
 
 
+def visibility(indexes: list[int]) -> dict[str, str]:
+    """Variables by which CUDA shows these GPUs, counted as NVML counts; a MIG slice goes by its UUID alone."""
+    if not indexes:
+        return {}
+    counted = {"CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
+    parts = {gpu["index"]: gpu["uuid"] for gpu in list_gpus() if gpu["mig_profile"]}
+    if not parts.keys() & set(indexes):
+        return counted
+    return counted | {"CUDA_VISIBLE_DEVICES": ",".join(parts.get(index, str(index)) for index in indexes)}
+
+
 def sample_gpus() -> list[dict[str, Any]]:
     """`{uuid, util_percent, memory_used_bytes, temperature_c, power_w, sm_clock_mhz, memory_clock_mhz, throttle,
     processes: [{pid, memory_bytes}]}` of each; None where a sensor is missing."""

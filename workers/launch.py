@@ -21,6 +21,7 @@ from workers.client import Server
 from workers.config import WorkerConfig
 from workers.engine_env import engine_environment, masked
 from workers.environments import InstallError, find_environment
+from workers.gpus import visibility
 from workers.inputs import fetch_inputs, write_files
 from workers.ports import pick_port
 from workers.problems import Problem
@@ -70,6 +71,7 @@ def prepare(
     given = record.claim.placement.model_dump() | {"port": record.port}
     placement = Placement(**given, work_dir=str(work_dir), env_prefix=prefix)
     command = plan.engine.command(plan.spec, placement)
+    command.env.update(visibility(placement.devices))
     write_files(command.files, work_dir)
     record.temporary = record.temporary or _temporary(config.state_dir)
     record.memory_kills = processes.memory_kills()

@@ -13,7 +13,7 @@ import pytest
 
 from tests.workers.nvml_replay import TRACE, Replay
 from workers import amd_gpus, nvml
-from workers.gpus import list_gpus, sample_gpus
+from workers.gpus import list_gpus, sample_gpus, visibility
 from workers.record_nvml import record
 
 GIB = 1024**3
@@ -60,6 +60,12 @@ def test_a_host_with_nvlink_and_mig(replay: Replay) -> None:
     kinds = {(gpu["index"], link["uuid"][8:12]): link["kind"] for gpu in found for link in gpu["links"]}
     assert {pair for pair, kind in kinds.items() if kind == "nvlink"} == {(0, "0002"), (1, "0001")}
     assert len(kinds) == 6
+
+
+def test_cuda_shows_slices_by_uuid_and_gpus_in_nvmls_order(replay: Replay) -> None:
+    assert visibility([]) == {}
+    assert visibility([1, 0]) == {"CUDA_DEVICE_ORDER": "PCI_BUS_ID"}  # the indexes stand in the command already
+    assert visibility([4])["CUDA_VISIBLE_DEVICES"] == "MIG-5d1e0005-bbbb-4000-8000-000000000005"
 
 
 def test_an_nvswitch_is_no_gpu_and_still_nvlink(replay: Replay) -> None:

@@ -110,11 +110,15 @@ def choose_devices(need: Need, host: HostOffer) -> Sequence[DeviceOffer] | None:
 
 
 def _grown_from(seed: DeviceOffer, fitting: Sequence[DeviceOffer], count: int) -> list[DeviceOffer]:
-    """`count` GPUs around one: the next is always the one with the most links to those taken."""
+    """`count` GPUs around one: the next is always the one with the most links to those taken.
+
+    Of equals, one that brings a partner, and where only one is still missing one that leaves none behind.
+    """
     taken = [seed]
     rest = [device for device in fitting if device is not seed]
     while len(taken) < count:
-        best = max(rest, key=lambda device: _links(device, taken))  # the first of equals: the smallest
+        partners = 1 if count - len(taken) > 1 else -1
+        best = max(rest, key=lambda device: (_links(device, taken), partners * _links(device, rest)))
         rest.remove(best)
         taken.append(best)
     return sorted(taken, key=lambda device: device.index)

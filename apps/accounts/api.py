@@ -11,6 +11,7 @@ from ninja import Router, Schema, Status
 
 from apps.accounts.access import team_for, teams_of
 from apps.accounts.models import ApiToken, Team, User
+from apps.accounts.moments import Moment
 from apps.accounts.people import change_person, invite_person, renewed_link, role_of
 from apps.accounts.rest import create_once, page_of, signed_in
 from apps.accounts.services import create_api_token, create_team, revoke_api_token
@@ -61,7 +62,7 @@ class UserPatchIn(Schema, extra="forbid"):
 class TokenIn(Schema, extra="forbid"):
     name: str
     scope: str = "write"
-    expires_at: datetime | None = None
+    expires_at: Moment | None = None
 
 
 class TokenOut(Schema):

@@ -8,8 +8,9 @@ from typing import Any
 from django.http import HttpRequest
 from django.utils import timezone
 from ninja import Query, Router, Schema
-from pydantic import AwareDatetime, Field
+from pydantic import Field
 
+from apps.accounts.moments import Moment
 from apps.accounts.problems import invalid, not_found, unknown_choice
 from apps.fleet.history import METRICS, device_history
 from apps.fleet.models import FLEET_ID, Device, Host
@@ -20,8 +21,8 @@ DEFAULT_SPAN = timedelta(hours=1)
 
 
 class SpanIn(Schema):
-    start: AwareDatetime | None = Field(None, alias="from")  # an hour before `to`
-    end: AwareDatetime | None = Field(None, alias="to")  # now
+    start: Moment | None = Field(None, alias="from")  # an hour before `to`
+    end: Moment | None = Field(None, alias="to")  # now
     metric: str = ""  # one of the metrics alone
 
 

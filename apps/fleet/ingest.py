@@ -16,6 +16,8 @@ from apps.fleet.schemas import SampleIn
 
 OLDEST = timedelta(days=1)  # older samples have no place any more
 AHEAD = timedelta(minutes=10)  # a host's clock may be so much ahead of ours
+# Percent, bytes, °C, W. Beyond them a sensor is broken, and a sum over the fleet could be beyond any number.
+LIMITS = ((0, 1000), (0, 1 << 50), (-100, 1000), (0, 100_000))
 
 
 class Row(NamedTuple):
@@ -61,8 +63,14 @@ def _rows(host: Host, samples: Sequence[SampleIn], now: datetime) -> list[Row]:
         ]
         for uuid, figures in loads:
             if uuid in known:
-                found.setdefault((known[uuid], sample.at), Row(known[uuid], sample.at, *figures))
+                found.setdefault((known[uuid], sample.at), Row(known[uuid], sample.at, *_possible(figures)))
     return list(found.values())
+
+
+def _possible(figures: Sequence[Any]) -> list[Any]:
+    """None in place of what cannot be."""
+    pairs = zip(figures, LIMITS, strict=True)
+    return [None if value is None or not low <= value <= high else value for value, (low, high) in pairs]
 
 
 def _note_load(host: Host, newest: SampleIn, begin: datetime, now: datetime) -> datetime | None:

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-from typing import Any
+from collections import Counter
+from typing import Annotated, Any
 
 from ninja import Schema
-from pydantic import AwareDatetime, BaseModel, Field, model_validator
+from pydantic import BaseModel, Field, field_validator, model_validator
+
+from apps.accounts.moments import Moment
+
+MAX_GPUS = 256  # of one host, slices counted
+Count = Annotated[int, Field(ge=0)]
 
 
 class CpuIn(Schema):
     model: str = ""
-    cores: int = 1
+    cores: Count = 1
 
 
 class DiskIn(Schema):
     path: str = ""
-    total_bytes: int = 0
-    free_bytes: int = 0
+    total_bytes: Count = 0
+    free_bytes: Count = 0
 
 
 class LinkIn(Schema):
@@ -26,10 +31,10 @@ class LinkIn(Schema):
 
 
 class GpuIn(Schema):
-    index: int
+    index: Count
     uuid: str
     name: str
-    memory_bytes: int
+    memory_bytes: Count
     driver: str = ""
     cuda: str = ""
     power_limit_w: float | None = None
@@ -43,7 +48,7 @@ class EnvironmentIn(Schema):
     variant: str
     lock_sha256: str = ""
     path: str
-    size_bytes: int = 0
+    size_bytes: Count = 0
     state: str = "ready"
 
 
@@ -51,18 +56,27 @@ class InventoryIn(Schema):
     agent_version: str = ""
     boot_id: str = ""
     hostname: str = ""
-    booted_at: datetime | None = None
+    booted_at: Moment | None = None
     platform: str = ""
     architecture: str = ""
     isolation: str = ""  # cgroup | process_group
     warnings: list[str] = []  # what this host cannot do, and what would help
     python: str = ""
     cpu: CpuIn
-    ram_bytes: int
+    ram_bytes: Count
     disk: DiskIn
-    gpus: list[GpuIn] = []
+    gpus: list[GpuIn] = Field(default=[], max_length=MAX_GPUS)
     environments: list[EnvironmentIn] = []
     models_dir: str = ""
+
+    @field_validator("gpus")
+    @classmethod
+    def _each_its_own(cls, gpus: list[GpuIn]) -> list[GpuIn]:
+        """Two of one name would be one row, and "cpu" is the row of the CPU."""
+        named = Counter(gpu.uuid for gpu in gpus)
+        if wrong := sorted(uuid for uuid, count in named.items() if count > 1 or uuid in ("", "cpu")):
+            raise ValueError(f"must each have a UUID of its own, and none “cpu”: {', '.join(wrong)!r}")
+        return gpus
 
 
 class ProcessIn(Schema):
@@ -83,11 +97,11 @@ class GpuLoadIn(Schema):
 
 
 class SampleIn(BaseModel):
-    at: AwareDatetime
+    at: Moment
     cpu_percent: float
     ram_used_bytes: int
     disk_free_bytes: int = 0
-    gpus: list[GpuLoadIn] = Field(default=[], max_length=256)
+    gpus: list[GpuLoadIn] = Field(default=[], max_length=MAX_GPUS)
 
 
 class TelemetryIn(BaseModel):

@@ -137,3 +137,11 @@ def test_wrong_input_names_the_field(client: Client, house: dict[str, Any], body
     error = answer.json()["errors"][0]
     assert (error["field"], error["value"]) == (field, body[field])
     assert field == "username" or error["nearest"] in ("member", "red")
+
+
+@pytest.mark.parametrize("ends", ["9999-12-31T23:59:59-14:00", "2030-01-01T00:00:00"])
+def test_a_token_with_an_end_that_is_no_moment_is_refused(client: Client, house: dict[str, Any], ends: str) -> None:
+    answer = post(client, "/tokens", house["alice"], {"name": "ci", "expires_at": ends})
+    assert answer.status_code == 422
+    assert answer.json()["errors"][0]["field"] == "expires_at"
+    assert client.get("/api/v1/tokens", headers=api_headers(house["alice"])).status_code == 200

@@ -187,3 +187,28 @@ def test_a_host_is_silent_after_a_while() -> None:
     assert not host.is_silent
     host.last_seen_at -= timedelta(seconds=46)
     assert host.is_silent
+
+
+TOO_LATE = "9999-12-31T23:59:59-14:00"  # Postgres keeps it, Python cannot read it again
+
+
+@pytest.mark.parametrize("field", ["booted_at", "ram_bytes", "cpu", "disk", "environments"])
+def test_an_inventory_that_could_not_be_kept_or_read_again_is_refused(client: Client, field: str) -> None:
+    _, token = enrol_host(name="atlas")
+    wrong: dict[str, Any] = {
+        "booted_at": TOO_LATE, "ram_bytes": -1, "cpu": {"cores": -1}, "disk": {"free_bytes": -1},
+        "environments": [{"engine": "vllm", "variant": "cpu", "path": "/e", "size_bytes": -1}],
+    }  # fmt: skip
+    answer = call(client, "inventory", token, inventory() | {field: wrong[field]})
+    assert answer.status_code == 422
+    assert answer.json()["errors"][0]["field"].startswith(field)
+    assert Host.objects.get().booted_at is None
+
+
+@pytest.mark.parametrize("wrong", [{"index": -1}, {"memory_bytes": -1}, {"uuid": "cpu"}, {"uuid": "GPU-1"}])
+def test_a_gpu_that_is_no_row_of_its_own_is_refused(client: Client, wrong: dict[str, Any]) -> None:
+    _, token = enrol_host(name="atlas")
+    body = inventory("GPU-1", "GPU-2")
+    body["gpus"][1] |= wrong
+    assert call(client, "inventory", token, body).status_code == 422
+    assert not Device.objects.exists()

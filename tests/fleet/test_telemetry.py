@@ -270,3 +270,20 @@ def test_history_over_rest(client: Client) -> None:
         answer = ask(path, **query)
         assert answer.status_code == status, answer.json()
         assert (answer.json().get("errors") or [{"field": None}])[0]["field"] == field
+
+
+def test_figures_that_cannot_be_leave_a_gap_and_keep_nobody_from_being_rolled_up() -> None:
+    broken, sound = make_host(gpus=2), make_host(gpus=1)
+    steady(broken, NOON, 60, util=1e30, power=3e38)
+    steady(sound, NOON, 60, power=200)
+    roll_up(now=NOON + timedelta(minutes=2))
+    fleet = DeviceMinute.objects.get(device_id=FLEET_ID, at=NOON)
+    assert (fleet.util_percent, fleet.power_w) == (50, 200)
+
+
+@pytest.mark.parametrize("asked", ["from", "to"])
+def test_a_span_at_the_calendars_end_is_refused(client: Client, asked: str) -> None:
+    headers = api_headers(make_user(team=make_team()))
+    answer = client.get("/api/v1/fleet/history", {asked: "0001-01-01T00:00:00Z"}, headers=headers)
+    assert answer.status_code == 422
+    assert answer.json()["errors"][0]["field"] == asked

@@ -36,7 +36,7 @@ def result_at(result: Mapping[str, Any], path: str) -> Any:
     for part in path.split("."):
         if isinstance(here, Mapping) and part in here:
             here = here[part]
-        elif isinstance(here, list) and part.isdecimal() and int(part) < len(here):
+        elif isinstance(here, list) and len(part) < 10 and part.isdecimal() and int(part) < len(here):
             here = here[int(part)]
         else:
             raise NoSuchResult(f"has no {path}; {_what_is_there(walked, here)}")

@@ -8,8 +8,9 @@ from datetime import datetime
 from typing import Any
 
 from ninja import Schema
-from pydantic import field_validator
+from pydantic import Field, field_validator
 
+from apps.accounts.moments import Moment
 from apps.jobs.reasons import Reason
 
 
@@ -55,7 +56,7 @@ class StartedIn(Schema):
 class BeatIn(LeaseIn):
     uuid: uuid.UUID
     phase: str | None = None
-    port: int | None = None
+    port: int | None = Field(None, ge=0, le=65_535)
     progress_done: float | None = None
     progress_total: float | None = None
     progress_unit: str = ""
@@ -64,14 +65,14 @@ class BeatIn(LeaseIn):
 
 
 class HeartbeatIn(Schema):
-    attempts: list[BeatIn]
+    attempts: list[BeatIn] = Field(max_length=1000)  # each is a transaction
 
 
 class PointIn(Schema):
     name: str
     step: float
     value: float
-    at: datetime
+    at: Moment
 
     @field_validator("step", "value")
     @classmethod

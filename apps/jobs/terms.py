@@ -36,11 +36,13 @@ def asked_terms(user: User, asked: TermsIn, options: Mapping[str, Any]) -> tuple
     Raises Problem 422 for a job that the person cannot see, that has failed, or that never ends.
     """
     plain, references = split_references(options)
-    after = {name: awaited_job(user, f"after.{place}", name) for place, name in enumerate(asked.after)}
+    names = list(dict.fromkeys(asked.after))
+    count = len({*names, *(reference["from"] for reference in references.values())})
+    if count > MAX_AFTER:  # before each is looked for
+        raise invalid("after", f"A job may wait for at most {MAX_AFTER} others, not {count}.")
+    after = {name: awaited_job(user, f"after.{asked.after.index(name)}", name) for name in names}
     for name, reference in references.items():
         after.setdefault(reference["from"], awaited_job(user, name, reference["from"]))
-    if len(after) > MAX_AFTER:
-        raise invalid("after", f"A job may wait for at most {MAX_AFTER} others, not {len(after)}.")
     terms = Terms(
         after=list(after.values()),
         references=references,

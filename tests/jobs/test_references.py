@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
 from apps.accounts.models import Team, User
 from apps.accounts.problems import Problem
@@ -148,3 +150,16 @@ def test_a_reference_for_an_option_that_is_not_there_names_the_nearest(team: Tea
     with pytest.raises(Problem) as refused:
         submit(team, make_user(team=team), after=[first], references={"options.step": reference})
     assert (refused.value.errors[0].field, refused.value.errors[0].nearest) == ("options.step", "steps")
+
+
+def test_a_place_in_a_list_with_more_digits_than_python_reads_is_not_there() -> None:
+    with pytest.raises(NoSuchResult):
+        result_at({"outputs": ["a"]}, "outputs." + "9" * 5000)
+
+
+def test_too_many_jobs_to_wait_for_are_refused_before_any_is_looked_for(team: Team, alice: User) -> None:
+    with CaptureQueriesContext(connection) as queries, pytest.raises(Problem, match="at most 50 others, not 1000"):
+        asked_terms(alice, TermsIn(after=[f"job-{number}" for number in range(1000)]), {})
+    assert len(queries) < 5
+    first = make_job(team)
+    assert asked_terms(alice, TermsIn(after=[first.public_id] * 1000), {})[1].after == [first]

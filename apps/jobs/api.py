@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from django.http import HttpRequest
+from django.http.response import HttpResponseBase
 from django.urls import reverse
 from ninja import Router
 
 from apps.accounts.problems import unknown_choice
 from apps.accounts.rest import page_of, signed_in
 from apps.jobs import services
-from apps.jobs.attempt_logs import read_log
+from apps.jobs.attempt_logs import log_text, read_log
 from apps.jobs.lookups import visible_job
 from apps.jobs.models import Attempt, Job, JobEvent, JobKind
 from apps.jobs.presentation import open_attempt, reason_sentence, state_word
@@ -19,6 +20,7 @@ from apps.jobs.schemas import JobDetailOut, JobOut, JobPage, LogOut, SeriesOut
 from apps.jobs.states import JobStatus
 
 router = Router(tags=["jobs"])
+LOG_FORMATS = ("json", "text")
 
 
 def job_out(job: Job) -> dict[str, Any]:
@@ -111,10 +113,19 @@ def retry_job(request: HttpRequest, job_id: str) -> dict[str, Any]:
 
 
 @router.get("/jobs/{job_id}/logs", response=LogOut)
-def get_logs(request: HttpRequest, job_id: str, offset: int = 0, epoch: int | None = None) -> dict[str, Any]:
-    """Text from a byte offset of one attempt's log (the newest unless `epoch` names another)."""
+def get_logs(
+    request: HttpRequest, job_id: str, offset: int = 0, epoch: int | None = None, format: str = "json"
+) -> dict[str, Any] | HttpResponseBase:
+    """Text from a byte offset of one attempt's log (the newest unless `epoch` names another).
+
+    `format=text` answers with all of it from there, as plain text.
+    """
+    if format not in LOG_FORMATS:
+        raise unknown_choice("format", format, LOG_FORMATS, noun="format")
     attempts = visible_job(request, job_id).attempts.all()
     attempt = next((each for each in attempts if epoch in (None, each.epoch)), None)
+    if format == "text":
+        return log_text(attempt, max(0, offset))
     if attempt is None:
         return {"attempt": None, "offset": 0, "next_offset": 0, "size_bytes": 0, "text": ""}
     start = max(0, offset)

@@ -7,12 +7,16 @@ from pathlib import Path
 
 from django.conf import settings
 from django.db import transaction
+from django.http import HttpResponse
+from django.http.response import HttpResponseBase
 
+from apps.accounts.file_response import StreamedFile
 from apps.accounts.problems import conflict
 from apps.jobs.models import Attempt
 from apps.jobs.progress import note_talk
 
 MAX_LOG_BYTES = 256 * 1024 * 1024
+PLAIN = "text/plain; charset=utf-8"
 
 
 def log_path(attempt: Attempt) -> Path:
@@ -58,6 +62,15 @@ def read_log(attempt: Attempt, offset: int, limit: int = 256 * 1024) -> bytes:
         chunk = file.read(min(limit, attempt.log_size_bytes - offset))
     cut = chunk.rfind(b"\n")
     return chunk if cut < 0 else chunk[: cut + 1]
+
+
+def log_text(attempt: Attempt | None, offset: int = 0, *, filename: str = "") -> HttpResponseBase:
+    """The log from a byte offset to its end as plain text, a download under `filename`; empty without a log."""
+    if attempt is None or not log_path(attempt).exists():
+        return HttpResponse("", content_type=PLAIN)
+    file = log_path(attempt).open("rb")
+    file.seek(offset)
+    return StreamedFile(file, as_attachment=bool(filename), filename=filename, content_type=PLAIN)
 
 
 def tail_start(attempt: Attempt, lines: int = 400) -> int:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from django.contrib import messages
-from django.http import FileResponse, HttpRequest, HttpResponse, StreamingHttpResponse
+from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
+from django.http.response import HttpResponseBase
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_POST
 from django.views.decorators.vary import vary_on_headers
@@ -12,7 +13,7 @@ from apps.accounts.paging import whole_number
 from apps.accounts.problems import Problem
 from apps.accounts.rest import signed_in
 from apps.jobs import services
-from apps.jobs.attempt_logs import log_path
+from apps.jobs.attempt_logs import log_text
 from apps.jobs.job_list import job_list
 from apps.jobs.job_page import job_page
 from apps.jobs.lookups import still_sees, visible_job
@@ -45,14 +46,12 @@ def _chosen_attempt(job: Job, epoch: str) -> Attempt | None:
     return next((each for each in job.attempts.all() if str(each.epoch) == epoch), None)
 
 
-def job_log(request: HttpRequest, job_id: str) -> FileResponse | HttpResponse:
+def job_log(request: HttpRequest, job_id: str) -> HttpResponseBase:
     """The whole log of an attempt as a download."""
     row = visible_job(request, job_id)
     attempt = _chosen_attempt(row, request.GET.get("attempt", "")) or row.attempts.first()
-    if attempt is None or not log_path(attempt).exists():
-        return HttpResponse("", content_type="text/plain; charset=utf-8")
-    name = f"{row.public_id}-attempt-{attempt.epoch}.log"
-    return FileResponse(log_path(attempt).open("rb"), as_attachment=True, filename=name, content_type="text/plain")
+    name = f"{row.public_id}-attempt-{attempt.epoch}.log" if attempt else ""
+    return log_text(attempt, filename=name)
 
 
 def job_log_stream(request: HttpRequest, job_id: str) -> StreamingHttpResponse:

@@ -6,9 +6,10 @@ import uuid as uuids
 from typing import Any
 
 from django.db.models import Q
-from django.http import FileResponse, HttpRequest
+from django.http import HttpRequest
 from ninja import Query, Router
 
+from apps.accounts.file_response import StreamedFile
 from apps.accounts.problems import invalid, not_found
 from apps.fleet.schemas import InventoryIn
 from apps.fleet.services import note_host_seen, record_inventory
@@ -104,10 +105,10 @@ def leave(request: HttpRequest) -> dict[str, bool]:
 
 
 @router.get("/inputs/{sha256}", response=None)
-def inputs(request: HttpRequest, sha256: str, attempt: uuids.UUID) -> FileResponse:
+def inputs(request: HttpRequest, sha256: str, attempt: uuids.UUID) -> StreamedFile:
     """Only files that the spec of an open attempt of this host names."""
     host = calling_host(request)
     named = Attempt.objects.open().filter(Q(pk=attempt), host=host, job__spec__inputs__contains=[{"sha256": sha256}])
     if not named.exists():
         raise not_found("input", sha256)
-    return FileResponse(blob_path(sha256).open("rb"), content_type="application/octet-stream")
+    return StreamedFile(blob_path(sha256).open("rb"), content_type="application/octet-stream")

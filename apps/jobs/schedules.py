@@ -15,7 +15,7 @@ from django.utils import timezone
 from apps.accounts.access import require_role
 from apps.accounts.audit import audit
 from apps.accounts.models import Role, User
-from apps.accounts.problems import Problem, invalid
+from apps.accounts.problems import Problem, invalid, not_found
 from apps.jobs.cron import next_time
 from apps.jobs.models import Job, Schedule
 from apps.jobs.repeats import check_repeatable, repeat_job
@@ -134,10 +134,12 @@ def _ask_again(schedule: Schedule) -> str:
 
 
 def _locked(schedule: Schedule, user: User) -> Schedule:
+    """Raises Problem 403 below member, 404 where somebody else has just deleted it."""
     require_role(user, Role.MEMBER, schedule.team)
-    locked: Schedule = (
-        Schedule.objects.select_for_update(of=("self",)).select_related("job", "team").get(pk=schedule.pk)
-    )
+    rows = Schedule.objects.select_for_update(of=("self",)).select_related("job", "team")
+    locked: Schedule | None = rows.filter(pk=schedule.pk).first()
+    if locked is None:
+        raise not_found("schedule", schedule.public_id)
     return locked
 
 

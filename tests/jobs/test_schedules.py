@@ -19,7 +19,15 @@ from apps.finetunes.services import create_dataset, create_fine_tune
 from apps.jobs.cron import next_time
 from apps.jobs.kinds import KindHandler, register_kind
 from apps.jobs.models import Job, Schedule
-from apps.jobs.schedules import create_schedule, disable_schedule, run_due_schedules
+from apps.jobs.schedules import (
+    ScheduleAction,
+    create_schedule,
+    delete_schedule,
+    disable_schedule,
+    enable_schedule,
+    run_due_schedules,
+    run_schedule_now,
+)
 from apps.jobs.services import cancel_job, submit_job
 from apps.jobs.terms import Terms
 from tests.factories import api_headers, make_job, make_stored_version, make_suite, make_user
@@ -270,3 +278,14 @@ def test_a_job_without_its_run_says_so(team: Team, alice: User) -> None:
         row = create_schedule(job=make_job(team, kind=kind), user=alice, cron="0 3 * * *")
         answer = post(alice, f"schedules/{row.public_id}/run", {})
         assert (answer.status_code, "cannot be repeated" in answer.json()["detail"]) == (409, True)
+
+
+@pytest.mark.parametrize("action", [disable_schedule, enable_schedule, delete_schedule, run_schedule_now])
+def test_one_that_somebody_has_just_deleted_is_not_there(
+    nightly: Schedule, alice: User, action: ScheduleAction
+) -> None:
+    seen = Schedule.objects.get()
+    delete_schedule(schedule=nightly, user=alice)
+    with pytest.raises(Problem) as refused:
+        action(schedule=seen, user=alice)
+    assert refused.value.status == 404

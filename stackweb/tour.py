@@ -36,6 +36,7 @@ def _start(client: httpx.Client) -> dict[str, Any]:
     except httpx.TransportError as error:
         raise CannotTour(f"{client.base_url} does not answer ({error}). Is Stackweb up?") from None
     if response.status_code == 409 and "tour" in response.json():
+        sys.stdout.write("A tour runs already; this follows it and starts none.\n")
         return _read(client, response.json()["tour"])
     if response.status_code != 201:
         raise CannotTour(f"The server refused: {response.text[:500]}")

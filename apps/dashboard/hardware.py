@@ -11,7 +11,7 @@ from apps.dashboard.fleet_picture import HostPicture, Well, fleet_picture
 from apps.dashboard.hardware_table import FILTERS, counted_filters, groups_of, paged
 from apps.dashboard.queue_pressure import Waiting, waiting_by_need
 from apps.dashboard.words import count_of, gib, gpu_name, listed
-from apps.fleet.models import Device, Host
+from apps.fleet.models import RAM_KEPT_BYTES, Device, Host
 from apps.fleet.querysets import open_alerts
 
 
@@ -73,7 +73,8 @@ def lede(hosts: list[HostPicture], queue: list[Waiting]) -> str:
         parts.append(f"{listed(silent)} {verb}; jobs there may still run.")
     parts += [_set_aside(host.host) for host in hosts if host.state in ("Cordoned", "Draining")][:3]
     if hosts and not any(host.gpus for host in hosts):
-        parts.append("No host has a GPU, so engines run on the CPU and share its memory.")
+        kept = gib(RAM_KEPT_BYTES)
+        parts.append(f"No host has a GPU, so engines run on the CPU and share its memory, less {kept} for the system.")
     if queue:
         count = sum(row.count for row in queue)
         needs = listed([f"{row.count} for {row.need}" for row in queue[:3]])

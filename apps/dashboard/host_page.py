@@ -13,7 +13,7 @@ from apps.accounts.models import AuditEvent, User
 from apps.dashboard.fleet_picture import HostPicture, fleet_picture
 from apps.dashboard.words import count_of
 from apps.fleet.host_states import HostState
-from apps.fleet.models import Device, Host
+from apps.fleet.models import RAM_KEPT_BYTES, Device, Host
 from apps.jobs.job_list import job_row
 from apps.jobs.models import Attempt, Job
 from apps.jobs.presentation import state_word
@@ -66,6 +66,7 @@ def host_facts(user: User, host: Host) -> dict[str, Any]:
         "events": host_events(host),
         "currency": settings.CURRENCY,
         "price": "" if host.gpu_hour_price is None else f"{host.gpu_hour_price.normalize():f}",
+        "ram_kept_bytes": RAM_KEPT_BYTES,
         "busy_count": sum(bool(well.holders) for well in picture.gpus),
         "disk_used_bytes": host.disk_total_bytes - host.disk_free_bytes,
         "may_fence_plainly": host.is_silent,

@@ -75,11 +75,11 @@ def overview_facts(user: User) -> dict[str, Any]:
 
 
 def _active_jobs(user: User) -> list[Job]:
-    return list(Job.objects.visible_to(user).open().exclude(kind="serve").for_display().order_by("-pk")[:JOBS])
+    return list(Job.objects.visible_to(user).open().batch().for_display().order_by("-pk")[:JOBS])
 
 
 def _job_counts(user: User) -> dict[str, int]:
-    batch = Job.objects.visible_to(user).open().exclude(kind="serve")
+    batch = Job.objects.visible_to(user).open().batch()
     counted: dict[str, int] = batch.aggregate(
         running=Count("pk", filter=Q(status__in=ACTIVE)),
         waiting=Count("pk", filter=Q(status="queued")),

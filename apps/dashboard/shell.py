@@ -22,7 +22,7 @@ def shell_facts(user: User) -> dict[str, Any]:
         endpoints=Count("pk", filter=Q(kind="serve")),
         fine_tunes=Count("pk", filter=Q(kind="train")),
         eval_runs=Count("pk", filter=Q(kind="evaluate")),
-        jobs=Count("pk"),
+        jobs=Count("pk", filter=~Q(kind="serve")),  # as the Overview counts them
     )
     silent = sum(host.state is HostState.UNREACHABLE for host in hosts)
     teams = teams_of(user)

@@ -15,6 +15,10 @@ class JobQuerySet(OwnedQuerySet):
     def open(self) -> Self:
         return self.filter(finished_at=None)
 
+    def batch(self) -> Self:
+        """What ends by itself: "jobs" where endpoints are counted apart."""
+        return self.exclude(kind="serve")
+
     def waiting(self) -> Self:
         """Queued jobs in the order in which they should run; not those that back off for now."""
         due = Q(not_before=None) | Q(not_before__lte=timezone.now())

@@ -226,3 +226,10 @@ def test_the_shell_costs_few_queries(alice: User) -> None:
     assert len(queries) <= 8
     assert facts["pulse"] == [{"value": 50, "off": False}] * 2
     assert facts["pulse_words"] == "0/2 busy"
+
+
+def test_the_sidebar_and_the_overview_count_the_same_jobs(red: Team, alice: User) -> None:
+    make_job(red, kind="serve", status="running")
+    assert (shell_facts(alice)["jobs"], "No job runs." in overview_facts(alice)["lede"]) == (0, True)
+    make_job(red, kind="train", status="running")
+    assert (shell_facts(alice)["jobs"], "1 job runs" in overview_facts(alice)["lede"]) == (1, True)

@@ -136,3 +136,10 @@ def test_a_stranger_sees_none_of_it(client: Client, base: ModelVersion, dataset:
     assert client.get(f"/datasets/{dataset.public_id}").status_code == 404
     assert "greetings" not in client.get("/datasets").text
     assert client.post("/fine-tunes/new", fill(base, dataset, name="theft")).status_code == 422
+
+
+def test_neither_of_two_inputs_of_which_one_is_needed_is_called_optional(client: Client, alice: User) -> None:
+    client.force_login(alice)
+    labels = [each.partition("</label>")[0] for each in client.get("/datasets/new").text.split("<label ")[1:]]
+    assert [("optional" in each) for each in labels if "JSON lines" in each or "paste rows" in each] == [False, False]
+    assert any("optional" in each for each in labels), "the description is"

@@ -8,7 +8,7 @@ from django.db import transaction
 
 from apps.accounts.audit import audit
 from apps.accounts.models import User
-from apps.accounts.problems import conflict, invalid
+from apps.accounts.problems import conflict, invalid, not_found
 from apps.fleet.models import Device, Host
 
 MAX_SLOTS = 16
@@ -16,9 +16,17 @@ MAX_PRICE = Decimal(1000)
 MAX_REASON = Host._meta.get_field("cordon_reason").max_length or 0
 
 
+def locked_row(host: Host) -> Host:
+    """The host as it is now, until the transaction ends. Raises Problem 404 where it was just removed."""
+    found = Host.objects.select_for_update(no_key=True).filter(pk=host.pk).first()
+    if found is None:
+        raise not_found("host", host.name)
+    return found
+
+
 def locked(host: Host) -> Host:
-    """The host as it is now, until the transaction ends. Raises Problem 409 for one that is gone."""
-    host = Host.objects.select_for_update(no_key=True).get(pk=host.pk)
+    """As `locked_row`. Raises Problem 409 for a host that is gone."""
+    host = locked_row(host)
     if host.state.is_gone:
         what = "was fenced" if host.fenced_at else "left"
         raise conflict(f"{host.name} {what}. It takes part again when it joins with a fresh join token.")

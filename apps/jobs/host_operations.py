@@ -9,7 +9,7 @@ from apps.accounts.audit import audit
 from apps.accounts.models import User
 from apps.accounts.problems import conflict, invalid
 from apps.fleet.models import Device, Host, Reservation
-from apps.fleet.operations import checked_reason, locked
+from apps.fleet.operations import checked_reason, locked, locked_row
 from apps.fleet.querysets import schedulable_hosts
 from apps.jobs import doorbell
 from apps.jobs.lifecycle import end_attempt
@@ -97,7 +97,7 @@ def remove_host(*, host: Host, user: User) -> None:
 
     Raises Problem 409 unless it is fenced, left or silent for more than a day, and while a job holds it.
     """
-    host = Host.objects.select_for_update(no_key=True).get(pk=host.pk)
+    host = locked_row(host)
     if not host.may_be_removed:
         raise conflict(f"{host.name} has reported within a day. Only a host that is fenced, left or silent can go.")
     is_held = Reservation.objects.filter(device__host=host, released_at=None).exists()

@@ -13,7 +13,7 @@ from apps.accounts.problems import Problem
 from apps.fleet.freeze import FROZEN
 from apps.fleet.models import Host, Reservation
 from apps.fleet.operations import cordon_host, uncordon_host
-from apps.jobs.host_operations import drain_host, fence_host
+from apps.jobs.host_operations import drain_host, fence_host, remove_host
 from apps.jobs.models import Attempt, Job
 from apps.jobs.reaping import withdraw_unclaimed
 from apps.jobs.scheduling import place_waiting_jobs
@@ -177,3 +177,12 @@ def test_while_frozen_nothing_is_placed_or_taken_back(team: Team, alice: User, w
     withdraw_unclaimed()
     assert waiting.attempts.exists()
     assert placed.attempts.get().ended_at is not None
+
+
+def test_a_host_that_somebody_has_just_removed_is_not_there(admin: User) -> None:
+    host = make_host(fenced_at=timezone.now())
+    remove_host(host=host, user=admin)
+    for action in (cordon_host, uncordon_host, drain_host, remove_host):
+        with pytest.raises(Problem) as refused:
+            action(host=host, user=admin)
+        assert refused.value.status == 404

@@ -28,6 +28,7 @@ from apps.gateway.api import router as gateway
 from apps.jobs.api import router as jobs
 from apps.jobs.pipelines_api import router as pipelines
 from apps.jobs.schedules_api import router as schedules
+from apps.jobs.waiting_api import router as jobs_waiting
 from apps.jobs.worker_api import router as jobs_worker
 from apps.leaderboard.api import router as leaderboard
 from apps.serving.api import router as serving
@@ -45,6 +46,7 @@ for router in (
     jobs,
     pipelines,
     schedules,
+    jobs_waiting,
     costs,
     fleet,
     hosts,

@@ -108,6 +108,7 @@ def create_fine_tune(
         spec=spec,
         variant=variant,
         gpus=gpus,
+        vram_bytes=estimate.total_bytes if estimate and gpus else 0,
         ram_bytes=estimate.total_bytes if estimate and not gpus else 0,
         terms=terms,
     )

@@ -102,6 +102,7 @@ class TermsIn(Schema, extra="forbid"):
     priority: int = 0  # the higher the sooner
     time_limit_seconds: int | None = None  # of each attempt
     stall_seconds: int | None = None  # without progress for longer it counts as stalled
+    spread: bool = False  # the emptiest host that fits; otherwise the fullest, so that whole hosts stay free
 
 
 class JobOut(Schema):

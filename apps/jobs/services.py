@@ -21,6 +21,7 @@ from apps.jobs import doorbell
 from apps.jobs.kinds import handler_of
 from apps.jobs.lifecycle import end_attempt, fresh_start, note, switch_status
 from apps.jobs.models import Job
+from apps.jobs.quotas import require_gpu_hours
 from apps.jobs.reasons import Reason
 from apps.jobs.states import RETRYABLE, JobStatus, Owner
 from apps.jobs.terms import USUAL, Terms, check_priority, check_reference
@@ -80,16 +81,20 @@ def submit_job(
     spec: RunSpec,
     variant: str = "cpu",
     gpus: int = 0,
+    vram_bytes: int = 0,
     ram_bytes: int = 0,
     pinned_host: Host | None = None,
     terms: Terms = USUAL,
 ) -> Job:
     """Accepts a job: validated, stored with its preview, and looked at by the scheduler on commit.
 
-    Raises Problem 403 for a role below member, 422 for an unknown engine or option and for a limit out of range.
+    `vram_bytes` are needed on each GPU; 0 asks for a whole one, whatever its size.
+    Raises Problem 403 for a role below member and a quota used up, 422 for an unknown engine or option and for a
+    limit out of range.
     """
     if user is not None:
         require_role(user, Role.MEMBER, team)
+    require_gpu_hours(team=team, gpus=gpus, time_limit_seconds=terms.time_limit_seconds)
     check_priority(terms.priority)
     check_limits(kind, time_limit_seconds=terms.time_limit_seconds, stall_seconds=terms.stall_seconds)
     engine = engine_named(spec.engine, kind=kind)
@@ -106,6 +111,8 @@ def submit_job(
         preview=preview_of(spec, variant),
         variant=variant,
         gpus_needed=gpus,
+        vram_bytes_needed=vram_bytes,
+        spread=terms.spread,
         ram_bytes_needed=ram_bytes,
         pinned_host=pinned_host,
         references=terms.references,

@@ -24,6 +24,7 @@ class Terms:
     priority: int = 0
     time_limit_seconds: int | None = None
     stall_seconds: int | None = None
+    spread: bool = False  # the emptiest host that fits instead of the fullest
     schedule: Schedule | None = None
 
 
@@ -49,6 +50,7 @@ def asked_terms(user: User, asked: TermsIn, options: Mapping[str, Any]) -> tuple
         priority=asked.priority,
         time_limit_seconds=asked.time_limit_seconds,
         stall_seconds=asked.stall_seconds,
+        spread=asked.spread,
     )
     return plain, terms
 
@@ -59,6 +61,7 @@ def same_terms(job: Job, schedule: Schedule | None) -> Terms:
         priority=job.priority,
         time_limit_seconds=job.time_limit_seconds,
         stall_seconds=job.stall_seconds,
+        spread=job.spread,
         schedule=schedule,
     )
 

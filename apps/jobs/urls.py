@@ -1,6 +1,6 @@
 from django.urls import path
 
-from apps.jobs import schedule_views, views
+from apps.jobs import quota_views, schedule_views, views
 
 urlpatterns = [
     path("jobs", views.jobs, name="jobs"),
@@ -11,6 +11,7 @@ urlpatterns = [
     path("jobs/<str:job_id>/cancel", views.job_cancel, name="job_cancel"),
     path("jobs/<str:job_id>/retry", views.job_retry, name="job_retry"),
     path("jobs/<str:job_id>/repeat", schedule_views.job_repeat, name="job_repeat"),
+    path("settings/teams/<str:team_slug>/quota", quota_views.quota_set, name="quota_set"),
     path("schedules", schedule_views.schedules, name="job_schedules"),
     path("schedules/<str:schedule_id>/enable", schedule_views.schedule_enable, name="schedule_enable"),
     path("schedules/<str:schedule_id>/disable", schedule_views.schedule_disable, name="schedule_disable"),

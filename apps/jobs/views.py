@@ -19,6 +19,7 @@ from apps.jobs.job_page import job_page
 from apps.jobs.lookups import still_sees, visible_job
 from apps.jobs.models import Attempt, Job
 from apps.jobs.streams import log_stream, metrics_stream
+from apps.jobs.waiting import why_waiting
 
 
 @vary_on_headers("HX-Request")
@@ -35,7 +36,9 @@ def jobs(request: HttpRequest) -> HttpResponse:
 
 @vary_on_headers("HX-Request")
 def job(request: HttpRequest, job_id: str) -> HttpResponse:
-    context = job_page(visible_job(request, job_id), epoch=request.GET.get("attempt", ""))
+    row = visible_job(request, job_id)
+    context = job_page(row, epoch=request.GET.get("attempt", ""))
+    context["waiting"] = why_waiting(row, Job.objects.visible_to(signed_in(request)))
     part = "#live" if request.htmx else ""  # type: ignore[attr-defined]
     # 286 tells htmx to stop polling: an ended job moves no more.
     status = 286 if request.htmx and context["job"].is_over else 200  # type: ignore[attr-defined]

@@ -51,7 +51,8 @@ def _battle(team: Team) -> str:
 
 STEP = {"key": "import", "title": "Import", "status": "waiting", "facts": {}, "started_at": None, "finished_at": None}
 # What an address calls its object -> makes one in the team, returns its id. An argument that is not
-# here belongs to a person (tests/accounts), to a host (tests/jobs) or names one: hosts are everybody's
+# here belongs to a person (tests/accounts), to a host (tests/jobs), to a team that its members and admins name
+# (tests/jobs/test_waiting.py), or names a host: hosts are everybody's
 # (tests/dashboard/test_hosts.py).
 OBJECTS: dict[str, Callable[[Team], str]] = {
     "model_id": lambda team: make_model_version(team).model.public_id,
@@ -67,7 +68,7 @@ OBJECTS: dict[str, Callable[[Team], str]] = {
     "tour_id": lambda team: TourRun.objects.create(team=team, steps=[STEP]).public_id,
     "key_id": lambda team: VirtualKey.objects.create(team=team, name="k", hint="k", digest="d").public_id,
 }
-ELSEWHERE = {"token", "user_id", "token_id", "uuid", "sha256", "host_name"}
+ELSEWHERE = {"token", "user_id", "token_id", "uuid", "sha256", "host_name", "team_slug"}
 ROWS = sorted(row for row in MATRIX if "<" in row and not re.search(rf"<(\w+:)?({'|'.join(ELSEWHERE)})>", row))
 
 

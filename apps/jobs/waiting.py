@@ -1,0 +1,84 @@
+"""Why one job waits: what each host says to it, what would start it sooner, and who stands beside it in the queue."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from django.utils import timezone
+
+from apps.fleet.offers import fleet_now
+from apps.jobs.models import Job
+from apps.jobs.occupancy import tenants
+from apps.jobs.querysets import JobQuerySet
+from apps.jobs.queue import WaitingJob, need_of, waiting_jobs
+from apps.jobs.states import JobStatus
+from apps.planning.placement import Need
+from apps.planning.timeline import FleetTimeline, Start
+from apps.planning.waiting import HostAnswer, host_answers
+
+NEIGHBOURS = 3  # of the queue, before and after
+
+
+def why_waiting(job: Job, visible: JobQuerySet) -> dict[str, Any] | None:
+    """None for a job that does not wait. Neighbours that the reader may not see stay without a name."""
+    if job.status != JobStatus.QUEUED:
+        return None
+    now = timezone.now()
+    picture = fleet_now()
+    timeline = FleetTimeline(picture.hosts, tenants(picture.holders, now), now.timestamp())
+    answers = host_answers(_need(job), picture.hosts, timeline)
+    queue = waiting_jobs()
+    return {
+        "reason": job.wait_reason,
+        "hint": job.wait_hint,
+        "expected_start_at": job.expected_start_at,
+        "place": next((number for number, row in enumerate(queue, start=1) if row.pk == job.pk), None),
+        "length": len(queue),
+        "hosts": [_host_row(answer, now) for answer in answers],
+        "neighbours": _neighbours(job, queue, visible),
+    }
+
+
+def _need(job: Job) -> Need:
+    return need_of(
+        kind=job.kind,
+        gpus=job.gpus_needed,
+        vram_bytes=job.vram_bytes_needed,
+        ram_bytes=job.ram_bytes_needed,
+        host=job.pinned_host.name if job.pinned_host else None,
+        spread=job.spread,
+    )
+
+
+def _host_row(answer: HostAnswer, now: datetime) -> dict[str, Any]:
+    return {
+        "host": answer.host,
+        "offers": answer.offers,
+        "blocked_by": answer.blocked_by,
+        "can_ever": answer.can_ever,
+        "free_at": _known_time(answer.start),
+        "is_free": answer.start is not None and answer.start.at <= now.timestamp(),
+    }
+
+
+def _known_time(start: Start | None) -> datetime | None:
+    return datetime.fromtimestamp(start.at, tz=UTC) if start is not None and start.is_known else None
+
+
+def _neighbours(job: Job, queue: Sequence[WaitingJob], visible: JobQuerySet) -> list[dict[str, Any]]:
+    at = next((number for number, row in enumerate(queue) if row.pk == job.pk), 0)
+    near = queue[max(0, at - NEIGHBOURS) : at + NEIGHBOURS + 1]
+    seen = set(visible.filter(pk__in=[row.pk for row in near]).values_list("pk", flat=True))
+    return [
+        {
+            "id": row.label if row.pk in seen else None,
+            "name": row.name if row.pk in seen else "A job of another team",
+            "is_this": row.pk == job.pk,
+            "gpus": row.need.gpus,
+            "priority": row.priority,
+            "expected_start_at": row.expected_start_at,
+        }
+        for row in near
+    ]

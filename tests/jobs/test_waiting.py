@@ -1,0 +1,88 @@
+"""Why a job waits, and quotas, as people and programs see them."""
+
+from __future__ import annotations
+
+import pytest
+from django.test import Client
+
+from apps.accounts.models import Team, User
+from apps.jobs.models import Job
+from apps.jobs.scheduling import place_waiting_jobs
+from tests.factories import GIB, api_headers, make_host, make_team, make_user
+from tests.jobs.conftest import submit
+
+
+def waiting_job(team: Team, alice: User) -> Job:
+    make_host("brio", gpus=2)
+    submit(team, alice, gpus=2)
+    job = submit(team, alice, gpus=2, vram_bytes=20 * GIB)
+    place_waiting_jobs()
+    job.refresh_from_db()
+    return job
+
+
+def test_a_waiting_job_says_what_each_host_says(client: Client, team: Team, alice: User) -> None:
+    job = waiting_job(team, alice)
+    found = client.get(f"/api/v1/jobs/{job.public_id}/waiting", headers=api_headers(alice)).json()
+    assert (found["reason"], found["place"], found["length"]) == (job.wait_reason, 1, 1)
+    (brio,) = found["hosts"]
+    assert (brio["host"], brio["offers"], brio["can_ever"], brio["is_free"]) == (
+        "brio",
+        "2 × RTX 4090, 0 free",
+        True,
+        False,
+    )
+    client.force_login(alice)
+    page = client.get(f"/jobs/{job.public_id}").content.decode()
+    assert "Why is it waiting?" in page
+    assert "2 × RTX 4090, 0 free" in page
+
+
+def test_a_job_that_does_not_wait_has_no_reason(client: Client, team: Team, alice: User) -> None:
+    waiting_job(team, alice)
+    runs = Job.objects.exclude(status="queued").get()
+    refused = client.get(f"/api/v1/jobs/{runs.public_id}/waiting", headers=api_headers(alice))
+    assert (refused.status_code, "does not wait" in refused.json()["detail"]) == (409, True)
+
+
+def test_neighbours_of_other_teams_have_no_name(client: Client, team: Team, alice: User) -> None:
+    job = waiting_job(team, alice)
+    other = make_team()
+    submit(other, make_user(team=other), gpus=2)
+    found = client.get(f"/api/v1/jobs/{job.public_id}/waiting", headers=api_headers(alice)).json()
+    assert [(row["is_this"], row["id"]) for row in found["neighbours"]] == [(True, job.public_id), (False, None)]
+    assert found["neighbours"][1]["name"] == "A job of another team"
+
+
+def test_a_team_at_its_quota_waits_and_says_so(client: Client, team: Team, alice: User) -> None:
+    make_host("brio", gpus=2)
+    boss = make_user(is_superuser=True)
+    answer = client.patch(
+        f"/api/v1/teams/{team.slug}/quota", {"gpus_at_once": 1}, "application/json", headers=api_headers(boss)
+    )
+    assert (answer.status_code, answer.json()["gpus_at_once"]) == (200, 1)
+    jobs = [submit(team, alice, gpus=1) for _ in range(2)]
+    place_waiting_jobs()
+    for job in jobs:
+        job.refresh_from_db()
+    assert [job.status for job in jobs] == ["starting", "queued"]
+    assert "1 of 1" in jobs[1].wait_reason
+    assert "quota" in jobs[1].wait_hint
+
+
+@pytest.mark.parametrize("value", ["-1", "many", "1.5"])
+def test_a_wrong_quota_is_named_and_changes_nothing(client: Client, team: Team, value: str) -> None:
+    client.force_login(make_user(is_superuser=True))
+    page = client.post(f"/settings/teams/{team.slug}/quota", {"gpus_at_once": value}, follow=True).content.decode()
+    assert "gpus_at_once is a whole number" in page
+    team.refresh_from_db()
+    assert team.gpus_at_once is None
+
+
+def test_only_an_admin_sets_a_quota(client: Client, team: Team, alice: User) -> None:
+    refused = client.patch(
+        f"/api/v1/teams/{team.slug}/quota", {"gpus_at_once": 9}, "application/json", headers=api_headers(alice)
+    )
+    assert refused.status_code == 403
+    stranger = make_user(team=make_team())
+    assert client.get(f"/api/v1/teams/{team.slug}/quota", headers=api_headers(stranger)).status_code == 404

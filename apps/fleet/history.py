@@ -67,14 +67,15 @@ def _has(tier: Tier, start: datetime, end: datetime, now: datetime) -> bool:
 
 def _read(tier: Tier, device_id: int, first: int, end: datetime, step: int) -> dict[int, Sequence[float | None]]:
     query = f"""
-        SELECT extract(epoch FROM date_bin(%(step)s * interval '1 second', at, 'epoch'))::bigint, {tier.figures}
-        FROM {tier.table}
-        WHERE device_id = %(device)s AND at >= to_timestamp(%(first)s) AND at < %(end)s GROUP BY 1
+        SELECT extract(epoch FROM bin)::bigint, {tier.figures} FROM (
+            SELECT date_bin(%(step)s * interval '1 second', at, 'epoch') AS bin, * FROM {tier.table}
+            WHERE device_id = %(device)s AND at >= to_timestamp(%(first)s) AND at < %(end)s) found
+        GROUP BY bin
     """  # noqa: S608  our own words
     asked: dict[str, Any] = {"step": step, "device": device_id, "first": first, "end": end}
     with connection.cursor() as cursor:
         cursor.execute(query, asked)
-        return {row[0]: [None if value is None else float(value) for value in row[1:]] for row in cursor.fetchall()}
+        return {row[0]: row[1:] for row in cursor.fetchall()}
 
 
 def recent_load(device_ids: Sequence[int], *, now: datetime) -> dict[int, list[float]]:

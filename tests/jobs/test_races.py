@@ -152,3 +152,17 @@ def test_a_schedule_switched_off_at_that_moment_does_not_fire(due: Schedule, ali
         assert other.end() is None
     run_due_schedules()
     assert not due.jobs.exists()
+
+
+def test_the_last_gpu_hours_of_a_month_go_to_one_job(team: Team, alice: User) -> None:
+    Team.objects.filter(pk=team.pk).update(gpu_hours_per_month=1)
+    ask = partial(submit, team, alice, gpus=1, time_limit_seconds=3600)
+    with transaction.atomic():
+        Team.objects.select_for_update(no_key=True).get(pk=team.pk)
+        beside = Beside(ask)
+        beside.until_it_waits()
+        ask()
+    refused = beside.end()
+    assert isinstance(refused, Problem)
+    assert (refused.status, refused.extra["reason"]) == (403, "quota_exceeded")
+    assert Job.objects.filter(team=team).count() == 1

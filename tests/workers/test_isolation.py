@@ -24,6 +24,8 @@ from workers.outcome import judge
 from workers.progress import Progress
 from workers.records import Record
 
+pytestmark = pytest.mark.slow
+
 HAS_CGROUPS = cgroups.try_isolation() == "cgroup"
 needs_cgroups = pytest.mark.skipif(not HAS_CGROUPS, reason="this machine lets us make no cgroup")
 ISOLATIONS = [pytest.param("cgroup", marks=needs_cgroups), "process_group"]

@@ -24,6 +24,8 @@ from workers.cli import main
 from workers.config import WorkerConfig
 from workers.engine_env import engine_environment
 
+pytestmark = pytest.mark.slow
+
 
 def test_a_driver_too_old_for_the_locked_cuda_is_said_at_join_with_the_one_needed(
     tmp_path: Path, server: ProtocolServer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

@@ -27,6 +27,8 @@ from tests.workers.test_attempts import SERVE, TREE, tree_pids
 from workers import journal, processes
 from workers.journal import Journal, write_json
 
+pytestmark = pytest.mark.slow
+
 AGENT_KILLS = int(os.environ.get("STACKWEB_AGENT_KILLS", "10"))  # the fault rig asks for 200
 
 

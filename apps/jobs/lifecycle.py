@@ -12,6 +12,7 @@ from django.utils import timezone
 
 from apps.accounts.models import User
 from apps.fleet import reservations
+from apps.jobs import doorbell
 from apps.jobs.kinds import handler_of
 from apps.jobs.models import Attempt, Job, JobEvent
 from apps.jobs.policies import Ending, Verdict, judge
@@ -111,6 +112,7 @@ def end_attempt(attempt: Attempt, *, exit_code: int | None, reason: str, cause: 
     attempt.save(update_fields=["ended_at", "exit_code", "reason", "cause"])
     reservations.release_all(holder=attempt.uuid)
     _move_on(attempt.job, attempt, reason, cause, result)
+    doorbell.schedule_soon()  # what it held is free
 
 
 def _stopped_as_asked(attempt: Attempt, reason: str) -> bool:
@@ -131,6 +133,7 @@ def _move_on(job: Job, attempt: Attempt, reason: str, cause: str, result: dict[s
             reason=Reason.CANCELLED_BY_USER,
             cause="",
             result=result,
+            phase="",
             stalled_at=None,
         )
     elif not reason:
@@ -142,6 +145,7 @@ def _move_on(job: Job, attempt: Attempt, reason: str, cause: str, result: dict[s
             event={"attempt": attempt},
             result=result,
             progress_done=job.progress_total,  # the last heartbeat may have come before the last step
+            phase="",
             stalled_at=None,
         )
     else:
@@ -152,14 +156,14 @@ def _fail_hold_or_rerun(job: Job, attempt: Attempt, reason: str, cause: str, res
     verdict = judge(_ending(job, attempt, reason))
     label = Reason(reason).label
     event: dict[str, Any] = {"attempt": attempt, "detail": cause, "tone": "warn"}
-    fields: dict[str, Any] = {"infrastructure_losses": verdict.losses, "stalled_at": None}
+    fields: dict[str, Any] = {"infrastructure_losses": verdict.losses, "phase": "", "stalled_at": None}
     if verdict.status == JobStatus.FAILED:
         what = f"Failed: {label[0].lower()}{label[1:]}"
         by, event["tone"] = Owner.WORKER, "bad"
         fields |= {"reason": reason, "cause": cause, "result": result}
     elif verdict.status == JobStatus.HELD:
         what, by = f"Held after {verdict.losses - 1} reruns", Owner.SCHEDULER
-        fields |= {"reason": reason, "cause": cause, "phase": ""}
+        fields |= {"reason": reason, "cause": cause}
     else:
         what, by = f"{label}; queued again", Owner.SCHEDULER
         fields |= fresh_start() | _backed_off(verdict, label)

@@ -1,0 +1,179 @@
+"""Who goes first, who makes room, what is kept for the one that waits longest, and what each is told."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+
+from apps.accounts.models import Team, User
+from apps.accounts.problems import Problem
+from apps.fleet.models import Reservation
+from apps.jobs.models import Attempt, Job
+from apps.jobs.quotas import next_month, set_quota
+from apps.jobs.scheduling import place_waiting_jobs
+from tests.factories import GIB, make_attempt, make_host, make_job, make_user
+from tests.jobs.conftest import Worker, submit
+
+
+def placed(job: Job) -> Attempt:
+    place_waiting_jobs()
+    attempt: Attempt = job.attempts.get(ended_at=None)
+    return attempt
+
+
+def fresh(job: Job) -> Job:
+    job.refresh_from_db()
+    return job
+
+
+def gpus(worker: Worker, count: int, **fields: Any) -> None:
+    for index in range(count):
+        worker.host.devices.create(
+            kind="gpu", index=index, uuid=f"GPU-{index}", name="H100", **{"memory_bytes": 80 * GIB} | fields
+        )
+
+
+def claimed(worker: Worker, job: Job) -> Attempt:
+    attempt = placed(job)
+    worker.claim(attempt)
+    attempt.refresh_from_db()
+    return attempt
+
+
+def test_a_server_stops_evaluations_and_gets_their_gpus_when_they_are_dead(
+    team: Team, alice: User, worker: Worker
+) -> None:
+    gpus(worker, 2)
+    evaluation = submit(team, alice, kind="evaluate", gpus=2)
+    attempt = claimed(worker, evaluation)
+    server = submit(team, alice, kind="serve", gpus=1)
+    place_waiting_jobs()
+    attempt.refresh_from_db()
+    assert (attempt.stop_reason, attempt.ended_at) == ("preempted", None)
+    assert fresh(server).wait_reason == f"Waits until {evaluation.public_id} has stopped on atlas."
+    beat = {"uuid": str(attempt.uuid), "epoch": attempt.epoch, "lease_token": attempt.lease_token}
+    assert worker.call("POST", "heartbeat", {"attempts": [beat]}).json()["attempts"][0]["answer"] == "cancel"
+    place_waiting_jobs()
+    assert not server.attempts.exists(), "asked to stop is not dead"
+    assert worker.finish(attempt, exit_code=-15, reason="cancelled_by_user").status_code == 200
+    place_waiting_jobs()
+    assert fresh(server).status == "starting"
+    assert (fresh(evaluation).status, evaluation.infrastructure_losses) == ("queued", 0)
+    told = evaluation.events.get(what="Asked to stop and run again").detail
+    assert told == f"Makes room for {server.public_id}, {server.name}"
+
+
+@pytest.mark.parametrize(("kind", "priority"), [("train", 0), ("evaluate", 5)])
+def test_training_and_more_urgent_work_go_on(team: Team, alice: User, worker: Worker, kind: str, priority: int) -> None:
+    gpus(worker, 1)
+    attempt = claimed(worker, submit(team, alice, kind=kind, gpus=1, priority=priority))
+    submit(team, alice, kind="serve", gpus=1)
+    place_waiting_jobs()
+    attempt.refresh_from_db()
+    assert attempt.stop_reason == ""
+
+
+def test_an_evaluation_fills_what_is_idle_but_never_goes_before_work(team: Team, alice: User) -> None:
+    make_host("brio", gpus=1)
+    evaluation = submit(team, alice, kind="evaluate", gpus=1)
+    training = submit(team, alice, kind="train", gpus=1)
+    place_waiting_jobs()
+    assert (fresh(training).status, fresh(evaluation).status) == ("starting", "queued")
+
+
+def test_small_jobs_pass_a_large_one_until_it_has_waited_long(team: Team, alice: User, worker: Worker) -> None:
+    gpus(worker, 2)
+    first = submit(team, alice, gpus=1, time_limit_seconds=3600)
+    claimed(worker, first)
+    large = submit(team, alice, gpus=2)
+    small = submit(team, alice, gpus=1)
+    place_waiting_jobs()
+    assert fresh(small).status == "starting", "it has not waited long yet"
+    worker.claim(small.attempts.get())
+    worker.finish(small.attempts.get(), exit_code=0, result={"ok": True})
+    Job.objects.filter(pk=large.pk).update(created_at=timezone.now() - timedelta(minutes=6))
+    unbounded = submit(team, alice, gpus=1)
+    long = submit(team, alice, gpus=1, time_limit_seconds=7200)
+    short = submit(team, alice, gpus=1, time_limit_seconds=600)
+    place_waiting_jobs()
+    assert [fresh(job).status for job in (large, unbounded, long, short)] == ["queued", "queued", "queued", "starting"]
+    assert large.expected_start_at is not None
+    assert abs(large.expected_start_at - timezone.now() - timedelta(hours=1)) < timedelta(minutes=1)
+    assert large.wait_hint.startswith("atlas frees 2 GPUs at about ")
+    assert large.wait_hint.endswith(f"when {short.public_id} and {first.public_id} end.")
+
+
+def test_nothing_is_kept_for_a_job_that_only_a_servers_end_would_let_in(
+    team: Team, alice: User, worker: Worker
+) -> None:
+    gpus(worker, 2)
+    claimed(worker, submit(team, alice, kind="serve", gpus=1))
+    large = submit(team, alice, gpus=2)
+    Job.objects.filter(pk=large.pk).update(created_at=timezone.now() - timedelta(hours=1))
+    small = submit(team, alice, gpus=1)
+    place_waiting_jobs()
+    assert (fresh(small).status, fresh(large).expected_start_at) == ("starting", None)
+
+
+def test_what_would_start_it_is_said_and_true(team: Team, alice: User) -> None:
+    make_host("brio", gpus=2)
+    make_host("flint", gpus=4, cordoned=True, cordon_reason="driver update")
+    job = submit(team, alice, gpus=4)
+    place_waiting_jobs()
+    assert fresh(job).wait_reason == "Needs 4 GPUs on one host; brio has 2 GPUs."
+    assert job.wait_hint == (
+        "Starts now on brio with 2 GPUs. Starts now once flint is uncordoned: it is cordoned: driver update."
+    )
+    Job.objects.filter(pk=job.pk).update(gpus_needed=2)
+    place_waiting_jobs()
+    assert (fresh(job).status, job.wait_reason, job.wait_hint) == ("starting", "", "")
+
+
+def test_slots_of_a_gpu_are_given_out_one_by_one(team: Team, alice: User, worker: Worker) -> None:
+    gpus(worker, 1, slots=4)
+    jobs = [submit(team, alice, gpus=1, vram_bytes=40 * GIB) for _ in range(3)]
+    place_waiting_jobs()
+    assert [fresh(job).status for job in jobs] == ["starting", "starting", "queued"]
+    live = Reservation.objects.filter(released_at=None).values_list("slot", flat=True)
+    assert sorted(live) == [0, 1, 2, 3]
+
+
+def test_thousands_that_wait_for_the_same_cost_a_few_queries_and_are_written_once(team: Team) -> None:
+    make_host("brio", gpus=1)
+    Job.objects.bulk_create(
+        Job(team=team, kind="train", name="t", engine="fake-train", spec={}, gpus_needed=8) for _ in range(3000)
+    )
+    with CaptureQueriesContext(
+        connection,
+    ) as first:
+        place_waiting_jobs()
+    assert Job.objects.filter(wait_reason="Needs 8 GPUs on one host; brio has 1 GPU.").count() == 3000
+    with CaptureQueriesContext(connection) as again:
+        place_waiting_jobs()
+    assert len(first) < 20
+    assert not [query for query in again if query["sql"].startswith("UPDATE")]
+
+
+def test_gpu_hours_that_are_used_up_refuse_at_submit_and_hold_back_what_waits(team: Team, alice: User) -> None:
+    host = make_host("brio", gpus=2)
+    waiting = submit(team, alice, gpus=1)
+    now = timezone.now()
+    done = make_job(team, status="succeeded")
+    make_attempt(done, host, device_indexes=[0, 1], claimed_at=now - timedelta(minutes=30), ended_at=now)
+    on_cpu = make_job(team, status="succeeded")
+    make_attempt(on_cpu, host, claimed_at=now - timedelta(minutes=30), ended_at=now)
+    set_quota(team=team, user=make_user(is_superuser=True), gpus_at_once=None, gpu_hours_per_month=2)
+    with pytest.raises(Problem) as over:
+        submit(team, alice, gpus=2, time_limit_seconds=1860)
+    assert (over.value.status, over.value.extra["reason"]) == (403, "quota_exceeded")
+    assert (over.value.extra["used_gpu_hours"], over.value.extra["asked_gpu_hours"]) == (1.0, 1.033)
+    submit(team, alice, gpus=0)
+    Attempt.objects.filter(job=done).update(claimed_at=now - timedelta(hours=1))
+    place_waiting_jobs()
+    assert fresh(waiting).wait_reason == f"Team {team} has used 2 of its 2 GPU-hours this month."
+    assert waiting.expected_start_at == next_month(now)

@@ -30,7 +30,10 @@ LOG_HEAD_BYTES, LOG_TAIL_BYTES = 4 * 1024**2, 1024**2
 
 def fake_gpus() -> list[dict[str, Any]]:
     name, count = os.environ["FAULTS_HOST"], int(os.environ["FAULTS_GPUS"])
-    common = {"name": "Fake GPU", "memory_bytes": GPU_BYTES, "driver": "999.0", "cuda": "13.0"}
+    common = {
+        "name": "Fake GPU", "memory_bytes": GPU_BYTES, "driver": "999.0", "cuda": "13.0", "power_limit_w": None,
+        "mig_profile": "", "is_split": False, "links": [],
+    }  # fmt: skip
     return [{"index": index, "uuid": f"GPU-{name}-{index}"} | common for index in range(count)]
 
 

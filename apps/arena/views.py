@@ -10,6 +10,7 @@ from django.views.decorators.vary import vary_on_headers
 
 from apps.accounts.access import team_for, teams_of, visible_or_404
 from apps.accounts.forms import add_problem
+from apps.accounts.htmx import part_of, status_of
 from apps.accounts.problems import Problem
 from apps.accounts.rest import signed_in
 from apps.arena import services
@@ -41,8 +42,7 @@ def arena(request: HttpRequest) -> HttpResponse:
 @vary_on_headers("HX-Request")
 def battle(request: HttpRequest, battle_id: str) -> HttpResponse:
     row = _visible_battle(request, battle_id)
-    is_fragment = bool(request.htmx)  # type: ignore[attr-defined]
-    part, status = ("#live", 286 if row.state != "waiting" else 200) if is_fragment else ("", 200)
+    part, status = part_of(request, "live"), status_of(request, is_over=row.state != "waiting")
     context = {"battle": row, "state": row.state, "standings": standings(signed_in(request))}
     return render(request, f"arena/battle.html{part}", context, status=status)
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import date
+from decimal import Decimal
 from typing import Any, Self
 
 from django.db import models
@@ -37,6 +39,11 @@ class CostQuerySet(models.QuerySet[Any]):
 
     def by_day_and_team(self) -> list[dict[str, Any]]:
         return list(self.values("day", label=F("team__name")).annotate(**_SUMS).order_by("day", "label"))
+
+    def by_job(self, jobs: Sequence[int]) -> dict[int, Decimal]:
+        """What each of these jobs cost, where a price is known."""
+        rows = self.filter(job__in=jobs).exclude(cost=None).order_by().values("job")
+        return dict(rows.annotate(spent=Sum("cost")).values_list("job", "spent"))
 
 
 _SUMS = {

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from decimal import Decimal, InvalidOperation
 
-from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_POST, require_safe
 from django.views.decorators.vary import vary_on_headers
 
+from apps.accounts.actions import act
+from apps.accounts.htmx import htmx_of
 from apps.accounts.paging import whole_number
-from apps.accounts.problems import Problem, invalid
+from apps.accounts.problems import invalid
 from apps.accounts.rest import signed_in
 from apps.dashboard.host_history import history_facts
 from apps.dashboard.host_page import host_facts
@@ -25,7 +26,7 @@ from apps.jobs.host_operations import drain_host, fence_host, remove_host
 @vary_on_headers("HX-Request")
 def host(request: HttpRequest, host_name: str) -> HttpResponse:
     found = get_object_or_404(Host, name=host_name)
-    htmx = request.htmx  # type: ignore[attr-defined]
+    htmx = htmx_of(request)
     if htmx and htmx.target != "history":
         return render(request, "dashboard/host.html#live", host_facts(signed_in(request), found))
     history = history_facts(found, span=request.GET.get("span", ""), device=request.GET.get("device", ""))
@@ -70,11 +71,11 @@ def host_remove(request: HttpRequest, host_name: str) -> HttpResponse:
 
 @require_POST
 def host_price(request: HttpRequest, host_name: str) -> HttpResponse:
-    def act(host: Host) -> object:
+    def change(host: Host) -> object:
         price = _price(request.POST.get("gpu_hour_price", "").strip())
         return set_price(host=host, user=signed_in(request), gpu_hour_price=price)
 
-    return _act(request, host_name, act, f"The price of {host_name} is kept.")
+    return _act(request, host_name, change, f"The price of {host_name} is kept.")
 
 
 def _price(text: str) -> Decimal | None:
@@ -87,21 +88,17 @@ def _price(text: str) -> Decimal | None:
 
 @require_POST
 def device_slots(request: HttpRequest, host_name: str, index: int) -> HttpResponse:
-    def act(host: Host) -> object:
+    def change(host: Host) -> object:
         device = get_object_or_404(Device, host=host, kind=Device.Kind.GPU, index=index)
         slots = whole_number(request.POST.get("slots", "").strip())
         return set_slots(device=device, user=signed_in(request), slots=slots or 0)
 
-    return _act(request, host_name, act, f"The slots of GPU {index} are kept.")
+    return _act(request, host_name, change, f"The slots of GPU {index} are kept.")
 
 
 def _act(request: HttpRequest, host_name: str, service: Callable[[Host], object], said: str) -> HttpResponse:
     host = get_object_or_404(Host, name=host_name)
-    try:
-        service(host)
-        messages.success(request, said)
-    except Problem as problem:
-        messages.error(request, str(problem))
+    act(request, lambda: service(host), said)
     is_listed = Host.objects.filter(pk=host.pk).exists()  # a removed host has no page
     to_list = request.POST.get("back") == "hardware" or not is_listed
     return redirect("hardware") if to_list else redirect("host", host.name)

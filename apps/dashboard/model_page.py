@@ -12,6 +12,7 @@ from django.views.decorators.http import require_safe
 from django.views.decorators.vary import vary_on_headers
 
 from apps.accounts.access import visible_or_404
+from apps.accounts.htmx import part_of
 from apps.accounts.models import User
 from apps.accounts.rest import signed_in
 from apps.catalog.model_facts import model_facts
@@ -34,7 +35,7 @@ def models(request: HttpRequest) -> HttpResponse:
     context = model_list(user, text=request.GET.get("q", ""), sort=request.GET.get("sort", ""))
     counts = _score_counts([row.model for row in context["rows"]])
     chosen = _chosen(user, context["rows"], request.GET.get("show", "all"))
-    part = "#list" if request.htmx else ""  # type: ignore[attr-defined]
+    part = part_of(request, "list")
     return render(request, f"catalog/models.html{part}", context | chosen | {"score_counts": counts})
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from django.db.models import BooleanField, Count, ExpressionWrapper, Min, Q
+from django.db.models import BooleanField, Count, Exists, ExpressionWrapper, Min, OuterRef, Q
 
 from apps.dashboard.words import count_of
 from apps.jobs.models import Job
@@ -26,7 +26,7 @@ def waiting_by_need() -> list[Waiting]:
         .order_by()
         .values(
             "gpus_needed",
-            is_after=ExpressionWrapper(Q(wait_reason__startswith="Waits for job-"), BooleanField()),
+            is_after=Exists(Job.objects.open().filter(followers=OuterRef("pk"))),
             needs_memory=ExpressionWrapper(Q(ram_bytes_needed__gt=0), BooleanField()),
         )
         .annotate(count=Count("pk"), oldest_at=Min("created_at"), expected_at=Min("expected_start_at"))

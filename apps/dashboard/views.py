@@ -7,6 +7,7 @@ from django.shortcuts import render
 from django.views.decorators.http import require_safe
 from django.views.decorators.vary import vary_on_headers
 
+from apps.accounts.htmx import htmx_of, part_of
 from apps.accounts.paging import whole_number
 from apps.accounts.rest import signed_in
 from apps.dashboard.first_run import first_run_facts
@@ -17,10 +18,6 @@ from apps.dashboard.usage import has_answered, visible_usage
 from apps.gateway.charts import output_chart
 
 
-def _part(request: HttpRequest) -> str:
-    return "#live" if request.htmx else ""  # type: ignore[attr-defined]
-
-
 @require_safe
 @vary_on_headers("HX-Request")
 def overview(request: HttpRequest) -> HttpResponse:
@@ -29,9 +26,9 @@ def overview(request: HttpRequest) -> HttpResponse:
         return render(request, "dashboard/overview.html#output", {"output": output_chart(visible_usage(user))})
     if has_answered(user):
         # The chart looks further back than the figures, and asks for itself less often.
-        chart = {} if request.htmx else {"output": output_chart(visible_usage(user))}  # type: ignore[attr-defined]
-        return render(request, f"dashboard/overview.html{_part(request)}", overview_facts(user) | chart)
-    return render(request, f"dashboard/first_run.html{_part(request)}", first_run_facts(user))
+        chart = {} if htmx_of(request) else {"output": output_chart(visible_usage(user))}
+        return render(request, f"dashboard/overview.html{part_of(request, 'live')}", overview_facts(user) | chart)
+    return render(request, f"dashboard/first_run.html{part_of(request, 'live')}", first_run_facts(user))
 
 
 @require_safe
@@ -40,7 +37,7 @@ def hardware(request: HttpRequest) -> HttpResponse:
     show, asked = request.GET.get("show", "all"), request.GET.get("q", "")
     page = whole_number(request.GET.get("page", "")) or 1
     facts = hardware_facts(signed_in(request), show=show, asked=asked, page=page)
-    return render(request, f"dashboard/hardware.html{_part(request)}", facts)
+    return render(request, f"dashboard/hardware.html{part_of(request, 'live')}", facts)
 
 
 @require_safe

@@ -20,4 +20,6 @@ class EvalRunQuerySet(OwnedQuerySet):
         scores = self.model._meta.get_field("scores").related_model._default_manager
         headline = scores.filter(is_headline=True).order_by("task")
         related = self.select_related("version__model", "suite", "team", "created_by", "job__team", "job__created_by")
-        return related.prefetch_related("job__attempts__host", Prefetch("scores", headline, to_attr="headline_scores"))
+        return related.prefetch_related(
+            "job__attempts__host", "job__after", Prefetch("scores", headline, to_attr="headline_scores")
+        )

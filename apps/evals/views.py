@@ -11,6 +11,7 @@ from django.views.decorators.vary import vary_on_headers
 
 from apps.accounts.access import team_for
 from apps.accounts.forms import add_problem
+from apps.accounts.htmx import htmx_of, part_of
 from apps.accounts.problems import Problem
 from apps.accounts.rest import signed_in
 from apps.evals import services
@@ -30,7 +31,7 @@ from apps.jobs.services import engine_named
 def eval_runs(request: HttpRequest) -> HttpResponse:
     query = {name: request.GET.get(name, "") for name in ("show", "suite", "cursor")}
     context = run_list(signed_in(request), **query)
-    part = "#list" if request.htmx else ""  # type: ignore[attr-defined]
+    part = part_of(request, "list")
     return render(request, f"evals/eval_runs.html{part}", context)
 
 
@@ -39,7 +40,7 @@ def eval_runs(request: HttpRequest) -> HttpResponse:
 def eval_run(request: HttpRequest, run_id: str) -> HttpResponse:
     query = {name: request.GET.get(name, "") for name in ("against", "task", "show", "cursor")}
     context = run_page(visible_run(request, run_id), signed_in(request), **query)
-    is_fragment = bool(request.htmx)  # type: ignore[attr-defined]
+    is_fragment = bool(htmx_of(request))
     answer = render(request, f"evals/eval_run.html{'#live' if is_fragment else ''}", context)
     if is_fragment and context["job"].is_over:
         answer.status_code, answer["HX-Refresh"] = 286, "true"  # the scores stand outside the live part

@@ -10,6 +10,7 @@ from django.views.decorators.vary import vary_on_headers
 
 from apps.accounts.access import team_for, visible_or_404
 from apps.accounts.forms import add_problem
+from apps.accounts.htmx import part_of, status_of
 from apps.accounts.problems import Problem
 from apps.accounts.rest import signed_in
 from apps.catalog.models import ModelVersion
@@ -24,7 +25,7 @@ from apps.jobs.services import engine_named
 @vary_on_headers("HX-Request")
 def fine_tunes(request: HttpRequest) -> HttpResponse:
     rows = fine_tune_list.fine_tune_rows(signed_in(request))
-    part = "#list" if request.htmx else ""  # type: ignore[attr-defined]
+    part = part_of(request, "list")
     context = {"rows": rows, "headline": fine_tune_list.headline(rows), "lede": fine_tune_list.lede(rows)}
     return render(request, f"finetunes/fine_tunes.html{part}", context)
 
@@ -34,8 +35,8 @@ def fine_tune(request: HttpRequest, fine_tune_id: str) -> HttpResponse:
     rows = FineTune.objects.select_related("base__model", "dataset", "output__model")
     row: FineTune = visible_or_404(rows, signed_in(request), fine_tune_id, noun="fine-tune")
     context = fine_tune_list.fine_tune_page(row)
-    part = "#live" if request.htmx else ""  # type: ignore[attr-defined]
-    status = 286 if request.htmx and context["job"].is_over else 200  # type: ignore[attr-defined]
+    part = part_of(request, "live")
+    status = status_of(request, is_over=context["job"].is_over)
     return render(request, f"finetunes/fine_tune.html{part}", context, status=status)
 
 

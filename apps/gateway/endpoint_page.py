@@ -67,7 +67,11 @@ def endpoint_page(endpoint: Endpoint, user: User, *, base_url: str) -> dict[str,
 
 def _replicas(endpoint: Endpoint) -> list[dict[str, Any]]:
     """The newest five, each with its state and the devices of its last attempt."""
-    newest = endpoint.replicas.select_related("job").prefetch_related("job__attempts__host").order_by("-pk")[:5]
+    newest = (
+        endpoint.replicas.select_related("job")
+        .prefetch_related("job__attempts__host", "job__after")
+        .order_by("-pk")[:5]
+    )
     rows = [(replica, next(iter(replica.job.attempts.all()), None)) for replica in newest]
     devices: dict[uuid.UUID, list[str]] = {}
     held = Reservation.objects.filter(holder__in=[attempt.uuid for _, attempt in rows if attempt])

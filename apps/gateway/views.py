@@ -9,6 +9,7 @@ from django.views.decorators.http import require_POST
 from django.views.decorators.vary import vary_on_headers
 
 from apps.accounts.access import has_role
+from apps.accounts.htmx import part_of
 from apps.accounts.models import Role
 from apps.accounts.rest import signed_in
 from apps.gateway.endpoint_list import endpoint_list
@@ -23,7 +24,7 @@ def endpoints(request: HttpRequest) -> HttpResponse:
     user = signed_in(request)
     context = endpoint_list(user, show=request.GET.get("show", "all"), search=request.GET.get("q", "").strip()[:80])
     context["may_act"] = has_role(user, Role.MEMBER)
-    part = "#list" if request.htmx else ""  # type: ignore[attr-defined]
+    part = part_of(request, "list")
     return render(request, f"serving/endpoints.html{part}", context)
 
 
@@ -32,7 +33,7 @@ def endpoint(request: HttpRequest, endpoint_id: str) -> HttpResponse:
     row = visible_endpoint(request, endpoint_id)
     base_url = request.build_absolute_uri("/v1")
     context = endpoint_page(row, signed_in(request), base_url=base_url)
-    part = "#live" if request.htmx else ""  # type: ignore[attr-defined]
+    part = part_of(request, "live")
     return render(request, f"serving/endpoint.html{part}", context)
 
 

@@ -7,16 +7,18 @@ from typing import Any
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.urls import reverse
-from ninja import Router
+from ninja import Query, Router
 
 from apps.accounts.problems import unknown_choice
 from apps.accounts.rest import page_of, signed_in
 from apps.jobs import services
 from apps.jobs.attempt_logs import log_text, read_log
+from apps.jobs.bulk import act_on_jobs
+from apps.jobs.job_filters import JobFilter, check_filter, filtered_jobs
 from apps.jobs.lookups import visible_job
-from apps.jobs.models import Attempt, Job, JobEvent, JobKind
+from apps.jobs.models import Attempt, Job, JobEvent
 from apps.jobs.presentation import open_attempt, reason_sentence, state_word
-from apps.jobs.schemas import JobDetailOut, JobOut, JobPage, LogOut, SeriesOut
+from apps.jobs.schemas import BulkIn, BulkOut, JobDetailOut, JobOut, JobPage, JobsIn, LogOut, SeriesOut
 from apps.jobs.states import JobStatus
 
 router = Router(tags=["jobs"])
@@ -25,7 +27,7 @@ LOG_FORMATS = ("json", "text")
 
 def job_out(job: Job) -> dict[str, Any]:
     """A job in the shape of JobOut; also embedded by every room that answers with a job."""
-    attempt = open_attempt(job)
+    attempt = open_attempt(job) or next(iter(job.attempts.all()), None)
     return {
         "id": job.public_id,
         "kind": job.kind,
@@ -53,23 +55,25 @@ def job_out(job: Job) -> dict[str, Any]:
 
 
 @router.get("/jobs", response=JobPage)
-def list_jobs(
-    request: HttpRequest,
-    status: str | None = None,
-    kind: str | None = None,
-    cursor: str | None = None,
-    limit: int = 50,
-) -> dict[str, Any]:
-    rows = Job.objects.visible_to(signed_in(request)).for_display()
-    if status is not None:
-        if status not in JobStatus.values:
-            raise unknown_choice("status", status, JobStatus.values, noun="status")
-        rows = rows.filter(status=status)
-    if kind is not None:
-        if kind not in JobKind.values:
-            raise unknown_choice("kind", kind, JobKind.values, noun="kind of job")
-        rows = rows.filter(kind=kind)
+def list_jobs(request: HttpRequest, asked: Query[JobsIn], cursor: str | None = None, limit: int = 50) -> dict[str, Any]:
+    """Newest first. Filters combine; `q` is part of the name, or the id."""
+    user = signed_in(request)
+    narrowed = JobFilter(**asked.model_dump(exclude={"status"}))
+    check_filter(user, narrowed, asked.status)
+    rows = filtered_jobs(user, narrowed).for_display()
+    if asked.status:
+        rows = rows.filter(status=asked.status)
     return page_of(rows, cursor=cursor, limit=limit, show=job_out)
+
+
+@router.post("/jobs/bulk", response=BulkOut)
+def act_on_many(request: HttpRequest, body: BulkIn) -> dict[str, Any]:
+    """Each job by itself: one that refuses says why and holds up no other. At most 200."""
+    outcomes = act_on_jobs(user=signed_in(request), action=body.action, ids=body.ids)
+    return {
+        "done": sum(each.problem is None for each in outcomes),
+        "items": [{"id": each.id, "ok": each.problem is None, "detail": str(each.problem or "")} for each in outcomes],
+    }
 
 
 @router.get("/jobs/{job_id}", response=JobDetailOut)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from apps.accounts.models import Team
 from apps.engines.base import RunSpec
-from apps.engines.locks import lock_sha256
+from apps.engines.locks import lock_sha256, read_lock
 from apps.engines.registry import get_engine
 from apps.fleet.models import EngineEnvironment, Host
-from apps.jobs.models import Job
+from apps.jobs.models import Attempt, Job
 from apps.jobs.services import submit_job
 from apps.jobs.states import JobStatus
 from apps.jobs.terms import Terms
@@ -56,3 +58,36 @@ def record_installed(job: Job) -> None:
         path=made["path"],
         defaults={"engine": engine, "variant": variant, "lock_sha256": lock_sha256(engine, variant)},
     )
+
+
+@dataclass(frozen=True)
+class Environment:
+    """What an attempt ran in, or will; facts that nobody recorded are empty."""
+
+    name: str
+    variant: str
+    path: str
+    lock_sha256: str
+    python: str
+    packages: int
+
+
+def environment_used(job: Job, attempt: Attempt | None) -> Environment | None:
+    """None for an engine that needs none. An attempt that was not started yet gets today's lock."""
+    name = get_engine(job.engine).environment
+    if name is None:
+        return None
+    path = str(attempt.ran.get("env_prefix", "")) if attempt else ""
+    today = lock_sha256(name, job.variant)
+    sha256 = _lock_of(attempt, path) if attempt and path else today
+    python, packages = "", 0
+    if sha256 and sha256 == today:
+        lock = read_lock(name, job.variant)
+        python, packages = lock.python, lock.packages
+    return Environment(name, job.variant, path, sha256, python, packages)
+
+
+def _lock_of(attempt: Attempt, path: str) -> str:
+    """Empty for a path that an operator configured, and for one that is gone from the host."""
+    held = EngineEnvironment.objects.filter(host=attempt.host, path=path).first()
+    return held.lock_sha256 if held else ""

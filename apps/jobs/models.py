@@ -82,6 +82,13 @@ class Job(TeamOwned):
         indexes = [
             models.Index(fields=["-created_at", "-id"]),
             models.Index(fields=["-priority", "id"], condition=Q(finished_at=None), name="jobs_open"),
+            # The list is in the order of the key, narrowed by any of these; a migration adds one for parts of the name.
+            models.Index(fields=["status", "-id"], name="jobs_by_status"),
+            models.Index(fields=["kind", "-id"], name="jobs_by_kind"),
+            models.Index(fields=["engine", "-id"], name="jobs_by_engine"),
+            models.Index(fields=["team", "-id"], name="jobs_by_team"),
+            models.Index(fields=["created_by", "-id"], name="jobs_by_owner"),
+            models.Index(fields=["finished_at"], condition=Q(status="failed"), name="jobs_failed"),
         ]
         constraints = [
             models.CheckConstraint(

@@ -8,10 +8,12 @@ from typing import Any
 from uuid import UUID
 
 from django.db.models import Q
+from django.utils import timezone
 
 from apps.fleet.offers import Held
-from apps.jobs.models import Attempt, Job
+from apps.jobs.models import Attempt, Job, JobKind
 from apps.jobs.queue import FILLERS
+from apps.jobs.states import JobStatus
 from apps.planning.timeline import NEVER, SOMETIME, Tenant
 
 STOP_SECONDS = 30.0  # the grace of an attempt that was asked to stop
@@ -69,3 +71,17 @@ def expected_end(
         ends.append(now + (now - began) * (1 - fraction) / fraction)
     end = min(ends, default=SOMETIME)
     return end if end >= now else SOMETIME
+
+
+def left_seconds(job: Job, attempt: Attempt | None) -> float | None:
+    """Of a running job, by the rate of its progress; of a queued one, until it may start. None: nobody knows."""
+    now = timezone.now()
+    if job.status == JobStatus.QUEUED:
+        return max(0.0, (job.expected_start_at - now).total_seconds()) if job.expected_start_at else None
+    if job.status != JobStatus.RUNNING or job.stalled_at is not None or attempt is None or attempt.is_unknown:
+        return None
+    began = attempt.ready_at or attempt.claimed_at
+    fraction = job.progress_fraction or 0.0
+    if job.kind == JobKind.SERVE or began is None or fraction < TRUSTED_FRACTION:
+        return None
+    return (now - began).total_seconds() * (1 - fraction) / fraction

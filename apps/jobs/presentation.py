@@ -16,7 +16,7 @@ def state_word(job: Job) -> str:
         return "Unknown"
     match job.status:
         case JobStatus.QUEUED:
-            return "Waiting" if job.wait_reason.startswith("Waits for job-") else "Queued"
+            return "Waiting" if any(not other.is_over for other in job.after.all()) else "Queued"
         case JobStatus.STARTING:
             return "Loading" if job.phase == "loading" else "Starting"
         case JobStatus.RUNNING if job.stalled_at is not None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any, Self
 
 from django.db import models
-from django.db.models import Q
+from django.db.models import Case, Count, F, Q, Value, When, Window
+from django.db.models.functions import Mod, RowNumber
 from django.utils import timezone
 
 from apps.accounts.querysets import OwnedQuerySet
@@ -26,7 +27,9 @@ class JobQuerySet(OwnedQuerySet):
 
     def for_display(self) -> Self:
         """With everything a row or page names, in a fixed number of queries."""
-        return self.select_related("team", "created_by", "pinned_host").prefetch_related("attempts__host")
+        after = models.Prefetch("after", self.model._default_manager.defer("spec", "preview", "result"))
+        rows = self.select_related("team", "created_by", "pinned_host")
+        return rows.prefetch_related("attempts__host", after)
 
 
 class AttemptQuerySet(models.QuerySet[Any]):
@@ -37,9 +40,25 @@ class AttemptQuerySet(models.QuerySet[Any]):
 class MetricQuerySet(models.QuerySet[Any]):
     def as_series(self) -> list[dict[str, Any]]:
         """[{name, steps, values}], each series in order of its steps."""
-        series: dict[str, dict[str, Any]] = {}
-        for name, step, value in self.order_by("name", "step").values_list("name", "step", "value"):
-            one = series.setdefault(name, {"name": name, "steps": [], "values": []})
-            one["steps"].append(step)
-            one["values"].append(value)
-        return list(series.values())
+        return _series(self)
+
+    def thinned(self, most: int) -> list[dict[str, Any]]:
+        """As series with their `count`, of at most `most` points each: every n-th of a longer one, and its last."""
+        counts = {row["name"]: row["count"] for row in self.order_by().values("name").annotate(count=Count("pk"))}
+        rows = self
+        if any(count > most for count in counts.values()):
+            every = [When(name=name, then=Value(-(-count // most))) for name, count in counts.items()]
+            stride = Case(*every, output_field=models.IntegerField())
+            place = Window(RowNumber(), partition_by="name", order_by=F("step").desc())
+            rows = self.annotate(turn=Mod(place, stride, output_field=models.IntegerField()) - Mod(Value(1), stride))
+            rows = rows.filter(turn=0)  # the newest has place 1, so it always stays
+        return [one | {"count": counts[one["name"]]} for one in _series(rows)]
+
+
+def _series(rows: MetricQuerySet) -> list[dict[str, Any]]:
+    series: dict[str, dict[str, Any]] = {}
+    for name, step, value in rows.order_by("name", "step").values_list("name", "step", "value"):
+        one = series.setdefault(name, {"name": name, "steps": [], "values": []})
+        one["steps"].append(step)
+        one["values"].append(value)
+    return list(series.values())

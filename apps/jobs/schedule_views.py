@@ -7,6 +7,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
+from apps.accounts.actions import act
 from apps.accounts.forms import add_problem
 from apps.accounts.problems import Problem
 from apps.accounts.rest import signed_in
@@ -62,10 +63,6 @@ def schedule_run(request: HttpRequest, schedule_id: str) -> HttpResponse:
 
 
 def _act(request: HttpRequest, schedule_id: str, service: services.ScheduleAction, done: str) -> HttpResponse:
-    row = visible_schedule(request, schedule_id)
-    try:
-        service(schedule=row, user=signed_in(request))
-        messages.success(request, done.format(row.name))
-    except Problem as problem:
-        messages.error(request, str(problem))
+    row, user = visible_schedule(request, schedule_id), signed_in(request)
+    act(request, lambda: service(schedule=row, user=user), done.format(row.name))
     return redirect("job_schedules")

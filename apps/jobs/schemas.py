@@ -124,7 +124,7 @@ class JobOut(Schema):
     progress_done: float | None
     progress_total: float | None
     progress_unit: str
-    host: str | None
+    host: str | None  # of its newest attempt
     created_by: str | None
     created_at: datetime
     started_at: datetime | None
@@ -168,6 +168,34 @@ class JobDetailOut(JobOut):
     schedule: str | None
     attempts: list[AttemptOut]
     events: list[JobEventOut]
+
+
+class JobsIn(Schema):
+    """What a list of jobs is narrowed to; empty narrows nothing."""
+
+    status: str = ""
+    kind: str = ""
+    engine: str = ""
+    team: str = ""  # slug
+    owner: str = ""  # username
+    host: str = ""  # any attempt of it was there
+    q: str = ""
+
+
+class BulkIn(Schema, extra="forbid"):
+    action: str  # cancel | retry
+    ids: list[str] = Field(max_length=1000)
+
+
+class BulkResultOut(Schema):
+    id: str
+    ok: bool
+    detail: str  # why it was refused
+
+
+class BulkOut(Schema):
+    done: int
+    items: list[BulkResultOut]
 
 
 class JobPage(Schema):

@@ -1,21 +1,32 @@
-"""Pages of jobs: the list, one job, its log."""
+"""Pages of jobs: one job, its log and files, and wishes for many at once. The list is the costs room's."""
 
 from __future__ import annotations
 
+from pathlib import PurePosixPath
+
 from django.contrib import messages
-from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
+from django.http import Http404, HttpRequest, HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
-from django.shortcuts import redirect, render
+from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import reverse
 from django.views.decorators.http import require_POST
 from django.views.decorators.vary import vary_on_headers
 
+from apps.accounts.access import has_role
+from apps.accounts.actions import act
+from apps.accounts.file_response import StreamedFile
+from apps.accounts.htmx import htmx_of, part_of, status_of
+from apps.accounts.models import Role
 from apps.accounts.paging import whole_number
 from apps.accounts.problems import Problem
 from apps.accounts.rest import signed_in
 from apps.jobs import services
 from apps.jobs.attempt_logs import log_text
-from apps.jobs.job_list import job_list
-from apps.jobs.job_page import job_page
+from apps.jobs.blobs import blob_path
+from apps.jobs.bulk import act_on_jobs
+from apps.jobs.bulk_page import asked_of_many, bulk_question, say_outcomes
+from apps.jobs.job_filters import JobFilter
+from apps.jobs.job_page import job_page, metric_charts
 from apps.jobs.lookups import still_sees, visible_job
 from apps.jobs.models import Attempt, Job
 from apps.jobs.streams import log_stream, metrics_stream
@@ -23,26 +34,34 @@ from apps.jobs.waiting import why_waiting
 
 
 @vary_on_headers("HX-Request")
-def jobs(request: HttpRequest) -> HttpResponse:
-    context = job_list(
-        signed_in(request),
-        show=request.GET.get("show", "all"),
-        kind=request.GET.get("kind", ""),
-        cursor=request.GET.get("cursor", ""),
-    )
-    part = "#list" if request.htmx else ""  # type: ignore[attr-defined]
-    return render(request, f"jobs/jobs.html{part}", context)
-
-
-@vary_on_headers("HX-Request")
 def job(request: HttpRequest, job_id: str) -> HttpResponse:
     row = visible_job(request, job_id)
+    if request.GET.get("part") == "charts":
+        status = status_of(request, is_over=row.is_over)
+        return render(request, "jobs/charts.html", {"job": row, "charts": metric_charts(row)}, status=status)
     context = job_page(row, epoch=request.GET.get("attempt", ""))
     context["waiting"] = why_waiting(row, Job.objects.visible_to(signed_in(request)))
-    part = "#live" if request.htmx else ""  # type: ignore[attr-defined]
-    # 286 tells htmx to stop polling: an ended job moves no more.
-    status = 286 if request.htmx and context["job"].is_over else 200  # type: ignore[attr-defined]
-    return render(request, f"jobs/job.html{part}", context, status=status)
+    context["may_act"] = has_role(request.user, Role.MEMBER, row.team)
+    context["charts"] = metric_charts(row)
+    status = status_of(request, is_over=row.is_over)
+    answer = render(request, f"jobs/job.html{part_of(request, 'live')}", context, status=status)
+    if htmx_of(request) and request.GET.get("seen", "") not in ("", context["seen"]):
+        answer["HX-Refresh"] = "true"
+    return answer
+
+
+@require_POST
+def jobs_bulk(request: HttpRequest) -> HttpResponse:
+    """Many jobs at once. A cancel that was not confirmed is asked back first, naming them."""
+    (action, ids), user = asked_of_many(request), signed_in(request)
+    asked = JobFilter.from_address(request.POST.dict())
+    if action == "cancel" and ids and "confirmed" not in request.POST:
+        return render(request, "jobs/bulk_confirm.html", bulk_question(user, ids) | {"asked": asked})
+    try:
+        say_outcomes(request, action, act_on_jobs(user=user, action=action, ids=ids))
+    except Problem as problem:
+        messages.error(request, str(problem))
+    return redirect(f"{reverse('jobs')}?{asked.address()}".rstrip("?"))
 
 
 def _chosen_attempt(job: Job, epoch: str) -> Attempt | None:
@@ -81,10 +100,16 @@ def job_retry(request: HttpRequest, job_id: str) -> HttpResponse:
 
 
 def _act(request: HttpRequest, job_id: str, service: services.JobAction, done: str) -> HttpResponse:
-    row = visible_job(request, job_id)
-    try:
-        service(job=row, user=signed_in(request))
-        messages.success(request, done.format(row.public_id))
-    except Problem as problem:
-        messages.error(request, str(problem))
+    row, user = visible_job(request, job_id), signed_in(request)
+    act(request, lambda: service(job=row, user=user), done.format(row.public_id))
     return redirect("job", row.public_id)
+
+
+def job_output(request: HttpRequest, job_id: str, output_id: int) -> HttpResponseBase:
+    """A result file, as it was uploaded."""
+    row = get_object_or_404(visible_job(request, job_id).outputs.all(), pk=output_id)
+    path = blob_path(row.sha256)
+    if not path.exists():
+        raise Http404(f"The bytes of {row.name} are not on this server any more.")
+    name = PurePosixPath(row.name).name
+    return StreamedFile(path.open("rb"), as_attachment=True, filename=name, content_type="application/octet-stream")

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods, require_POST
 
+from apps.accounts.actions import act
 from apps.accounts.forms import add_problem
 from apps.accounts.problems import Problem
 from apps.accounts.rest import signed_in
@@ -76,9 +76,6 @@ def endpoint_start(request: HttpRequest, endpoint_id: str) -> HttpResponse:
 
 def _act(request: HttpRequest, endpoint_id: str, service: services.EndpointAction, done: str) -> HttpResponse:
     endpoint = visible_endpoint(request, endpoint_id)
-    try:
-        service(endpoint=endpoint, user=signed_in(request))
-        messages.success(request, done.format(endpoint.name))
-    except Problem as problem:
-        messages.error(request, str(problem))
+    user = signed_in(request)
+    act(request, lambda: service(endpoint=endpoint, user=user), done.format(endpoint.name))
     return redirect("endpoint", endpoint.public_id)

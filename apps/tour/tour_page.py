@@ -23,7 +23,7 @@ def _jobs(tour: TourRun) -> dict[str, Job]:
     """The steps' jobs and whatever those wait for, by public id."""
     ids = [step["facts"]["job"] for step in tour.steps if step["facts"].get("job")]
     rows = Job.objects.filter(pk__in=[int(each.rpartition("-")[2]) for each in ids]).for_display()
-    return {row.public_id: row for row in rows.prefetch_related("after")}
+    return {row.public_id: row for row in rows}
 
 
 def _row(step: dict[str, Any], job: Job | None) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from django.views.decorators.http import require_http_methods
 from django.views.decorators.vary import vary_on_headers
 
 from apps.accounts.access import team_for, visible_or_404
+from apps.accounts.htmx import part_of, status_of
 from apps.accounts.problems import Problem
 from apps.accounts.rest import signed_in
 from apps.tour.models import TourRun
@@ -38,6 +39,6 @@ def tour_run(request: HttpRequest, tour_id: str) -> HttpResponse:
     rows = step_rows(run)
     done = sum(row["status"] == "done" for row in rows)
     context = {"tour": run, "rows": rows, "plan": plan_tour(), "done": done, "fraction": done / len(rows)}
-    part = "#live" if request.htmx else ""  # type: ignore[attr-defined]
-    status = 286 if request.htmx and run.status != "running" else 200  # type: ignore[attr-defined]
+    part = part_of(request, "live")
+    status = status_of(request, is_over=run.status != "running")
     return render(request, f"tour/run.html{part}", context, status=status)

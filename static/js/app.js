@@ -35,6 +35,7 @@
     if (d.execCommand("copy")) done();
     box.remove(); button.focus();
   };
+  const ticks = () => $$("input[form=bulk]:not(:disabled)");
   const actions = {
     "[data-theme-toggle]": switchTheme,
     "[data-cmdk]": () => openPalette(),
@@ -56,6 +57,11 @@
     const panes = event.target.matches(".seg input") && event.target.closest("[data-panes]");
     if (panes) $$("[data-pane]", panes).forEach(pane => { pane.hidden = pane.dataset.pane !== event.target.value; });
     if (event.target.matches("[data-autosubmit]")) event.target.form.requestSubmit();
+    if (event.target.matches("[data-tick-all]")) ticks().forEach(tick => { tick.checked = event.target.checked; });
+    if (event.target.matches("[data-tick-all], [form=bulk]")) {
+      const ticked = ticks().filter(tick => tick.checked).length;
+      $("[data-ticked]").textContent = ticked === 1 ? "1 job ticked" : `${ticked} jobs ticked`;
+    }
   });
   // One press, one submit: a second press while the first is on its way does nothing.
   d.addEventListener("submit", event => {
@@ -80,8 +86,9 @@
   d.addEventListener("htmx:sendError", () => live(false));
   d.addEventListener("htmx:responseError", event => { if (event.detail.xhr.status >= 500) live(false); });
   // A page nobody looks at does not poll. (A filter in hx-trigger would need eval, which the CSP forbids.)
+  // Nor does a list while rows of it are ticked: a morph would untick them, or move them from under the pointer.
   d.addEventListener("htmx:beforeRequest", event => {
-    if (d.hidden && event.target.getAttribute("hx-trigger")?.startsWith("every")) event.preventDefault();
+    if ((d.hidden || $("[form=bulk]:checked", event.target)) && event.target.getAttribute("hx-trigger")?.startsWith("every")) event.preventDefault();
   });
   d.addEventListener("htmx:afterOnLoad", () => { live(true); markScrollers(); });
   d.addEventListener("htmx:configRequest", event => { const token = $("[name=csrfmiddlewaretoken]"); if (token) event.detail.headers["X-CSRFToken"] = token.value; });

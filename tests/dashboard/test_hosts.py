@@ -101,8 +101,9 @@ def test_a_polled_page_brings_head_and_filters_along(site: Client) -> None:
 
 def test_waiting_jobs_are_counted_by_need_for_everybody(client: Client, red: Team) -> None:
     make_host("atlas", gpus=1)
-    for gpus, why in ((2, ""), (2, "No host has 2"), (1, "Waits for job-7: install"), (0, "")):
-        make_job(red, gpus_needed=gpus, wait_reason=why, ram_bytes_needed=1)
+    download = make_job(red, kind="download", status="running")
+    for gpus, after in ((2, []), (2, []), (1, [download]), (0, [])):
+        make_job(red, gpus_needed=gpus, ram_bytes_needed=1).after.set(after)
     client.force_login(make_user("carol", team=make_team("Blue")))
     page = client.get("/hardware").text
     assert "4 jobs wait: 2 for 2 GPUs, 1 for another job and 1 for memory." in page

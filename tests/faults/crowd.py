@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 
 from tests.faults.site import Site
+from tests.faults.timing import LEASE_SECONDS
 
 LOOK_SECONDS = 0.5
 
@@ -62,7 +63,9 @@ class Crowd:
     def submit(self) -> None:
         if not self.wish:
             self.number += 1
-            seconds, steps = round(self.random.uniform(1.0, 8.0), 1), self.random.randint(3, 9)
+            # Half of them outlive a lease that nobody renews: only those can be given away while they run.
+            least, most = self.random.choice([(1.0, 5.0), (LEASE_SECONDS + 3.0, 3.0 * LEASE_SECONDS)])
+            seconds, steps = round(self.random.uniform(least, most), 1), self.random.randint(3, 9)
             is_deaf = self.random.random() < 0.15
             self.wish = self.wish_for(f"run-{self.number}", seconds=seconds, steps=steps, ignore_term=is_deaf)
         answer = self.api.post("fine-tunes", json=self.wish, headers={"Idempotency-Key": str(self.wish["name"])})

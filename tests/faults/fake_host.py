@@ -14,6 +14,7 @@ import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from uuid import NAMESPACE_URL, uuid5
 
 from apps.engines.adapters import fake
 from apps.engines.base import Command, Engine, Placement, RunSpec
@@ -29,12 +30,14 @@ LOG_HEAD_BYTES, LOG_TAIL_BYTES = 4 * 1024**2, 1024**2
 
 
 def fake_gpus() -> list[dict[str, Any]]:
-    name, count = os.environ["FAULTS_HOST"], int(os.environ["FAULTS_GPUS"])
+    folder, count = os.environ["FAULTS_HOST_FOLDER"], int(os.environ["FAULTS_GPUS"])
     common = {
         "name": "Fake GPU", "memory_bytes": GPU_BYTES, "driver": "999.0", "cuda": "13.0", "power_limit_w": None,
         "mig_profile": "", "is_split": False, "links": [],
     }  # fmt: skip
-    return [{"index": index, "uuid": f"GPU-{name}-{index}"} | common for index in range(count)]
+    # Workers lock their GPUs by UUID for the whole machine, on which several rigs may run.
+    uuids = [f"GPU-{uuid5(NAMESPACE_URL, f'{folder}/{index}')}" for index in range(count)]
+    return [{"index": index, "uuid": uuid} | common for index, uuid in enumerate(uuids)]
 
 
 class Witnessed:

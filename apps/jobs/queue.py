@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 from django.db.models import Q
@@ -76,6 +77,7 @@ def _waiting_job(row: dict[str, Any]) -> WaitingJob:
     )
 
 
+@lru_cache(10_000)
 def need_of(*, kind: str, gpus: int, vram_bytes: int, ram_bytes: int, host: str | None, spread: bool) -> Need:
     """A job on GPUs reserves no RAM; one that only fetches or installs reserves nothing."""
     no_ram = gpus > 0 or kind in NEEDS_NO_DEVICE

@@ -19,7 +19,7 @@ from apps.jobs.queue import WaitingJob, unfinished_predecessors, waiting_jobs
 from apps.jobs.quotas import next_month, team_limits
 from apps.jobs.stopping import ask_to_move
 from apps.jobs.waits import Wait, add_estimates
-from apps.planning.placement import Choice, HostOffer, Need, Refusal, place, taken_from
+from apps.planning.placement import Choice, HostOffer, Need, Refusal, find_place, place, taken_from
 from apps.planning.preemption import choose_victims, without
 from apps.planning.timeline import SOMETIME, FleetTimeline, Hold, Tenant, hold_for
 
@@ -69,7 +69,8 @@ class Sweep:
             return self._after(job, others)
         if refusal := self.limits.refusal(job.team_id, job.need.gpus):
             return self._over_quota(job, refusal)
-        key = (job.need, job.seconds, job.kind == "serve" and job.priority)
+        # A server may stop others, by its priority; its time limit lets a job in where GPUs are kept.
+        key = (job.need, job.seconds if self.holds else None, job.kind == "serve" and job.priority)
         if key in self.no_room:
             return Wait(job, self.no_room[key].reason, lacks_room=True)
         if (job.need, job.files) in self.cannot:
@@ -91,12 +92,8 @@ class Sweep:
 
     def _over_quota(self, job: WaitingJob, refusal: str) -> Wait:
         if job.need not in self.quota_hints:
-            answer = place(job.need, self._offered_to(job))
-            where = (
-                f"Starts now on {answer.host} once an admin raises"
-                if isinstance(answer, Choice)
-                else "An admin can raise"
-            )
+            answer = find_place(job.need, self._offered_to(job))
+            where = f"Starts now on {answer.host} once an admin raises" if answer else "An admin can raise"
             self.quota_hints[job.need] = f"{where} the quota in Settings."
         wait = Wait(job, refusal, self.quota_hints[job.need])
         if self.limits.is_out_of_hours(job.team_id):
@@ -163,8 +160,8 @@ class Sweep:
         stopping = [tenant for tenant in self.tenants if tenant.is_stopping and tenant.devices]
         for tenant in stopping:
             soon = [without(host, tenant) if host.name == tenant.host else host for host in soon]
-        answer = place(job.need, soon) if stopping and job.need.gpus else None
-        if not isinstance(answer, Choice):
+        answer = find_place(job.need, soon) if stopping and job.need.gpus else None
+        if answer is None:
             return False
         until = self.now.timestamp() + STOP_SECONDS
         self.holds.append(Hold(job.label, answer.host, frozenset(answer.devices), False, until))

@@ -20,7 +20,7 @@ from apps.planning.placement import HostOffer, Need
 from apps.planning.timeline import FleetTimeline, Tenant
 from apps.planning.waiting import hints, soonest
 
-ESTIMATED_JOBS = 200  # of the queue's head
+ESTIMATED_JOBS = 100  # of the queue's head
 HINTED_NEEDS = 25  # different ones
 _SAME_START = timedelta(minutes=2)  # an estimate that moved by less is not written again
 
@@ -32,6 +32,18 @@ class Wait:
     hint: str = ""
     expected_start_at: datetime | None = None
     lacks_room: bool = False  # it is the fleet that has no place
+    soonest: str = ""  # of the queue's head: whose end it waits for
+
+    @property
+    def whole_hint(self) -> str:
+        """At most two sentences, within the column."""
+        return f"{self.soonest} {self.hint}".strip()[:300]
+
+    @property
+    def is_news(self) -> bool:
+        job = self.job
+        told = (job.wait_reason, job.wait_hint) == (self.reason[:300], self.whole_hint)
+        return not told or _moved(job.expected_start_at, self.expected_start_at)
 
 
 def add_estimates(
@@ -46,21 +58,23 @@ def add_estimates(
     `hosts` as they are after the sweep; `offered` is what of it is kept for nobody.
     """
     timeline = FleetTimeline(hosts, tenants, now.timestamp())
-    told: dict[tuple[Need, int], str] = {}
-    for wait in [each for each in waits if each.lacks_room][:ESTIMATED_JOBS]:
+    roomless = [wait for wait in waits if wait.lacks_room]
+    for wait in roomless[:ESTIMATED_JOBS]:
         job = wait.job
         start = timeline.earliest(job.need)
-        if start is not None and start.is_known:
+        if start is None:
+            continue
+        if start.is_known:
             wait.expected_start_at = datetime.fromtimestamp(start.at, tz=now.tzinfo)
-        key = (job.need, job.ram_bytes)
+        wait.soonest = soonest(job.need, start, clock(wait.expected_start_at))
+        timeline.take(job.need, start, label=job.label, seconds=job.seconds)
+    told: dict[tuple[Need, int], list[str]] = {}
+    for wait in roomless:
+        key = (wait.job.need, wait.job.ram_bytes)
         if key not in told and len(told) < HINTED_NEEDS:
-            first = soonest(job.need, start, clock(wait.expected_start_at))
-            told[key] = joined([first, *hints(job.need, offered, cpu_ram_bytes=job.ram_bytes)])
-        if start is not None:
-            timeline.take(job.need, start, label=job.label, seconds=job.seconds)
-    for wait in waits:
-        if wait.lacks_room:
-            wait.hint = wait.hint or told.get((wait.job.need, wait.job.ram_bytes), "")
+            told[key] = hints(wait.job.need, offered, cpu_ram_bytes=wait.job.ram_bytes)
+        if not wait.hint:
+            wait.hint = " ".join(told.get(key, [])[: 1 if wait.soonest else 2])
 
 
 def clock(moment: datetime | None) -> str:
@@ -73,27 +87,23 @@ def clock(moment: datetime | None) -> str:
     return f"{rounded:%H:%M on %d %b}" if away else f"{rounded:%H:%M}"
 
 
-def joined(sentences: Sequence[str]) -> str:
-    """At most two, within the column."""
-    return " ".join([sentence for sentence in sentences if sentence][:2])[:300]
-
-
 def write_waits(waits: Sequence[Wait]) -> int:
     """Returns how many rows were written."""
-    by_text: dict[tuple[str, str], list[int]] = defaultdict(list)
-    moved = []
-    for wait in waits:
-        job, reason, hint = wait.job, wait.reason[:300], wait.hint[:300]
-        if (job.wait_reason, job.wait_hint) != (reason, hint):
-            by_text[reason, hint].append(job.pk)
-        if _moved(job.expected_start_at, wait.expected_start_at):
-            moved.append(Job(pk=job.pk, expected_start_at=wait.expected_start_at))
-    for (reason, hint), pks in by_text.items():
-        rows = Job.objects.filter(pk__in=pks, status=JobStatus.QUEUED)
-        rows.update(wait_reason=reason, wait_hint=hint)
-    if moved:
-        Job.objects.filter(status=JobStatus.QUEUED).bulk_update(moved, ["expected_start_at"], batch_size=1000)
-    return sum(map(len, by_text.values())) + len(moved)
+    news = [wait for wait in waits if wait.is_news]
+    alike: dict[tuple[str, str], list[int]] = defaultdict(list)
+    single = []
+    for wait in news:
+        reason, hint = wait.reason[:300], wait.whole_hint
+        if wait.soonest or wait.expected_start_at or wait.job.expected_start_at:
+            at = wait.expected_start_at
+            single.append(Job(pk=wait.job.pk, wait_reason=reason, wait_hint=hint, expected_start_at=at))
+        else:
+            alike[reason, hint].append(wait.job.pk)
+    rows = Job.objects.filter(status=JobStatus.QUEUED)
+    for (reason, hint), pks in alike.items():
+        rows.filter(pk__in=pks).update(wait_reason=reason, wait_hint=hint)
+    rows.bulk_update(single, ["wait_reason", "wait_hint", "expected_start_at"], batch_size=500)
+    return len(news)
 
 
 def _moved(before: datetime | None, after: datetime | None) -> bool:

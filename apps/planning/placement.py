@@ -84,10 +84,19 @@ class Refusal:
 
 def place(need: Need, hosts: Sequence[HostOffer], *, preferred: Sequence[str] = ()) -> Choice | Refusal:
     """The best host with room by the order above; a Refusal with its reason where none has."""
+    found = find_place(need, hosts, preferred=preferred)
+    if found is not None:
+        return found
     open_hosts = [host for host in hosts if not host.blocked and need.host in (None, host.name)]
-    found = [(host, devices) for host in open_hosts if (devices := choose_devices(need, host)) is not None]
-    if not found:
-        return Refusal(_reason(need, open_hosts, hosts), any(could_take(need, host) for host in open_hosts))
+    return Refusal(_reason(need, open_hosts, hosts), any(could_take(need, host) for host in open_hosts))
+
+
+def find_place(need: Need, hosts: Sequence[HostOffer], *, preferred: Sequence[str] = ()) -> Choice | None:
+    """As `place`, for those who do not ask why."""
+    roomy = [host for host in hosts if not host.blocked and need.host in (None, host.name) and has_room(need, host)]
+    if not roomy:
+        return None
+    found = [(host, choose_devices(need, host)) for host in roomy]
     host, devices = min(found, key=lambda pair: _rank(need, pair[0], pair[1], preferred))
     return Choice(
         host.name,
@@ -96,42 +105,49 @@ def place(need: Need, hosts: Sequence[HostOffer], *, preferred: Sequence[str] = 
     )
 
 
-def choose_devices(need: Need, host: HostOffer) -> Sequence[DeviceOffer] | None:
-    """The GPUs of this host that would be taken; none for the CPU device; None without room."""
-    if host.free_ram_bytes < need.ram_bytes:
-        return None
+def has_room(need: Need, host: HostOffer) -> bool:
+    return host.free_ram_bytes >= need.ram_bytes and free_gpu_count(need, host) >= need.gpus
+
+
+def could_take(need: Need, host: HostOffer) -> bool:
+    """True when the host would have room with nothing else on it."""
+    large_enough = sum(device.slots_for(need.vram_bytes) <= device.slots for device in host.devices)
+    return host.total_ram_bytes >= need.ram_bytes and large_enough >= need.gpus
+
+
+def choose_devices(need: Need, host: HostOffer) -> Sequence[DeviceOffer]:
+    """The GPUs of a host with room that would be taken; none for the CPU device."""
     fitting = [device for device in host.devices if device.has_room(need.vram_bytes)]
-    if len(fitting) < need.gpus:
-        return None
     fitting.sort(key=lambda device: (device.total_bytes, device.free_slots, device.index))
-    if need.gpus < 2 or not any(device.linked for device in fitting):
+    if need.gpus < 2 or len(fitting) == need.gpus or not any(device.linked for device in fitting):
         return fitting[: need.gpus]
     return min((_grown_from(seed, fitting, need.gpus) for seed in fitting), key=lambda those: _set_rank(those, fitting))
 
 
 def _grown_from(seed: DeviceOffer, fitting: Sequence[DeviceOffer], count: int) -> list[DeviceOffer]:
-    """`count` GPUs around one: the next is always the one with the most links to those taken.
-
-    Of equals, one that brings a partner, and where only one is still missing one that leaves none behind.
-    """
-    taken = [seed]
+    """`count` GPUs around one: the next always has the most links to those taken, then to those that are left."""
+    taken, indices = [seed], {seed.index}
     rest = [device for device in fitting if device is not seed]
+    left = {device.index for device in rest}
     while len(taken) < count:
-        partners = 1 if count - len(taken) > 1 else -1
-        best = max(rest, key=lambda device: (_links(device, taken), partners * _links(device, rest)))
+        # The first of equals is the smallest.
+        best = max(rest, key=lambda device: (len(device.linked & indices), len(device.linked & left)))
         rest.remove(best)
+        left.discard(best.index)
         taken.append(best)
+        indices.add(best.index)
     return sorted(taken, key=lambda device: device.index)
 
 
-def _links(device: DeviceOffer, others: Sequence[DeviceOffer]) -> int:
-    return sum(other.index in device.linked for other in others)
+def _links(those: Sequence[DeviceOffer], others: Sequence[DeviceOffer]) -> int:
+    indices = {device.index for device in others}
+    return sum(len(device.linked & indices) for device in those)
 
 
 def _set_rank(those: Sequence[DeviceOffer], fitting: Sequence[DeviceOffer]) -> tuple[int, int, int, list[int]]:
     """Most links inside, then small GPUs, then few links cut to what stays free, so that pairs stay whole."""
-    inside = sum(_links(device, those) for device in those)
-    cut = sum(_links(device, fitting) for device in those) - inside
+    inside = _links(those, those)
+    cut = _links(those, fitting) - inside
     return -inside, max(device.total_bytes for device in those), cut, [device.index for device in those]
 
 
@@ -139,7 +155,8 @@ def _rank(
     need: Need, host: HostOffer, devices: Sequence[DeviceOffer], preferred: Sequence[str]
 ) -> tuple[float, bool, int, bool, float, float, str]:
     largest = max((device.total_bytes for device in devices), default=0)
-    unlinked = len(devices) > 1 and not all(_links(device, devices) for device in devices)
+    indices = {device.index for device in devices}
+    unlinked = len(devices) > 1 and not all(device.linked & indices for device in devices)
     emptiness = host.free_gpus if need.gpus else float(host.free_ram_bytes)
     first = -emptiness if need.spread else 0.0
     return (first, host.name not in preferred, largest, unlinked, emptiness, float(host.free_ram_bytes), host.name)
@@ -152,17 +169,6 @@ def taken_from(host: HostOffer, need: Need, choice: Choice) -> HostOffer:
         replace(device, free_slots=device.free_slots - slots.get(device.index, 0)) for device in host.devices
     )
     return replace(host, free_ram_bytes=host.free_ram_bytes - need.ram_bytes, devices=devices)
-
-
-def emptied(host: HostOffer) -> HostOffer:
-    """The host as it is with nothing on it."""
-    devices = tuple(replace(device, free_slots=device.slots) for device in host.devices)
-    return replace(host, free_ram_bytes=host.total_ram_bytes, devices=devices)
-
-
-def could_take(need: Need, host: HostOffer) -> bool:
-    """True when the host would have room with nothing else on it."""
-    return choose_devices(need, emptied(host)) is not None
 
 
 def _reason(need: Need, hosts: Sequence[HostOffer], every_host: Sequence[HostOffer]) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from apps.planning.placement import HostOffer, Need, choose_devices
+from apps.planning.placement import HostOffer, Need, has_room
 from apps.planning.timeline import Tenant
 
 
@@ -36,11 +36,11 @@ def _victims_on(host: HostOffer, need: Need, tenants: Sequence[Tenant], priority
     stoppable.sort(key=lambda each: (-len(each.devices), -each.started_at, each.key))
     room, taken = host, []
     for tenant in stoppable:
-        if choose_devices(need, room) is not None:
+        if has_room(need, room):
             break
         room = without(room, tenant)
         taken.append(tenant)
-    if choose_devices(need, room) is None:
+    if not has_room(need, room):
         return ()
     return _pruned(host, need, taken)
 
@@ -53,7 +53,7 @@ def _pruned(host: HostOffer, need: Need, taken: Sequence[Tenant]) -> tuple[Tenan
         room = host
         for other in rest:
             room = without(room, other)
-        if choose_devices(need, room) is not None:
+        if has_room(need, room):
             kept = rest
     return tuple(kept)
 

@@ -53,6 +53,7 @@ class HostTimeline:
 
     def __init__(self, host: HostOffer, tenants: Iterable[Tenant], now: float) -> None:
         self.name, self.now = host.name, now
+        self._known: dict[Need, Start | None] = {}  # until something here changes
         self.devices = {device.index: device for device in host.devices}
         self.free_at: dict[int, list[tuple[float, str]]] = {
             device.index: [(now, "")] * device.free_slots for device in host.devices
@@ -68,6 +69,11 @@ class HostTimeline:
 
     def earliest(self, need: Need) -> Start | None:
         """None where it never fits, however long it waits."""
+        if need not in self._known:
+            self._known[need] = self._earliest(need)
+        return self._known[need]
+
+    def _earliest(self, need: Need) -> Start | None:
         gpus = self._gpus(need)
         ram = self._ram(need.ram_bytes)
         if gpus is None or ram is None:
@@ -100,6 +106,7 @@ class HostTimeline:
 
     def take(self, need: Need, start: Start, *, label: str, seconds: float | None) -> None:
         """The job is there from its start on, and lets go `seconds` later, if anybody knows."""
+        self._known.clear()
         ends_at = start.at + seconds if seconds is not None and start.is_known else SOMETIME
         for index in start.devices:
             count = self.devices[index].slots_for(need.vram_bytes)

@@ -8,7 +8,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from apps.planning.placement import GIB, Choice, HostOffer, Need, free_gpu_count, gib, gpu_count, place, wanted_gpus
+from apps.planning.placement import (
+    GIB,
+    HostOffer,
+    Need,
+    find_place,
+    free_gpu_count,
+    gib,
+    gpu_count,
+    has_room,
+    wanted_gpus,
+)
 from apps.planning.timeline import FleetTimeline, Start
 
 
@@ -25,8 +35,8 @@ def _less_memory(need: Need, hosts: Sequence[HostOffer]) -> Iterator[str]:
     room = min(max(shares, default=0), need.vram_bytes - 1) // (GIB // 10) * (GIB // 10)
     if room <= 0:
         return
-    answer = place(replace(need, vram_bytes=room), hosts)
-    if isinstance(answer, Choice):
+    answer = find_place(replace(need, vram_bytes=room), hosts)
+    if answer is not None:
         yield f"Starts now on {answer.host} with at most {gib(room)} on each GPU."
 
 
@@ -40,8 +50,8 @@ def _fewer_gpus(need: Need, hosts: Sequence[HostOffer]) -> Iterator[str]:
     """With the same memory in all, spread over fewer."""
     for gpus in range(need.gpus - 1, 0, -1):
         vram_bytes = -(-need.vram_bytes * need.gpus // gpus)
-        answer = place(replace(need, gpus=gpus, vram_bytes=vram_bytes), hosts)
-        if isinstance(answer, Choice):
+        answer = find_place(replace(need, gpus=gpus, vram_bytes=vram_bytes), hosts)
+        if answer is not None:
             each = f" of {gib(vram_bytes)}" if vram_bytes else ""
             yield f"Starts now on {answer.host} with {gpu_count(gpus)}{each}."
             return
@@ -49,16 +59,16 @@ def _fewer_gpus(need: Need, hosts: Sequence[HostOffer]) -> Iterator[str]:
 
 def _elsewhere(need: Need, hosts: Sequence[HostOffer], cpu_ram_bytes: int) -> Iterator[str]:
     if need.host is not None:
-        answer = place(replace(need, host=None), hosts)
-        if isinstance(answer, Choice):
+        answer = find_place(replace(need, host=None), hosts)
+        if answer is not None:
             yield f"It may run only on {need.host}; {answer.host} has room now."
     for host in hosts:
-        if host.blocked.startswith("is cordoned") and isinstance(place(need, [replace(host, blocked="")]), Choice):
+        if host.blocked.startswith("is cordoned") and need.host in (None, host.name) and has_room(need, host):
             yield f"Starts now once {host.name} is uncordoned: it {host.blocked}."
             break
     if need.gpus and cpu_ram_bytes:
-        answer = place(Need(ram_bytes=cpu_ram_bytes, host=need.host), hosts)
-        if isinstance(answer, Choice):
+        answer = find_place(Need(ram_bytes=cpu_ram_bytes, host=need.host), hosts)
+        if answer is not None:
             yield f"Starts now on the CPU of {answer.host}."
 
 

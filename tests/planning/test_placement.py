@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from apps.planning.placement import Choice, DeviceOffer, HostOffer, Need, Refusal, choose_devices, place, taken_from
+from apps.planning.placement import Choice, DeviceOffer, HostOffer, Need, Refusal, has_room, place, taken_from
 
 GIB = 2**30
 
@@ -136,7 +136,7 @@ def test_whatever_the_fleet_a_place_is_one_that_was_free(seed: int) -> None:
         answer = place(need, list(hosts.values()), preferred=draw.sample("abcde", 2))
         if isinstance(answer, Refusal):
             open_hosts = [each for each in hosts.values() if not each.blocked and need.host in (None, each.name)]
-            assert all(choose_devices(need, each) is None for each in open_hosts)
+            assert not any(has_room(need, each) for each in open_hosts)
             continue
         before = hosts[answer.host]
         assert not before.blocked

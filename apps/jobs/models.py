@@ -175,6 +175,7 @@ class Attempt(models.Model):
         indexes = [
             models.Index(fields=["host"], condition=Q(ended_at=None), name="attempts_open_by_host"),
             models.Index(fields=["host", "-created_at"], name="attempts_newest_by_host"),
+            models.Index(fields=["ended_at"], name="attempts_by_end"),  # a month's GPU-hours
         ]
 
     @property

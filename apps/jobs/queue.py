@@ -8,7 +8,7 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Any
 
-from django.db.models import Q
+from django.db.models import Case, Q, When
 from django.db.models.fields.json import KT
 
 from apps.jobs.models import Job
@@ -75,6 +75,34 @@ def _waiting_job(row: dict[str, Any]) -> WaitingJob:
         files=(row["engine"], row["variant"], row["version"]),
         seconds=row["time_limit_seconds"],
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Stand:
+    """Where a job stands in the line; `near` are those around it and itself."""
+
+    place: int
+    length: int
+    near: list[WaitingJob]
+
+
+def stand_of(job: Job, *, neighbours: int) -> Stand | None:
+    """None for a job that is not looked at now, such as one that backs off. Counts in the database."""
+    filler = Case(When(kind__in=FILLERS, gpus_needed__gt=0, then=1), default=0)
+    line = Job.objects.waiting().annotate(filler=filler)
+    own = line.filter(pk=job.pk).values_list("priority", "filler", "pk").first()
+    if own is None:
+        return None
+    priority, fills, pk = own
+    same = Q(priority=priority)
+    before = line.filter(
+        Q(priority__gt=priority) | same & Q(filler__lt=fills) | same & Q(filler=fills, pk__lt=pk)
+    ).order_by("priority", "-filler", "-pk")
+    behind = line.filter(
+        Q(priority__lt=priority) | same & Q(filler__gt=fills) | same & Q(filler=fills, pk__gt=pk)
+    ).order_by("-priority", "filler", "pk")
+    near = [pk, *(row for side in (before, behind) for row in side.values_list("pk", flat=True)[:neighbours])]
+    return Stand(before.count() + 1, line.count(), waiting_jobs(Q(pk__in=near)))
 
 
 @lru_cache(10_000)

@@ -12,13 +12,13 @@ from apps.fleet.offers import fleet_now
 from apps.jobs.models import Job
 from apps.jobs.occupancy import tenants
 from apps.jobs.querysets import JobQuerySet
-from apps.jobs.queue import WaitingJob, need_of, waiting_jobs
+from apps.jobs.queue import WaitingJob, need_of, stand_of
 from apps.jobs.states import JobStatus
 from apps.planning.placement import Need
 from apps.planning.timeline import FleetTimeline, Start
 from apps.planning.waiting import HostAnswer, host_answers
 
-NEIGHBOURS = 3  # of the queue, before and after
+NEIGHBOURS = 3  # of the queue, on each side
 
 
 def why_waiting(job: Job, visible: JobQuerySet) -> dict[str, Any] | None:
@@ -29,15 +29,15 @@ def why_waiting(job: Job, visible: JobQuerySet) -> dict[str, Any] | None:
     picture = fleet_now()
     timeline = FleetTimeline(picture.hosts, tenants(picture.holders, now), now.timestamp())
     answers = host_answers(_need(job), picture.hosts, timeline)
-    queue = waiting_jobs()
+    stand = stand_of(job, neighbours=NEIGHBOURS)
     return {
         "reason": job.wait_reason,
         "hint": job.wait_hint,
         "expected_start_at": job.expected_start_at,
-        "place": next((number for number, row in enumerate(queue, start=1) if row.pk == job.pk), None),
-        "length": len(queue),
+        "place": stand.place if stand else None,
+        "length": stand.length if stand else 0,
         "hosts": [_host_row(answer, now) for answer in answers],
-        "neighbours": _neighbours(job, queue, visible),
+        "neighbours": _neighbours(job, stand.near if stand else [], visible),
     }
 
 
@@ -67,9 +67,7 @@ def _known_time(start: Start | None) -> datetime | None:
     return datetime.fromtimestamp(start.at, tz=UTC) if start is not None and start.is_known else None
 
 
-def _neighbours(job: Job, queue: Sequence[WaitingJob], visible: JobQuerySet) -> list[dict[str, Any]]:
-    at = next((number for number, row in enumerate(queue) if row.pk == job.pk), 0)
-    near = queue[max(0, at - NEIGHBOURS) : at + NEIGHBOURS + 1]
+def _neighbours(job: Job, near: Sequence[WaitingJob], visible: JobQuerySet) -> list[dict[str, Any]]:
     seen = set(visible.filter(pk__in=[row.pk for row in near]).values_list("pk", flat=True))
     return [
         {

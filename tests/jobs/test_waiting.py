@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 from django.test import Client
+from django.utils import timezone
 
 from apps.accounts.models import Team, User
 from apps.jobs.models import Job
+from apps.jobs.queue import stand_of, waiting_jobs
 from apps.jobs.scheduling import place_waiting_jobs
 from tests.factories import GIB, api_headers, make_host, make_team, make_user
 from tests.jobs.conftest import submit
@@ -86,3 +90,17 @@ def test_only_an_admin_sets_a_quota(client: Client, team: Team, alice: User) -> 
     assert refused.status_code == 403
     stranger = make_user(team=make_team())
     assert client.get(f"/api/v1/teams/{team.slug}/quota", headers=api_headers(stranger)).status_code == 404
+
+
+def test_the_place_in_the_line_is_the_schedulers(team: Team, alice: User) -> None:
+    kinds = [("evaluate", 0), ("train", 0), ("train", 5), ("evaluate", 5), ("train", 0)]
+    jobs = [submit(team, alice, kind=kind, gpus=1, priority=priority) for kind, priority in kinds]
+    line = [row.pk for row in waiting_jobs()]
+    assert line == [jobs[number].pk for number in (2, 3, 1, 4, 0)]
+    for number, pk in enumerate(line):
+        stand = stand_of(Job.objects.get(pk=pk), neighbours=1)
+        assert stand is not None
+        assert (stand.place, stand.length) == (number + 1, 5)
+        assert [row.pk for row in stand.near] == line[max(0, number - 1) : number + 2]
+    Job.objects.filter(pk=line[0]).update(not_before=timezone.now() + timedelta(minutes=1))
+    assert stand_of(Job.objects.get(pk=line[0]), neighbours=1) is None

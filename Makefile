@@ -58,6 +58,9 @@ bench: setup ## Benchmarks; results in build/bench/*.json
 	@ls bench/*.py >/dev/null 2>&1 || { echo "There are no benchmarks yet (bench/*.py): nothing was measured."; exit 1; }
 	@mkdir -p build/bench; status=0; for file in bench/*.py; do .venv/bin/python $$file || status=1; done; exit $$status
 
+bench-%: setup
+	@mkdir -p build/bench; .venv/bin/python bench/$*.py
+
 lint: setup ## Style, types, layers, house rules
 	.venv/bin/ruff check .
 	.venv/bin/mypy

@@ -19,7 +19,7 @@ from tests.browser.server import Server
 from tests.browser.world_runs import make_world_with_runs
 
 # Fragments, streams, files and REST are not pages; the claim page is for people who are not signed in.
-NOT_PAGES = re.compile(r"/(api/v1|api/worker|healthz|search|claim|login)|/stream$|/log$|/cost$|\.csv$")
+NOT_PAGES = re.compile(r"/(api/v1|api/worker|healthz|search|claim|login)|/stream$|/log$|/cost$|/files/|\.csv$")
 ROUTES = [route for method, route in map(str.split, MATRIX) if method == "GET" and not NOT_PAGES.search(route)]
 PHONE = {"width": 390, "height": 844}
 # The mark has the database made; these tests themselves write nothing.

@@ -346,7 +346,7 @@ SELECT teams[CASE WHEN n %% 5000 = 0 AND n < %s / 10 THEN 3 WHEN n %% 20 = 0 THE
     CASE WHEN n %% 100 < 92 THEN '' WHEN n %% 100 < 97 THEN 'engine_exited' ELSE 'cancelled_by_user' END,
     '', '', '', 0, '{}', '', '{}', now() - interval '2 hours', now() - interval '1 hour'
         - (%s - n) * interval '90 seconds'
-FROM generate_series(1, %s) n, facts
+FROM generate_series(1, %s::bigint) n, facts
 """
 OPEN = """
 WITH facts AS (SELECT %s::bigint AS team, %s::bigint[] AS people)

@@ -56,6 +56,7 @@ def _host_row(answer: HostAnswer, now: datetime) -> dict[str, Any]:
     return {
         "host": answer.host,
         "offers": answer.offers,
+        "needs": answer.needs,
         "blocked_by": answer.blocked_by,
         "can_ever": answer.can_ever,
         "free_at": _known_time(answer.start),

@@ -24,6 +24,7 @@ router = Router(tags=["jobs"])
 class WaitingHostOut(Schema):
     host: str
     offers: str
+    needs: str  # of each GPU, or of RAM, beside what is there
     blocked_by: str
     can_ever: bool
     is_free: bool

@@ -78,6 +78,7 @@ class HostAnswer:
 
     host: str
     offers: str
+    needs: str  # beside what the largest device there has
     blocked_by: str
     can_ever: bool
     start: Start | None  # None: never
@@ -93,7 +94,9 @@ def _answer(need: Need, host: HostOffer, timeline: FleetTimeline) -> HostAnswer:
     start = None
     if not host.blocked and need.host in (None, host.name):
         start = timeline.hosts[host.name].earliest(need)
-    return HostAnswer(host.name, offered(need, host), _blocked_by(need, host, start), start is not None, start)
+    return HostAnswer(
+        host.name, offered(need, host), needed(need, host), _blocked_by(need, host, start), start is not None, start
+    )
 
 
 def offered(need: Need, host: HostOffer) -> str:
@@ -106,6 +109,16 @@ def offered(need: Need, host: HostOffer) -> str:
     free = sum(device.free_slots == device.slots for device in host.devices)
     kinds = ", ".join(f"{sum((d.name or 'GPU') == name for d in host.devices)} × {name}" for name in names)
     return f"{kinds}, {free} free"
+
+
+def needed(need: Need, host: HostOffer) -> str:
+    """ "2 × 60.0 of 80.0 GiB"; without a size the GPUs are whole ones."""
+    if not need.gpus:
+        return f"{need.ram_bytes / GIB:.1f} of {gib(host.total_ram_bytes)}"
+    if not need.vram_bytes:
+        return f"{need.gpus} whole"
+    largest = max((device.total_bytes for device in host.devices), default=0)
+    return f"{need.gpus} × {need.vram_bytes / GIB:.1f} of {gib(largest)}"
 
 
 def _blocked_by(need: Need, host: HostOffer, start: Start | None) -> str:

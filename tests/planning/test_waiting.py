@@ -66,6 +66,7 @@ def test_each_host_says_what_it_offers_what_stands_in_the_way_and_until_when() -
         "echo": ("1 × H100, 1 free", "has 1 GPU, the job needs 4"),
         "flint": ("4 × H100, 4 free", "is cordoned"),
     }
+    assert answers["brio"].needs == "4 × 60.0 of 40.0 GiB"
     atlas, dune = answers["atlas"].start, answers["dune"].start
     assert atlas is not None
     assert dune is not None

@@ -17,6 +17,7 @@ import threading
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -162,6 +163,7 @@ class Installation:
             "rare team": "?team=rare",
             "host": "?host=h07",
             "owner, host and state": "?owner=user03&host=h05&show=attention",
+            "servers done: none": "?kind=serve&show=done",
             "rare team, failed, kind": "?team=rare&show=attention&kind=train",
             "search": "?q=llama-77",
             "search, none found": "?q=zebra",
@@ -177,7 +179,7 @@ class Installation:
                 for name, query in {**queries, "no-op": None}.items():
                     address = "/healthz" if query is None else f"/jobs{query}"
                     before = time.process_time()
-                    taken = seconds_of(lambda client=client, address=address: self._get(client, address))
+                    taken = seconds_of(partial(self._get, client, address))
                     if number:  # the first round warms templates and caches
                         times[name].append(taken)
                         work += [time.process_time() - before] if query is not None else []
@@ -330,23 +332,24 @@ def interleaved(shapes: dict[str, Callable[[], object]], rounds: int = ROUNDS) -
     return {name: statistics.median(each) for name, each in times.items()}
 
 
-# A million jobs of three years: 92 % done, 5 % failed, 3 % cancelled; one team has nearly all, and one only old ones.
+# Jobs of three years: 5 % failed, 3 % cancelled, servers always so, the others done; one team has nearly all, and
+# one only old ones.
 JOBS = """
 WITH facts AS (SELECT %s::bigint[] AS teams, %s::bigint[] AS people)
 INSERT INTO jobs_job (team_id, created_by_id, created_at, kind, name, engine, spec, preview, priority, variant,
     gpus_needed, vram_bytes_needed, spread, ram_bytes_needed, status, phase, reason, cause, wait_reason, wait_hint,
     infrastructure_losses, "references", progress_unit, result, started_at, finished_at)
 SELECT teams[CASE WHEN n %% 5000 = 0 AND n < %s / 10 THEN 3 WHEN n %% 20 = 0 THEN 2 ELSE 1 END],
-    people[1 + (n * 7919) %% 20], now() - (%s - n) * interval '90 seconds',
+    people[1 + abs(hashint8(n * 3)) %% 20], now() - (%s - n) * interval '90 seconds',
     (ARRAY['evaluate', 'train', 'serve', 'download'])[1 + n %% 4],
     'Evaluate llama-' || n %% 1000 || ' on suite ' || n %% 37,
     (ARRAY['lm-eval', 'axolotl', 'vllm', 'download'])[1 + n %% 4],
     '{}', '{}', 0, 'cuda', 1, 0, false, 0,
-    CASE WHEN n %% 100 < 92 THEN 'succeeded' WHEN n %% 100 < 97 THEN 'failed' ELSE 'cancelled' END, '',
-    CASE WHEN n %% 100 < 92 THEN '' WHEN n %% 100 < 97 THEN 'engine_exited' ELSE 'cancelled_by_user' END,
+    CASE WHEN chance < 5 THEN 'failed' WHEN chance < 8 OR n %% 4 = 2 THEN 'cancelled' ELSE 'succeeded' END, '',
+    CASE WHEN chance < 5 THEN 'engine_exited' WHEN chance < 8 OR n %% 4 = 2 THEN 'cancelled_by_user' ELSE '' END,
     '', '', '', 0, '{}', '', '{}', now() - interval '2 hours', now() - interval '1 hour'
         - (%s - n) * interval '90 seconds'
-FROM generate_series(1, %s::bigint) n, facts
+FROM generate_series(1, %s::bigint) n, facts, LATERAL (SELECT abs(hashint8(n)) %% 100 AS chance) luck
 """
 OPEN = """
 WITH facts AS (SELECT %s::bigint AS team, %s::bigint[] AS people)
@@ -362,8 +365,8 @@ ATTEMPTS = """
 WITH facts AS (SELECT %s::bigint[] AS hosts)
 INSERT INTO jobs_attempt (uuid, job_id, epoch, host_id, lease_token, device_indexes, phase, ran, measurements,
     log_size_bytes, boot_id, stop_reason, reason, cause, created_at, claimed_at, ended_at, exit_code)
-SELECT gen_random_uuid(), id, 1, hosts[1 + (id * 31) %% array_length(hosts, 1)], 'token', '[0]', '', '{}', '{}', 0, '',
-    '', reason, '', started_at, started_at, finished_at, 0
+SELECT gen_random_uuid(), id, 1, hosts[1 + abs(hashint8(id * 7)) %% array_length(hosts, 1)], 'token', '[0]', '',
+    '{}', '{}', 0, '', '', reason, '', started_at, started_at, finished_at, 0
 FROM jobs_job, facts WHERE finished_at IS NOT NULL
 """
 OPEN_ATTEMPTS = """

@@ -5,8 +5,11 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
+from django.core.exceptions import EmptyResultSet
+from django.db import OperationalError, connection, transaction
 from django.db.models import Count, Q
 from django.utils import timezone
+from psycopg.errors import QueryCanceled
 
 from apps.accounts.access import has_role, teams_of
 from apps.accounts.models import Role, User
@@ -21,6 +24,7 @@ from apps.jobs.services import engines_for
 from apps.jobs.states import ACTIVE, RETRYABLE
 
 PAGE_SIZE = 50
+COUNT_SECONDS = 0.05
 MOST_COUNTED = 1000  # above it a count says "1000+"; counting a million rows would take longer than the page
 
 
@@ -36,7 +40,7 @@ def job_list(user: User, asked: JobFilter, *, older_than: str = "", newer_than: 
         "newer": newer,
         "asked": asked,
         "address": asked.address(),
-        "tabs": [(key, title, asked.address(show=key), _count(rows.filter(q))) for key, (title, q) in STATES.items()],
+        "tabs": _tabs(rows, asked),
         "selects": _selects(user, asked),
         "is_moving": any(not job.is_over for job in found),
         "may_act": has_role(user, Role.MEMBER),
@@ -46,7 +50,7 @@ def job_list(user: User, asked: JobFilter, *, older_than: str = "", newer_than: 
 def _one_page(rows: JobQuerySet, older_than: str, newer_than: str) -> tuple[list[Job], int | None, int | None]:
     """Newest first, with the keys before which newer and after which older ones follow."""
     after, before = whole_number(newer_than), whole_number(older_than)
-    rows = rows.for_display()
+    rows = rows.for_display().defer("spec", "preview", "result")
     if after is not None:
         found = list(rows.filter(pk__gt=after).order_by("pk")[: PAGE_SIZE + 1])
         if len(found) > PAGE_SIZE:
@@ -60,8 +64,42 @@ def _one_page(rows: JobQuerySet, older_than: str, newer_than: str) -> tuple[list
     return page, None if is_first else page[0].pk, page[-1].pk if len(found) > PAGE_SIZE else None
 
 
+def _tabs(rows: JobQuerySet, asked: JobFilter) -> list[tuple[str, str, str, str]]:
+    """(key, title, address, count) of each state; counts are empty where they would take too long."""
+    counts = _counts([rows.filter(q) for _, q in STATES.values()])
+    titles = ((key, title) for key, (title, _) in STATES.items())
+    return [(key, title, asked.address(show=key), count) for (key, title), count in zip(titles, counts, strict=True)]
+
+
+def _counts(sets: list[JobQuerySet]) -> list[str]:
+    """All in one query, which has COUNT_SECONDS: filters that hardly ever meet are dear to count."""
+    parts: list[str] = []
+    values: list[Any] = []
+    for rows in sets:
+        try:
+            text, more = rows.order_by().values("pk")[: MOST_COUNTED + 1].query.sql_with_params()
+        except EmptyResultSet:
+            text, more = "SELECT 1 WHERE false", ()
+        parts.append(f"(SELECT count(*) FROM ({text}) AS counted)")  # noqa: S608  Django's own text
+        values += more
+    try:
+        with transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute("SELECT set_config('statement_timeout', %s, true)", [f"{1000 * COUNT_SECONDS:.0f}"])
+            cursor.execute(f"SELECT {', '.join(parts)}", values)
+            found = cursor.fetchone()
+            cursor.execute("SET LOCAL statement_timeout TO DEFAULT")
+    except OperationalError as error:
+        if not isinstance(error.__cause__, QueryCanceled):
+            raise
+        return [""] * len(sets)
+    return [_capped(number) for number in found]
+
+
 def _count(rows: JobQuerySet) -> str:
-    number = rows.order_by()[: MOST_COUNTED + 1].count()
+    return _capped(rows.order_by()[: MOST_COUNTED + 1].count())
+
+
+def _capped(number: int) -> str:
     return f"{MOST_COUNTED}+" if number > MOST_COUNTED else str(number)
 
 

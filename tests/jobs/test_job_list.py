@@ -6,6 +6,8 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.db.models import Q
+from django.db.models.expressions import RawSQL
 from django.test import Client
 from django.utils import timezone
 
@@ -168,3 +170,17 @@ def test_names_are_found_by_an_index_of_three_letters(db: None) -> None:
         row = cursor.fetchone()
     assert row is not None
     assert "gin_trgm_ops" in row[0]
+
+
+def test_counts_that_take_too_long_are_left_out(team: Team, alice: User, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_job(team, name="one")
+    slow = {key: (title, q & Q(name=RawSQL("pg_sleep(5)::text", []))) for key, (title, q) in job_list.STATES.items()}
+    monkeypatch.setattr(job_list, "STATES", slow | {"all": ("All", Q())})
+    context = listed(alice, JobFilter())
+    assert ([count for _, _, _, count in context["tabs"]], names(context)) == ([""] * 6, ["one"])
+
+
+def test_a_person_without_a_team_sees_nothing(team: Team) -> None:
+    make_job(team)
+    context = listed(make_user("lone"), JobFilter(q="job"))
+    assert ({count for _, _, _, count in context["tabs"]}, context["rows"]) == ({"0"}, [])

@@ -148,6 +148,9 @@ class Installation:
         """The Jobs page as asked for, of every filter, beside a page that does nothing."""
         from django.test import Client
 
+        from stackweb.settled_memory import settle_memory
+
+        settle_memory()  # as the server does when it starts
         middle = self.count // 2
         queries = {
             "first page": "",

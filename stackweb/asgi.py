@@ -15,6 +15,7 @@ django_application = get_asgi_application()
 
 # Django must be set up before any app is imported.
 from apps.gateway.asgi import gateway_application, gateway_lifespan  # noqa: E402
+from stackweb.settled_memory import settle_memory  # noqa: E402
 
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -25,6 +26,7 @@ async def application(scope: Scope, receive: Receive, send: Send) -> None:
     if scope["type"] == "http" and scope["path"].startswith("/v1/"):
         await gateway_application(scope, receive, send)
     elif scope["type"] == "lifespan":
+        settle_memory()
         await gateway_lifespan(receive, send)
     else:
         await django_application(scope, receive, send)

@@ -85,6 +85,7 @@ class Job(TeamOwned):
             # The list is in the order of the key, narrowed by any of these; a migration adds one for parts of the name.
             models.Index(fields=["status", "-id"], name="jobs_by_status"),
             models.Index(fields=["kind", "-id"], name="jobs_by_kind"),
+            models.Index(fields=["kind", "status", "-id"], name="jobs_by_kind_and_status"),
             models.Index(fields=["engine", "-id"], name="jobs_by_engine"),
             models.Index(fields=["team", "-id"], name="jobs_by_team"),
             models.Index(fields=["created_by", "-id"], name="jobs_by_owner"),

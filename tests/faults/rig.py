@@ -16,9 +16,9 @@ from typing import Any
 from apps.engines.programs.fake_run import write_tensor
 from tests.catalog.hub_server import CONFIG
 from tests.faults.crowd import Crowd
-from tests.faults.host import FakeHost
+from tests.faults.host import MODULE, FakeHost
 from tests.faults.late import LateWrites
-from tests.faults.site import Site, wait_for
+from tests.faults.site import ROOT, Site, wait_for
 
 ROW = b'{"messages": [{"role": "user", "content": "Hello?"}, {"role": "assistant", "content": "Hello."}]}\n'
 
@@ -106,11 +106,15 @@ def running_rig(seed: int, hosts: int = 4, gpus: int = 2, keep: Path | None = No
     """A started rig in a folder of its own, gone at the end unless `keep` names where it may stay."""
     folder = keep or Path(tempfile.mkdtemp(prefix="faults-"))
     folder.mkdir(exist_ok=True)
+    guard = subprocess.Popen(
+        [*MODULE, "tests.faults.guard", str(folder)], cwd=ROOT, stdin=subprocess.PIPE, start_new_session=True
+    )
     rig = Rig(folder, seed, hosts, gpus)
     try:
         rig.start()
         yield rig
     finally:
         rig.stop()
+        guard.communicate()
         if keep is None:
             shutil.rmtree(folder, ignore_errors=True)

@@ -8,6 +8,7 @@ import sys
 from importlib.metadata import version
 
 from stackweb.embedded.identity import EmbeddedError
+from stackweb.fit_command.arguments import add_fit_commands
 from stackweb.supervisor.address import LOOPBACK, read_address
 from stackweb.supervisor.home import Home, UpError
 from stackweb.supervisor.journal import Journal
@@ -47,6 +48,8 @@ def _parser() -> argparse.ArgumentParser:
 
     tour = commands.add_parser("tour", help="run the whole loop on a small real model; exits 0 when all of it passed")
     tour.set_defaults(run=_tour)
+
+    add_fit_commands(commands)
 
     shown_version = commands.add_parser("version", help="print the version")
     shown_version.set_defaults(run=_version)

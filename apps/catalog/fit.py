@@ -11,9 +11,11 @@ from django.db.models import Max
 
 from apps.catalog.models import ModelVersion
 from apps.fleet.models import RAM_KEPT_BYTES, Device, Host
-from apps.planning.memory import FitEstimate, Memory, ServingPlan, serving_fit
-from apps.planning.shapes import CannotEstimate, shape_from_config
-from apps.planning.weights import PRECISIONS
+from apps.planning.configs import shape_from_config
+from apps.planning.memory import serving_fit
+from apps.planning.precisions import PRECISIONS
+from apps.planning.serving_plan import FitEstimate, Memory, ServingPlan
+from apps.planning.shapes import CannotEstimate
 
 TOKENS_PER_USER = 8192
 COUNTS = (1, 2, 4, 8)

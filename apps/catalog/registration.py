@@ -17,8 +17,8 @@ from apps.engines.base import Produced, Result
 from apps.fleet.models import Host
 from apps.jobs.models import Job
 from apps.jobs.states import JobStatus
+from apps.planning.precisions import precision_name
 from apps.planning.shapes import CannotEstimate
-from apps.planning.weights import precision_name
 
 
 class CannotRegister(Exception):

@@ -9,8 +9,9 @@ from apps.catalog.models import ModelVersion
 from apps.finetunes.models import Dataset
 from apps.fleet.models import Device
 from apps.fleet.querysets import largest_device
-from apps.planning.memory import Memory
-from apps.planning.shapes import CannotEstimate, ModelShape, shape_from_config
+from apps.planning.configs import shape_from_config
+from apps.planning.serving_plan import Memory
+from apps.planning.shapes import CannotEstimate, ModelShape
 from apps.planning.training import TrainingEstimate, TrainingPlan, training_fit
 
 BYTES_PER_TOKEN = 4  # English text; the true count is known only to the tokenizer

@@ -11,143 +11,75 @@ All sizes in bytes, on each GPU unless said otherwise. A plain field is the midd
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
-from apps.planning.overhead import Overhead, cpu_overhead, gpu_overhead
-from apps.planning.shapes import CannotEstimate, ModelShape
-from apps.planning.weights import kv_bytes_per_token, weights_bytes
+from apps.planning.kv_cache import BLOCK_TOKENS, KvLayout, kv_layout
+from apps.planning.overhead import (
+    Batch,
+    Overhead,
+    cpu_overhead,
+    default_utilisation,
+    gpu_overhead,
+    planned_batch,
+)
+from apps.planning.precisions import precision_name
+from apps.planning.serving_plan import FitEstimate, Memory, ServingPlan, Shortage, Verdict
+from apps.planning.shapes import CannotEstimate, Confidence, ModelShape
+from apps.planning.weights import weights_bytes, weights_on_gpu
 
-FORMULA_VERSION = "vllm-1"
+FORMULA_VERSION = "vllm-2"
 GIB = 2**30
-BLOCK_TOKENS = 16  # vLLM hands out KV cache in blocks of this many tokens
 TIGHT_USERS, TIGHT_SPARE = 2, 0.12
-DEFAULT_UTILISATION = 0.9
-Verdict = Literal["fits", "tight", "too_big"]
-Confidence = Literal["low", "medium", "high"]
-
-
-@dataclass(frozen=True, slots=True)
-class Memory:
-    """The device: one GPU's memory as torch sees it (a little less than the driver's figure), or the RAM."""
-
-    kind: Literal["gpu", "cpu"]
-    total_bytes: int
-    name: str = ""  # the GPU's product name: vLLM's defaults depend on it
-
-
-@dataclass(frozen=True, slots=True)
-class ServingPlan:
-    """What would be served and how; the fields mirror vLLM's options."""
-
-    shape: ModelShape
-    precision: str = "bf16"
-    file_bytes: int | None = None  # of all weight files, at `stored_precision`
-    stored_precision: str | None = None
-    kv_cache_dtype: str = "auto"
-    max_model_len: int | None = None  # the model's own when None
-    tokens_per_user: int | None = None  # max_model_len when None
-    tensor_parallel: int = 1
-    gpu_memory_utilisation: float = DEFAULT_UTILISATION
-    kv_space_bytes: int | None = None  # CPU only; what fits, up to two users, when None
-    max_num_seqs: int | None = None
-    enforce_eager: bool = False
-    engine_version: str = ""
-
-    @property
-    def context(self) -> int:
-        length = self.max_model_len or self.shape.max_context
-        if length < 1:
-            raise CannotEstimate("The model names no context length; give max_model_len.")
-        return length
-
-    @property
-    def user_tokens(self) -> int:
-        """Tokens that each user holds; never more than the context."""
-        return min(self.tokens_per_user or self.context, self.context)
-
-
-@dataclass(frozen=True, slots=True)
-class FitEstimate:
-    """The answer. `fits` is True for a tight fit too; `concurrent_users` each hold `tokens_per_user`.
-
-    `max_context` is the longest context one request could have here. `spare_fraction` is the share of the
-    budget left when one context is in use (below 0: short by that share).
-    """
-
-    verdict: Verdict
-    fits: bool
-    reason: str
-    weights_bytes: int
-    kv_cache_bytes: int
-    kv_cache_bytes_low: int
-    kv_cache_bytes_high: int
-    overhead_bytes: int
-    overhead_bytes_low: int
-    overhead_bytes_high: int
-    kv_bytes_per_token: int
-    kv_tokens: int
-    kv_tokens_low: int
-    kv_tokens_high: int
-    max_context: int
-    tokens_per_user: int
-    concurrent_users: float
-    concurrent_users_low: float
-    concurrent_users_high: float
-    spare_fraction: float
-    required_bytes: int  # weights, overhead and one context (on the CPU device: the RAM to reserve)
-    confidence: Confidence
-    formula_version: str
-    notes: tuple[str, ...]
-
-    @property
-    def parts(self) -> dict[str, float]:
-        """What fills the device, in bytes, under the names of a memory strip."""
-        return {"weights": self.weights_bytes, "kv": self.kv_cache_bytes, "overhead": self.overhead_bytes}
-
-
-def kv_token_capacity(kv_cache_bytes: int, bytes_per_token: int) -> int:
-    """Tokens that fit into a KV cache, in whole blocks."""
-    return max(0, kv_cache_bytes) // (bytes_per_token * BLOCK_TOKENS) * BLOCK_TOKENS
+# Until 0.20 graphs were captured in what the utilisation leaves free; with less than this, capture ran out of memory.
+_FREE_FOR_GRAPHS, _GRAPHS_IN_BUDGET_SINCE = round(0.6 * GIB), (0, 21)
+_KV_BYTES = {"fp32": 4.0, "bf16": 2.0, "fp16": 2.0, "fp8": 1.0, "int8": 1.0, "nvfp4": 0.5625}
 
 
 def serving_fit(plan: ServingPlan, memory: Memory) -> FitEstimate:
-    """Estimate one replica on `memory` (each of `tensor_parallel` such GPUs). Raises CannotEstimate."""
-    per_token, weights = _per_token(plan), _weights_on_each(plan)
-    overhead = _overhead(plan, memory)
-    share = plan.gpu_memory_utilisation if memory.kind == "gpu" else 1.0
-    budget = round(memory.total_bytes * share)
+    """Estimate one replica on `memory` (each of tensor x pipeline parallel such GPUs). Raises CannotEstimate."""
+    _check_parallel(plan, memory)
+    weights, overhead, layout = _weights_on_each(plan), _overhead(plan, memory), _layout(plan, memory)
+    budget = _budget(plan, memory)
     rooms = [budget - weights - part for part in (overhead.high, overhead.middle, overhead.low)]
-    judged = [_judge(plan, memory, room, budget, per_token) for room in rooms]
-    worst, middle, best = judged
+    worst, middle, best = judged = [_judge(plan, memory, room, budget, layout) for room in rooms]
     verdict = "tight" if middle.verdict == "fits" and worst.verdict == "too_big" else middle.verdict
-    asked = plan.kv_space_bytes if memory.kind == "cpu" else None
-    required = weights + overhead.middle + max(asked or 0, plan.context * per_token)
+    shortage = _shortage(plan, memory, verdict, budget - weights, overhead)
+    verdict = "too_big" if shortage == "activation" else verdict
+    required = weights + overhead.middle + max(_asked_cache(plan, memory), layout.request_bytes(plan.context))
     return FitEstimate(
         verdict=verdict,
         fits=verdict != "too_big",
         reason=_reason(plan, memory, verdict, middle, required - budget),
+        shortage=shortage,
         weights_bytes=weights,
         kv_cache_bytes=middle.cache,
         kv_cache_bytes_low=worst.cache,
         kv_cache_bytes_high=best.cache,
+        kv_room_bytes=rooms[1],
         overhead_bytes=overhead.middle,
         overhead_bytes_low=overhead.low,
         overhead_bytes_high=overhead.high,
-        kv_bytes_per_token=per_token,
+        activation_bytes=overhead.activation,
+        buffer_bytes=overhead.buffers,
+        kv_bytes_per_token=layout.token_bytes,
         kv_tokens=middle.tokens,
         kv_tokens_low=worst.tokens,
         kv_tokens_high=best.tokens,
-        max_context=min(middle.tokens, max(plan.shape.max_context, plan.context)),
+        max_context=layout.longest(middle.cache, max(plan.shape.max_context, plan.context)),
+        max_concurrency=layout.concurrency(middle.cache, plan.context),
         tokens_per_user=plan.user_tokens,
-        concurrent_users=middle.tokens / plan.user_tokens,
-        concurrent_users_low=worst.tokens / plan.user_tokens,
-        concurrent_users_high=best.tokens / plan.user_tokens,
+        concurrent_users=middle.users,
+        concurrent_users_low=worst.users,
+        concurrent_users_high=best.users,
         spare_fraction=middle.spare,
         required_bytes=required,
-        confidence=_confidence(memory, [case.verdict for case in judged]),
+        confidence=_confidence(plan, memory, [case.verdict for case in judged]),
         formula_version=FORMULA_VERSION,
         notes=plan.shape.notes,
     )
+
+
+def _asked_cache(plan: ServingPlan, memory: Memory) -> int:
+    return plan.kv_space_bytes or 0 if memory.kind == "cpu" else 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,66 +89,158 @@ class _Case:
     verdict: Verdict
     cache: int
     tokens: int
+    users: float
     spare: float
 
 
-def _judge(plan: ServingPlan, memory: Memory, room: int, budget: int, per_token: int) -> _Case:
-    cache, spare_bytes = max(0, room), room - plan.context * per_token
+def _judge(plan: ServingPlan, memory: Memory, room: int, budget: int, layout: KvLayout) -> _Case:
+    one = layout.request_bytes(plan.context)
+    cache, spare_bytes = max(0, room), room - one
     if memory.kind == "cpu":
         # The CPU build takes what it was told to; by default as much as two users, or one long context, need.
-        wanted = plan.kv_space_bytes or per_token * max(plan.context, TIGHT_USERS * plan.user_tokens)
+        wanted = plan.kv_space_bytes or max(one, TIGHT_USERS * layout.request_bytes(plan.user_tokens))
         cache = min(wanted, cache) if plan.kv_space_bytes is None or room >= wanted else 0
-        spare_bytes = room - (plan.kv_space_bytes or plan.context * per_token)
-    tokens = kv_token_capacity(cache, per_token)
-    spare = spare_bytes / budget
-    if tokens < plan.context:
-        return _Case("too_big", cache, tokens, spare)
-    roomy = tokens >= TIGHT_USERS * plan.user_tokens and spare >= TIGHT_SPARE
-    return _Case("fits" if roomy else "tight", cache, tokens, spare)
+        spare_bytes = room - (plan.kv_space_bytes or one)
+    tokens, users = layout.tokens(cache, plan.context), layout.concurrency(cache, plan.user_tokens)
+    spare = spare_bytes / budget if budget else -1.0
+    if layout.blocks(cache) < layout.blocks_of_request(plan.context):
+        return _Case("too_big", cache, tokens, users, spare)
+    roomy = users >= TIGHT_USERS and spare >= TIGHT_SPARE
+    return _Case("fits" if roomy else "tight", cache, tokens, users, spare)
 
 
-def _per_token(plan: ServingPlan) -> int:
-    return kv_bytes_per_token(
+def _check_parallel(plan: ServingPlan, memory: Memory) -> None:
+    tensor, pipeline = plan.tensor_parallel, plan.pipeline_parallel
+    if tensor < 1 or plan.shape.attention_heads % tensor:
+        whole = [n for n in (1, 2, 3, 4, 5, 6, 7, 8, 16) if plan.shape.attention_heads % n == 0]
+        raise CannotEstimate(
+            f"Tensor parallel {tensor} does not divide the {plan.shape.attention_heads} attention heads; "
+            f"use one of {', '.join(map(str, whole))}."
+        )
+    if not 1 <= pipeline <= plan.shape.layers:
+        raise CannotEstimate(f"Pipeline parallel {pipeline} must be from 1 to the {plan.shape.layers} layers.")
+    if memory.kind == "cpu" and tensor * pipeline != 1:
+        raise CannotEstimate(f"Tensor parallel is {tensor}; on the CPU device it must be 1.")
+
+
+def _budget(plan: ServingPlan, memory: Memory) -> int:
+    if memory.kind == "cpu":
+        return memory.total_bytes
+    share = plan.gpu_memory_utilisation or default_utilisation(plan.version)
+    return round(memory.total_bytes * share)
+
+
+def _layout(plan: ServingPlan, memory: Memory) -> KvLayout:
+    return kv_layout(
         plan.shape,
-        precision=plan.precision,
-        kv_cache_dtype=plan.kv_cache_dtype,
+        value_bytes=kv_value_bytes(plan.kv_cache_dtype, plan.precision),
+        sparse_latent=plan.kv_cache_dtype == "fp8_ds_mla",
         tensor_parallel=plan.tensor_parallel,
+        pipeline_parallel=plan.pipeline_parallel,
+        batch_tokens=_batch(plan, memory).tokens,
+        version=plan.version,
     )
+
+
+def kv_value_bytes(kv_cache_dtype: str, precision: str = "bf16") -> float:
+    """Bytes of one cached value. `auto` follows what the engine computes in, not how weights are stored."""
+    asked = kv_cache_dtype.strip().lower()
+    if asked in ("auto", ""):
+        return 4.0 if precision in ("fp32", "float32") else 2.0
+    if asked.startswith("fp8"):
+        return 1.0
+    size = _KV_BYTES.get(asked) or _KV_BYTES.get(precision_name(asked), 0.0)
+    if not size:
+        raise CannotEstimate(f"KV cache type {kv_cache_dtype!r} is not known; use auto, bf16, fp16 or fp8.")
+    return size
+
+
+def kv_bytes_per_token(
+    shape: ModelShape, *, precision: str = "bf16", kv_cache_dtype: str = "auto", tensor_parallel: int = 1
+) -> int:
+    """Bytes of keys and values one token costs on EACH GPU, in all layers that keep it."""
+    size = kv_value_bytes(kv_cache_dtype, precision)
+    return kv_layout(shape, value_bytes=size, tensor_parallel=tensor_parallel).token_bytes
 
 
 def _weights_on_each(plan: ServingPlan) -> int:
+    precision = precision_name(plan.precision)
     total = weights_bytes(
         shape=plan.shape,
-        precision=plan.precision,
+        precision=precision,
         file_bytes=plan.file_bytes,
         stored_precision=plan.stored_precision,
+        quantization=plan.quantization,
     )
-    return -(-total // plan.tensor_parallel)
+    if plan.tensor_parallel == plan.pipeline_parallel == 1 and plan.file_bytes is not None:
+        return total + _adapter_bytes(plan)
+    held = weights_on_gpu(
+        plan.shape,
+        precision=precision,
+        total_bytes=total if plan.file_bytes is not None else None,
+        quantization=plan.quantization,
+        tensor_parallel=plan.tensor_parallel,
+        pipeline_parallel=plan.pipeline_parallel,
+        version=plan.version,
+    )
+    return held + _adapter_bytes(plan)
+
+
+def _adapter_bytes(plan: ServingPlan) -> int:
+    """Room that vLLM sets aside for LoRA adapters: 16-bit, all linear matrices, split like the weights."""
+    if not plan.lora_slots:
+        return 0
+    sides = sum((each.rows + each.columns) * each.count for each in plan.shape.linear_matrices())
+    return plan.lora_slots * plan.lora_rank * sides * 2 // plan.tensor_parallel // plan.pipeline_parallel
+
+
+def _batch(plan: ServingPlan, memory: Memory) -> Batch:
+    return planned_batch(
+        total_bytes=memory.total_bytes,
+        gpu_name=memory.name,
+        context=plan.context,
+        version=plan.version,
+        max_num_seqs=plan.max_num_seqs,
+        max_num_batched_tokens=plan.max_num_batched_tokens,
+    )
 
 
 def _overhead(plan: ServingPlan, memory: Memory) -> Overhead:
     if memory.kind == "cpu":
-        if plan.tensor_parallel != 1:
-            raise CannotEstimate(f"Tensor parallel is {plan.tensor_parallel}; on the CPU device it must be 1.")
         return cpu_overhead(plan.shape)
     return gpu_overhead(
         plan.shape,
-        total_bytes=memory.total_bytes,
-        context=plan.context,
-        gpu_name=memory.name,
+        batch=_batch(plan, memory),
+        version=plan.version,
         tensor_parallel=plan.tensor_parallel,
-        max_num_seqs=plan.max_num_seqs,
+        pipeline_parallel=plan.pipeline_parallel,
         enforce_eager=plan.enforce_eager,
-        engine_version=plan.engine_version,
     )
 
 
-def _confidence(memory: Memory, verdicts: list[Verdict]) -> Confidence:
+def _shortage(plan: ServingPlan, memory: Memory, verdict: Verdict, left: int, overhead: Overhead) -> Shortage | None:
+    """What did not fit: weights alone, the peak beside them, or the KV cache of one context."""
+    if left <= 0:
+        return "weights"
+    if _captures_outside(plan, memory) and memory.total_bytes - _budget(plan, memory) < _FREE_FOR_GRAPHS:
+        return "activation"
+    if verdict != "too_big":
+        return None
+    return "activation" if left <= overhead.middle else "kv_cache"
+
+
+def _captures_outside(plan: ServingPlan, memory: Memory) -> bool:
+    """True where CUDA graphs come from what the utilisation leaves free."""
+    return memory.kind == "gpu" and not plan.enforce_eager and plan.version < _GRAPHS_IN_BUDGET_SINCE
+
+
+def _confidence(plan: ServingPlan, memory: Memory, verdicts: list[Verdict]) -> Confidence:
     """High when low, middle and high estimate agree; low when they disagree on whether it fits at all."""
-    if len({verdict == "too_big" for verdict in verdicts}) > 1:
+    if len({verdict == "too_big" for verdict in verdicts}) > 1 or plan.shape.confidence == "low":
         return "low"
     # The CPU overhead rests on one measured model, so it never earns "high".
-    return "high" if len(set(verdicts)) == 1 and memory.kind == "gpu" else "medium"
+    sure = len(set(verdicts)) == 1 and memory.kind == "gpu" and plan.shape.confidence == "high"
+    return "high" if sure else "medium"
 
 
 def _reason(plan: ServingPlan, memory: Memory, verdict: Verdict, case: _Case, short: int) -> str:
@@ -227,6 +251,8 @@ def _reason(plan: ServingPlan, memory: Memory, verdict: Verdict, case: _Case, sh
         return f"{room}."
     if verdict == "tight":
         return f"{room}, with {max(0.0, case.spare):.0%} of {where} to spare."
-    if case.tokens >= BLOCK_TOKENS:
+    if case.tokens >= BLOCK_TOKENS and case.verdict == "too_big":
         return f"{plan.context:,} tokens of context do not fit; set max_model_len to {case.tokens:,} or less."
+    if short <= 0:
+        return f"CUDA graphs need more than is left free on {where}; lower gpu_memory_utilization or use enforce_eager."
     return f"Short by {short / GIB:.1f} GiB on {where}: weights, overhead and one context do not fit."

@@ -1,7 +1,10 @@
 """What vLLM needs besides weights and KV cache, with a range. Bytes on each GPU, or in RAM on the CPU device.
 
-The GPU rule was derived from vLLM's own start-up logs (vllm-project/vllm #10517, #13596; llm-d-planner's
-table of H100 boots); newer versions have fewer published logs, so their range is wide.
+The activation peak is what the profiling run sees: the larger of one batch inside a layer, and the sampler, which
+before 0.19 sorted the logits of all sequences (9.59 float32 copies of sequences x vocabulary, to which the batch's
+hidden states add: within 0.5 % of ten start-up logs, vocabularies of 100k to 201k, cards of 6 to 80 GB). Later
+samplers sort less; compiled runs keep more than eager ones. Defaults of batch and sequences: vllm
+engine/arg_utils.py. CUDA graphs count against the cache from 0.21 on.
 """
 
 from __future__ import annotations
@@ -12,63 +15,126 @@ from dataclasses import dataclass
 from apps.planning.shapes import ModelShape
 
 GIB = 2**30
-# The sampler's sort holds this many float32 copies of (sequences x vocabulary): low, middle, high.
-_SORT_COPIES_OLD = (9.5, 9.7, 9.9)  # 0.6 to 0.19
-_SORT_COPIES_NEW = (0.0, 5.0, 9.9)  # later: boots on record imply from under 1 to 7.2
+Range = tuple[float, float, float]
+_SORT_COPIES_OLD: Range = (9.4, 9.59, 9.9)
+_SORT_COPIES_BETWEEN: Range = (3.0, 6.0, 9.6)  # 0.19 and 0.20: one log, 5.8
+_SORT_COPIES_COMPILED: Range = (4.0, 7.1, 9.6)  # three logs: 7.0 to 7.2 of at most 512 sequences
+_SORT_COPIES_EAGER: Range = (1.0, 2.0, 4.0)  # two logs imply 1.3 to 2.4
 _GRAPHS_IN_BUDGET_SINCE = (0, 21)
+_SAMPLED_AT_ONCE = 512  # by the later samplers
+# NCCL and CUDA contexts by tensor parallel size, GiB.
+_BUFFERS: dict[int, Range] = {1: (0.02, 0.2, 0.4), 2: (0.3, 0.55, 1.0), 4: (0.4, 0.7, 1.5), 8: (0.5, 0.9, 2.0)}
+_OLD_ENGINE_CHUNKS_FROM, _CHUNKS_SINCE = 32_768, (0, 6)
 # One measurement: 3.9 GB resident in all for a 135M float32 model with 1 GiB of KV cache, vLLM 0.32 on CPU.
 _CPU_PROCESSES = (1.8e9, 2.25e9, 3.5e9)
 
 
 @dataclass(frozen=True, slots=True)
 class Overhead:
-    """Low, middle and high estimate in bytes."""
+    """Low, middle and high estimate in bytes; `activation` and `buffers` are the middle's parts, graphs the rest."""
 
     low: int
     middle: int
     high: int
+    activation: int = 0
+    buffers: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What the engine plans for: sequences at once, and tokens in one step."""
+
+    sequences: int
+    tokens: int
 
 
 def parse_version(text: str) -> tuple[int, int] | None:
     """(0, 11) from "0.11.0"; None for free text such as "2026" or "V1 Apr 2025", which never is an error."""
     found = re.search(r"(?<![\d.])v?(\d{1,2})\.(\d{1,3})(?!\d)", text)
-    return (int(found[1]), int(found[2])) if found else None
+    return (int(found[1]), int(found[2])) if found else _dated_version(text)
+
+
+def _dated_version(text: str) -> tuple[int, int] | None:
+    """vLLM's releases by the year that a log names instead: the old engine until 2024, V1 in 2025."""
+    year = re.search(r"\b(20\d\d)\b", text)
+    if year is None:
+        return None
+    by_year = {2023: (0, 2), 2024: (0, 6), 2025: (0, 10)}
+    return by_year.get(int(year[1])) or ((0, 2) if int(year[1]) < 2023 else None)
+
+
+def default_utilisation(version: tuple[int, int]) -> float:
+    """Share of the GPU that vLLM takes unless told: 0.92 since graphs count against it, 0.9 before."""
+    return 0.92 if version >= _GRAPHS_IN_BUDGET_SINCE else 0.9
+
+
+def planned_batch(
+    *,
+    total_bytes: int,
+    gpu_name: str,
+    context: int,
+    version: tuple[int, int],
+    max_num_seqs: int | None = None,
+    max_num_batched_tokens: int | None = None,
+) -> Batch:
+    """The engine's defaults by GPU and version, or what was asked."""
+    large = total_bytes >= 70 * GIB and "a100" not in gpu_name.lower()  # the engine's own rule
+    largest = total_bytes >= 160 * GIB and version >= (0, 19)
+    tokens = 16384 if largest else 8192 if large else 2048
+    sequences = 1024 if large and version >= (0, 8) else 256
+    if version < (0, 8):  # the old engine profiled one whole prompt, in chunks only beyond 32k
+        chunked = context > _OLD_ENGINE_CHUNKS_FROM and version >= _CHUNKS_SINCE
+        tokens = 512 if chunked else max(context, 2048)
+    sequences = max_num_seqs or sequences
+    return Batch(sequences, max(max_num_batched_tokens or tokens, min(sequences, 256)))
 
 
 def gpu_overhead(
     shape: ModelShape,
     *,
-    total_bytes: int,
-    context: int,
-    gpu_name: str = "",
+    batch: Batch,
+    version: tuple[int, int],
     tensor_parallel: int = 1,
-    max_num_seqs: int | None = None,
+    pipeline_parallel: int = 1,
     enforce_eager: bool = False,
-    engine_version: str = "",
 ) -> Overhead:
-    """Activation peak + communication buffers + CUDA graphs. An unknown version counts as the newest."""
-    version = parse_version(engine_version) or (99, 0)
-    large = total_bytes >= 70 * GIB and "a100" not in gpu_name.lower()  # the engine's own rule for its defaults
-    sequences = max_num_seqs or (1024 if large else 256)
-    tokens = 8192 if large else 2048
-    if version < (0, 8):  # the old engine profiled one whole prompt, in chunks only beyond 32k
-        tokens = context if context <= 32768 else 512
-    layer = tokens * 3 * (shape.ffn_size + shape.hidden_size) * 2 / tensor_parallel
-    copies = _SORT_COPIES_OLD if version < (0, 20) else _SORT_COPIES_NEW
-    peaks = [max(layer, k * sequences * shape.vocab_size * 4) for k in copies]
-    buffers = (0.02, 0.15, 0.35) if tensor_parallel == 1 else (0.3, 0.55, 1.0)
+    """Activation peak + communication buffers + CUDA graphs."""
+    hidden = batch.tokens * shape.hidden_size * 2
+    layer = batch.tokens * _layer_values(shape) * 2 / tensor_parallel
+    sequences = min(batch.sequences, _SAMPLED_AT_ONCE) if version >= _GRAPHS_IN_BUDGET_SINCE else batch.sequences
+    logits = sequences * shape.vocab_size * 4
+    if version < (0, 7) and batch.tokens <= 512:
+        logits = 0  # a chunk of the old engine samples for few sequences
+    peaks = [max(layer, copies * logits + hidden) for copies in _sort_copies(version, enforce_eager)]
+    world = tensor_parallel * pipeline_parallel
+    buffers = _BUFFERS[max(size for size in _BUFFERS if size <= world)]
     graphs = _graphs_gib(version, tensor_parallel, enforce_eager)
     low, middle, high = (
         round(peak + (buffer + graph) * GIB) for peak, buffer, graph in zip(peaks, buffers, graphs, strict=True)
     )
-    return Overhead(low, middle, high)
+    return Overhead(low, middle, high, activation=round(peaks[1]), buffers=round(buffers[1] * GIB))
 
 
-def _graphs_gib(version: tuple[int, int], tensor_parallel: int, enforce_eager: bool) -> tuple[float, float, float]:
-    """CUDA graphs count against the KV cache from 0.21 on; before, they came from outside the budget."""
+def _layer_values(shape: ModelShape) -> int:
+    """Values a token holds inside one layer: three feed-forward and three hidden vectors."""
+    if shape.is_moe:
+        routed = shape.experts_used * (3 * shape.expert_size + shape.hidden_size)
+        return routed + 3 * shape.hidden_size
+    return 3 * (shape.ffn_size + shape.hidden_size)
+
+
+def _sort_copies(version: tuple[int, int], enforce_eager: bool) -> Range:
+    if version < (0, 19):
+        return _SORT_COPIES_OLD
+    if version < _GRAPHS_IN_BUDGET_SINCE:
+        return _SORT_COPIES_BETWEEN
+    return _SORT_COPIES_EAGER if enforce_eager else _SORT_COPIES_COMPILED
+
+
+def _graphs_gib(version: tuple[int, int], tensor_parallel: int, enforce_eager: bool) -> Range:
     if enforce_eager or version < _GRAPHS_IN_BUDGET_SINCE:
         return (0.0, 0.0, 0.0)
-    return (0.3, 0.8, 1.9) if tensor_parallel == 1 else (0.5, 1.5, 2.5)
+    return (0.2, 0.5, 1.9) if tensor_parallel == 1 else (0.5, 1.5, 2.5)
 
 
 def cpu_overhead(shape: ModelShape) -> Overhead:

@@ -1,26 +1,25 @@
-"""The shape of a dense, llama-like model, read from its config.json, and its parameter count.
+"""The shape of a model: its weight matrices, and what attention keeps of each token.
 
-Sources: the architectures as the transformers library builds them; the counts are checked against
-published totals in tests/planning.
+Everything that memory, speed and file sizes depend on follows from these two lists. `configs.py` fills them
+from a config.json. Matrices carry llama.cpp's names (`attn_q`, `ffn_down_exps` ...), because GGUF's rules for
+types go by them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Literal
 
-# model_type -> (query/key/value biases, per-head query/key norms), as these families build them.
-DENSE_FAMILIES: dict[str, tuple[bool, bool]] = {
-    "llama": (False, False),
-    "mistral": (False, False),
-    "ministral3": (False, False),
-    "qwen2": (True, False),
-    "qwen3": (False, True),
-    "phi3": (False, False),
-    "granite": (False, False),
-    "smollm3": (False, False),
-}
+Confidence = Literal["low", "medium", "high"]
+CacheKind = Literal["full", "sliding", "chunked", "latent", "state"]
+
+EMBEDDING, OUTPUT, ROUTER = "token_embd", "output", "ffn_gate_inp"
+EXPERTS = frozenset({"ffn_gate_exps", "ffn_up_exps", "ffn_down_exps"})
+# Matrices that no quantiser of whole models touches, beside vectors.
+UNQUANTISED = frozenset({
+    EMBEDDING, OUTPUT, ROUTER, "position_embd", "per_layer_token_embd", "vision", "conv", "shared_gate",
+})  # fmt: skip
 
 
 class CannotEstimate(ValueError):
@@ -28,8 +27,49 @@ class CannotEstimate(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
+class Matrix:
+    """`count` equal matrices of `rows` outputs and `columns` inputs (1: a vector); a token meets `used` of them."""
+
+    name: str
+    rows: int
+    columns: int
+    count: int
+    used: int
+
+    @property
+    def parameters(self) -> int:
+        return self.rows * self.columns * self.count
+
+    @property
+    def is_vector(self) -> bool:
+        return self.columns == 1
+
+
+def each_layer(sizes: Iterable[tuple[str, int, int]], layers: int) -> list[Matrix]:
+    """One matrix of each (name, rows, columns) in every one of `layers` layers."""
+    return [Matrix(name, rows, columns, layers, layers) for name, rows, columns in sizes]
+
+
+@dataclass(frozen=True, slots=True)
+class Cache:
+    """What `layers` layers keep.
+
+    `heads` x `width` values a token (keys and values together; for `latent` one vector that tensor parallel
+    cannot split), up to `window` tokens for `sliding` and `chunked`; `state` keeps `state_bytes` a sequence and
+    layer, whatever its length.
+    """
+
+    kind: CacheKind
+    layers: int
+    heads: int = 0
+    width: int = 0
+    window: int = 0
+    state_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class ModelShape:
-    """What memory depends on. `dense` is False where the weights cannot be counted from the config alone."""
+    """What memory depends on. `ffn_size` is the width of a dense layer, or of the experts a token meets together."""
 
     layers: int
     hidden_size: int
@@ -39,85 +79,42 @@ class ModelShape:
     ffn_size: int
     vocab_size: int
     max_context: int
+    family: str = ""
     tied_embeddings: bool = False
-    qkv_bias: bool = False
-    output_bias: bool = False
-    mlp_bias: bool = False
-    qk_norm: bool = False
-    dense: bool = True
+    matrices: tuple[Matrix, ...] = ()
+    caches: tuple[Cache, ...] = ()
+    experts: int = 0
+    experts_used: int = 0
+    expert_size: int = 0
+    confidence: Confidence = "high"
     notes: tuple[str, ...] = ()
+    # Set once from `matrices`: a fit table asks for them hundreds of times.
+    parameters: int = field(init=False, compare=False, default=0)
+    active_parameters: int = field(init=False, compare=False, default=0)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "parameters", sum(each.parameters for each in self.matrices))
+        active = sum(each.rows * each.columns * each.used for each in self.matrices)
+        object.__setattr__(self, "active_parameters", active)
+
+    @property
+    def is_moe(self) -> bool:
+        return self.experts > 0
+
+    @property
+    def is_hybrid(self) -> bool:
+        """True where layers keep different things, so that an engine's printed token count may mislead."""
+        return len({(cache.kind, cache.window) for cache in self.caches}) > 1
 
     @property
     def embedding_parameters(self) -> int:
-        """Input embedding and output head; one matrix where they are tied. No quantiser touches them."""
-        return self.vocab_size * self.hidden_size * (1 if self.tied_embeddings else 2)
+        """Input embedding and output head; one matrix where they are tied."""
+        return self.parameters_of((EMBEDDING, OUTPUT))
 
-    @property
-    def layer_parameters(self) -> int:
-        """Parameters of one layer: attention, gated MLP, two norms, and the biases it has."""
-        query, kv = self.attention_heads * self.head_dim, self.kv_heads * self.head_dim
-        hidden = self.hidden_size
-        total = hidden * (query + 2 * kv) + query * hidden + 3 * hidden * self.ffn_size + 2 * hidden
-        total += (query + 2 * kv) * self.qkv_bias + hidden * self.output_bias
-        return total + (2 * self.ffn_size + hidden) * self.mlp_bias + 2 * self.head_dim * self.qk_norm
+    def parameters_of(self, names: Iterable[str]) -> int:
+        wanted = frozenset(names)
+        return sum(each.parameters for each in self.matrices if each.name in wanted)
 
-    @property
-    def parameters(self) -> int:
-        """All parameters; tied embeddings count once."""
-        if not self.dense:
-            raise CannotEstimate(
-                "The parameters of this architecture cannot be counted from its config; its files are needed."
-            )
-        return self.embedding_parameters + self.layers * self.layer_parameters + self.hidden_size
-
-
-def shape_from_config(config: Mapping[str, Any]) -> ModelShape:
-    """Read a Hugging Face config.json. Raises CannotEstimate where even the KV cache is not known."""
-    text = config.get("text_config") or config
-    family = str(text.get("model_type") or config.get("model_type") or "")
-    if text.get("kv_lora_rank"):
-        raise CannotEstimate(f"{family} uses latent attention (MLA), which is not estimated yet.")
-    if any(str(kind).startswith(("linear", "mamba", "conv")) for kind in text.get("layer_types") or ()):
-        raise CannotEstimate(f"{family} mixes attention with linear layers, which is not estimated yet.")
-    heads, hidden = _count(text, "num_attention_heads"), _count(text, "hidden_size")
-    qkv_bias, qk_norm = DENSE_FAMILIES.get(family, (False, False))
-    notes = []
-    if _windowed(text):
-        notes.append("Sliding-window layers are counted at full length, so the KV cache is an upper bound.")
-    experts = text.get("num_local_experts") or text.get("num_experts") or 0
-    dense = family in DENSE_FAMILIES and not experts and text is config
-    if not dense:
-        notes.append("This architecture is not counted from its config: weights are known from its files only.")
-    ffn_size = text.get("intermediate_size") or 4 * hidden
-    return ModelShape(
-        layers=_count(text, "num_hidden_layers"),
-        hidden_size=hidden,
-        attention_heads=heads,
-        kv_heads=int(text.get("num_key_value_heads") or heads),
-        head_dim=int(text.get("head_dim") or hidden // heads),
-        ffn_size=int(ffn_size),
-        vocab_size=_count(text, "vocab_size"),
-        max_context=int(text.get("max_position_embeddings") or 0),
-        # The library's default is True, but every family listed above writes or overrides it to False.
-        tied_embeddings=bool(config.get("tie_word_embeddings", text.get("tie_word_embeddings", False))),
-        qkv_bias=qkv_bias or bool(text.get("attention_bias")),
-        output_bias=bool(text.get("attention_bias")) and family != "qwen2",
-        mlp_bias=bool(text.get("mlp_bias")),
-        qk_norm=qk_norm,
-        dense=dense,
-        notes=tuple(notes),
-    )
-
-
-def _windowed(text: Mapping[str, Any]) -> bool:
-    """True when some layers look back only over a window (Qwen's configs carry a window they do not use)."""
-    window = int(text.get("sliding_window") or 0)
-    reaches_all = window >= int(text.get("max_position_embeddings") or 0)
-    return window > 0 and not reaches_all and text.get("use_sliding_window") is not False
-
-
-def _count(text: Mapping[str, Any], field: str) -> int:
-    value = text.get(field)
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise CannotEstimate(f"config.json has {field} = {value!r}; it must be a whole number above 0.")
-    return value
+    def linear_matrices(self) -> list[Matrix]:
+        """The matrices that quantisers and adapters work on: inside the layers, without vectors and router."""
+        return [each for each in self.matrices if not each.is_vector and each.name not in UNQUANTISED]

@@ -1,33 +1,31 @@
-"""Memory, time and cost of a fine-tune: LoRA, QLoRA, and full. Bytes on one device, seconds, money per hour.
+"""Memory, time and cost of a fine-tune: LoRA, QLoRA, full, DPO and ORPO. Bytes and tokens on each device.
 
-The usual accounting. LoRA: the frozen base, plus 16 bytes for each adapter parameter (float32 weight,
-gradient, two Adam moments). Full: 16 bytes a parameter with mixed precision (ZeRO, arXiv 1910.02054), down
-to 8 with everything in bf16. Activations with checkpointing: one hidden state a layer, one layer's working
-set, and the logits. Work: 6 FLOPs a parameter and token when all weights learn, 4 when only adapters do, a
-third more for the recomputation (PaLM, arXiv 2204.02311, appendix B), and attention on top.
+The usual accounting: the base (frozen, or with gradients and optimizer states; ZeRO, arXiv 1910.02054), 16 bytes for
+each adapter parameter, one hidden vector a layer and token with checkpointing, the working set of one layer, and
+the logits. What each tool keeps of these stands in training_methods.py, its speed in training_speed.py.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
-from apps.planning.durations import Duration, work_duration
+from apps.planning.durations import Basis, Duration, work_duration
 from apps.planning.gpu_types import gpu_type_of
-from apps.planning.memory import TIGHT_SPARE, Memory, Verdict
-from apps.planning.shapes import CannotEstimate, ModelShape
-from apps.planning.weights import precision_name, weights_bytes
+from apps.planning.memory import TIGHT_SPARE
+from apps.planning.precisions import precision_name
+from apps.planning.serving_plan import Memory, Verdict
+from apps.planning.shapes import EXPERTS, Confidence, ModelShape
+from apps.planning.training_methods import OPTIMIZERS, PREFERENCE_LOGIT_BYTES, MethodName, Preference, read_engine
+from apps.planning.training_speed import Speed, cpu_speed, gpu_speed
+from apps.planning.weights import weights_bytes
 
-FORMULA_VERSION = "training-1"
+FORMULA_VERSION = "training-2"
 GIB = 2**30
-_UTILISATION = (0.15, 0.35, 0.60)  # share of the peak that fine-tunes reach: low, middle, high
-_CPU_CORE_FLOPS = (1e9, 1e10, 4e10)  # float32 a core, as reached in training; wide, because builds differ
-_LOGIT_BYTES = (2, 6, 10)  # bf16 alone; with a float32 copy; with that copy's gradient
-_LOSS_CHUNKS = 8
-# An adapter parameter: weight, gradient and two Adam moments, all in bf16 (low) or in float32.
-_ADAPTER_BYTES = (8, 16, 16)
-_FULL_BYTES = (8, 16, 18)  # a parameter, weights included
-_PROCESS = {"gpu": (0.5e9, 1.0e9, 2.0e9), "cpu": (1.0e9, 1.2e9, 2.0e9)}  # CUDA context; torch and libraries
+_ADAPTER_BYTES = 16  # float32 weight, gradient and two moments
+_GRADIENT_BYTES = 2
+_PROCESS = {"gpu": 0.3e9, "cpu": 1.1e9}  # what libraries keep beside tensors
+_LARGEST_SPREAD = 0.249  # stated ranges are no wider than a quarter to either side
+_STARTUP_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +33,12 @@ class TrainingPlan:
     """What would be trained. `tokens` are those of one pass over the data set, padding included."""
 
     shape: ModelShape
-    method: Literal["lora", "qlora", "full"] = "lora"
-    precision: str = "bf16"  # of the base model as loaded; QLoRA loads nf4
+    method: MethodName = "lora"
+    preference: Preference = "none"
+    precision: str = "bf16"  # of the base model as loaded; QLoRA loads `quantised_bits`
+    quantised_bits: int = 4
+    engine: str = "axolotl"
+    optimizer: str = "adamw"
     lora_rank: int = 16
     micro_batch: int = 1
     sequence_tokens: int = 2048
@@ -44,15 +46,26 @@ class TrainingPlan:
     epochs: float = 1.0
     gradient_checkpointing: bool = True
     chunked_loss: bool = False  # the loss is taken in pieces, so the logits never stand whole in memory
-    devices: int = 1  # data parallel: each holds everything
+    cpu_offload: bool = False  # weights and states lie in RAM and visit the GPU layer by layer
+    devices: int = 1
     cpu_count: int = 1
-    tokens_per_second: float | None = None  # measured on this kind of device, all devices together
+    measured_tokens_per_second: float | None = None  # on this kind of device, all devices together
     price_per_device_hour: float | None = None
+
+    @property
+    def row_tokens(self) -> int:
+        """Tokens of one step on a device; a preference row holds two answers."""
+        return self.micro_batch * self.sequence_tokens * (1 if self.preference == "none" else 2)
+
+    @property
+    def is_sharded(self) -> bool:
+        """True where the devices split the base between them instead of holding a copy each."""
+        return self.devices > 1 and (self.method == "full" or read_engine(self.engine).shards_adapters)
 
 
 @dataclass(frozen=True, slots=True)
 class TrainingEstimate:
-    """The answer; `cost` is None without a price, `duration` None for a GPU whose speed is not known."""
+    """The answer; `cost` is None without a price, `duration` and `speed` None for a GPU whose speed is not known."""
 
     verdict: Verdict
     fits: bool
@@ -66,11 +79,12 @@ class TrainingEstimate:
     total_bytes_high: int
     spare_fraction: float
     trainable_parameters: int
+    speed: Speed | None
     duration: Duration | None
     cost: float | None
     cost_low: float | None
     cost_high: float | None
-    confidence: Literal["low", "medium", "high"]
+    confidence: Confidence
     formula_version: str
     notes: tuple[str, ...]
 
@@ -82,25 +96,23 @@ class TrainingEstimate:
 
 
 def lora_parameters(shape: ModelShape, rank: int) -> int:
-    """Adapter parameters with every linear layer adapted: rank x (inputs + outputs) of each matrix."""
-    query, kv = shape.attention_heads * shape.head_dim, shape.kv_heads * shape.head_dim
-    attention = 2 * (shape.hidden_size + query) + 2 * (shape.hidden_size + kv)
-    return rank * shape.layers * (attention + 3 * (shape.hidden_size + shape.ffn_size))
+    """Adapter parameters with every linear layer adapted: rank x (inputs + outputs). Experts are left as they are."""
+    adapted = [each for each in shape.linear_matrices() if each.name not in EXPERTS]
+    return rank * sum((each.rows + each.columns) * each.count for each in adapted)
 
 
 def training_fit(plan: TrainingPlan, memory: Memory) -> TrainingEstimate:
-    """Estimate memory on one device, the time and the cost. Raises CannotEstimate."""
-    if not plan.shape.dense:
-        raise CannotEstimate("Training memory of this architecture is not estimated yet.")
-    precision = "nf4" if plan.method == "qlora" else precision_name(plan.precision)
-    weights = weights_bytes(shape=plan.shape, precision=precision)
-    trainable, states = _states(plan, weights)
-    activations = _activation_bytes(plan, 4 if precision == "fp32" else 2)
-    process = _PROCESS[memory.kind]
-    low, middle, high = (round(weights + states[i] + activations[i] + process[i]) for i in range(3))
+    """Estimate memory on each device, the time and the cost. Raises CannotEstimate."""
+    weights, (trainable, states) = _weights_on_each(plan), _states(plan)
+    activations, process = _activation_bytes(plan, memory.kind), round(_PROCESS[memory.kind])
+    middle = weights + states + activations[1] + process
+    # A measured peak may leave out what libraries hold beside tensors, so the low estimate does too.
+    low = max(weights + round(states * 0.5) + activations[0], round(middle * (1 - _LARGEST_SPREAD)))
+    high = min(weights + round(states * 1.15) + activations[2] + 2 * process, round(middle * (1 + _LARGEST_SPREAD)))
     spare = (memory.total_bytes - middle) / memory.total_bytes
     verdict: Verdict = "too_big" if spare < 0 else "tight" if spare < TIGHT_SPARE else "fits"
-    duration = _duration(plan, memory)
+    speed = _speed(plan, memory)
+    duration = _duration(plan, speed)
     hourly = None if plan.price_per_device_hour is None else plan.price_per_device_hour * plan.devices
     cost, cost_low, cost_high = _costs(duration, hourly)
     agree = (low <= memory.total_bytes) == (high <= memory.total_bytes)
@@ -109,69 +121,109 @@ def training_fit(plan: TrainingPlan, memory: Memory) -> TrainingEstimate:
         fits=verdict != "too_big",
         reason=_reason(verdict, middle, memory),
         weights_bytes=weights,
-        optimizer_bytes=states[1],
+        optimizer_bytes=states,
         activation_bytes=activations[1],
-        overhead_bytes=round(process[1]),
+        overhead_bytes=process,
         total_bytes=middle,
         total_bytes_low=low,
         total_bytes_high=high,
         spare_fraction=spare,
         trainable_parameters=trainable,
+        speed=speed,
         duration=duration,
         cost=cost,
         cost_low=cost_low,
         cost_high=cost_high,
-        confidence="medium" if agree else "low",
+        confidence="medium" if agree and plan.shape.confidence != "low" else "low",
         formula_version=FORMULA_VERSION,
         notes=plan.shape.notes,
     )
 
 
-def _states(plan: TrainingPlan, weights: int) -> tuple[int, tuple[int, ...]]:
-    """Trainable parameters, and the low, middle and high bytes of what learning adds to the weights."""
-    if plan.method == "full":
-        count = plan.shape.parameters
-        return count, tuple(max(0, each * count - weights) for each in _FULL_BYTES)
-    count = lora_parameters(plan.shape, plan.lora_rank)
-    return count, tuple(each * count for each in _ADAPTER_BYTES)
+def _base_bytes(plan: TrainingPlan) -> int:
+    if plan.method == "qlora":
+        return weights_bytes(shape=plan.shape, precision="int8" if plan.quantised_bits == 8 else "nf4")
+    return weights_bytes(shape=plan.shape, precision=precision_name(plan.precision))
 
 
-def _activation_bytes(plan: TrainingPlan, size: int) -> tuple[int, int, int]:
-    """Low, middle and high; the middle layer keeps about 8 hidden and 4 feed-forward vectors a token."""
-    tokens = plan.micro_batch * plan.sequence_tokens
-    layer = tokens * (8 * plan.shape.hidden_size + 4 * plan.shape.ffn_size) * size
+def _weights_on_each(plan: TrainingPlan) -> int:
+    """The base; or this device's part of it, beside the layer at work and the embeddings, which stay gathered."""
+    whole = _base_bytes(plan)
+    gathered = whole // plan.shape.layers + 2 * plan.shape.embedding_parameters
+    if plan.cpu_offload:
+        return gathered
+    return whole // plan.devices + gathered if plan.is_sharded else whole
+
+
+def _states(plan: TrainingPlan) -> tuple[int, int]:
+    """Trainable parameters, and the bytes on each device that learning adds to the weights."""
+    share = plan.devices if plan.is_sharded else 1
+    if plan.method != "full":
+        count = lora_parameters(plan.shape, plan.lora_rank)
+        return count, _ADAPTER_BYTES * count // share
+    count = plan.shape.parameters
+    if plan.cpu_offload:
+        return count, _GRADIENT_BYTES * count // plan.shape.layers
+    each = OPTIMIZERS[plan.optimizer] + _gradient_bytes(plan)
+    return count, round(each * count / share)
+
+
+def _gradient_bytes(plan: TrainingPlan) -> float:
+    """torchtune's recipe for one device steps inside the backward pass, so only one layer's gradients stand."""
+    if "torchtune" in plan.engine.lower() and plan.devices == 1:
+        return 3 * _GRADIENT_BYTES / plan.shape.layers
+    return 4 if plan.optimizer == "adamw-fp32" else _GRADIENT_BYTES
+
+
+def _activation_bytes(plan: TrainingPlan, kind: str) -> tuple[int, int, int]:
+    """Low, middle and high: what layers keep, the working set of one of them, and the logits."""
+    profile, shape, tokens = read_engine(plan.engine), plan.shape, plan.row_tokens
+    size = 4 if plan.precision == "fp32" else 2
+    layer = tokens * (profile.hidden_kept * shape.hidden_size + profile.ffn_kept * shape.ffn_size) * size
+    kept = shape.layers * layer
     if plan.gradient_checkpointing:
-        kept = tokens * plan.shape.layers * plan.shape.hidden_size * size + layer
-    else:
-        kept = plan.shape.layers * layer
-    chunks = _LOSS_CHUNKS if plan.chunked_loss else 1
-    logits = [tokens * plan.shape.vocab_size * each // chunks for each in _LOGIT_BYTES]
-    return kept // 2 + logits[0], kept + logits[1], kept * 3 // 2 + logits[2]
+        kept = 0 if profile.offloads_checkpoints else tokens * shape.layers * shape.hidden_size * size
+    chunks = 8 if plan.chunked_loss else 1
+    per_entry = profile.logit_bytes if plan.preference == "none" else PREFERENCE_LOGIT_BYTES
+    logits = [tokens * shape.vocab_size * each / chunks for each in per_entry]
+    spread = (0.7, 1.0, 1.4) if kind == "gpu" else (0.5, 1.0, 1.5)
+    # The loss is over before the first layer is computed again, so only the larger of the two stands.
+    low, middle, high = (
+        round(kept * part + max(layer * part, each)) for part, each in zip(spread, logits, strict=True)
+    )
+    return low, middle, high
 
 
-def flops_per_token(plan: TrainingPlan) -> float:
-    """Work of one training token, attention included."""
-    shape = plan.shape
-    passes = 6 if plan.method == "full" else 4
-    work = passes * shape.parameters + 12 * shape.layers * shape.hidden_size * plan.sequence_tokens
-    return work * (4 / 3 if plan.gradient_checkpointing else 1)
-
-
-def _duration(plan: TrainingPlan, memory: Memory) -> Duration | None:
-    tokens = plan.tokens * plan.epochs
-    if plan.tokens_per_second:
-        measured = plan.tokens_per_second
-        speeds, startup = (measured / 1.3, measured, measured * 1.3), 60.0
-        return work_duration(tokens=tokens, tokens_per_second=speeds, basis="measured", startup_seconds=startup)
+def _speed(plan: TrainingPlan, memory: Memory) -> Speed | None:
+    if plan.measured_tokens_per_second:
+        each = plan.measured_tokens_per_second / plan.devices
+        return Speed(each / 1.3, each, each * 1.3)
     if memory.kind == "cpu":
-        rates = [plan.cpu_count * each for each in _CPU_CORE_FLOPS]
-    else:
-        known = gpu_type_of(memory.name)
-        if known is None or known.bf16_flops is None:
-            return None
-        rates = [plan.devices * known.bf16_flops * share for share in _UTILISATION]
-    low, middle, high = (rate / flops_per_token(plan) for rate in rates)
-    return work_duration(tokens=tokens, tokens_per_second=(low, middle, high), basis="formula", startup_seconds=60.0)
+        return cpu_speed(
+            plan.shape,
+            method=plan.method,
+            sequence_tokens=plan.sequence_tokens,
+            cores=plan.cpu_count,
+            recomputes=plan.gradient_checkpointing,
+        )
+    return gpu_speed(
+        gpu_type_of(memory.name),
+        plan.shape,
+        method=plan.method,
+        sequence_tokens=plan.sequence_tokens,
+        devices=plan.devices,
+        offloads=plan.cpu_offload,
+    )
+
+
+def _duration(plan: TrainingPlan, speed: Speed | None) -> Duration | None:
+    if speed is None:
+        return None
+    rates = (speed.low * plan.devices, speed.middle * plan.devices, speed.high * plan.devices)
+    basis: Basis = "measured" if plan.measured_tokens_per_second else "formula"
+    return work_duration(
+        tokens=plan.tokens * plan.epochs, tokens_per_second=rates, basis=basis, startup_seconds=_STARTUP_SECONDS
+    )
 
 
 def _costs(duration: Duration | None, per_hour: float | None) -> tuple[float, float, float] | tuple[None, None, None]:

@@ -6,7 +6,7 @@ from typing import Any
 
 from apps.calibration.services import NewEstimate
 from apps.catalog.models import ModelVersion
-from apps.planning.memory import FitEstimate
+from apps.planning.serving_plan import FitEstimate
 from apps.serving.plans import Plan
 
 

@@ -13,8 +13,10 @@ from apps.fleet.models import Device
 from apps.fleet.querysets import largest_device
 from apps.jobs.kinds import CannotPrepare
 from apps.jobs.services import checked_options, default_placement, engine_named
-from apps.planning.memory import GIB, FitEstimate, Memory, ServingPlan, serving_fit
-from apps.planning.shapes import CannotEstimate, shape_from_config
+from apps.planning.configs import shape_from_config
+from apps.planning.memory import GIB, serving_fit
+from apps.planning.serving_plan import FitEstimate, Memory, ServingPlan
+from apps.planning.shapes import CannotEstimate
 
 # Where the formulas know nothing: room for the engine's processes, and a small KV cache.
 UNKNOWN_OVERHEAD_BYTES, UNKNOWN_KV_BYTES = 3 * GIB, 1 * GIB
@@ -84,7 +86,7 @@ def _with_options(plan: ServingPlan, options: dict[str, Any], kind: str) -> Serv
         kv_cache_dtype=str(options.get("kv_cache_dtype") or "auto"),
         max_model_len=_whole(options.get("max_model_len") or options.get("context_length")),
         tensor_parallel=(_whole(options.get("tensor_parallel")) or 1) if kind == "gpu" else 1,
-        gpu_memory_utilisation=float(options.get("gpu_memory_utilization") or plan.gpu_memory_utilisation),
+        gpu_memory_utilisation=float(options.get("gpu_memory_utilization") or 0) or None,
         kv_space_bytes=kv_gib * GIB if kv_gib and kind == "cpu" else None,
         max_num_seqs=_whole(options.get("max_num_seqs")),
         enforce_eager=bool(options.get("enforce_eager")),

@@ -14,7 +14,7 @@ from apps.jobs.environments import has_environment
 from apps.jobs.kinds import CannotPrepare
 from apps.jobs.option_form import OptionsForm
 from apps.jobs.previews import command_facts
-from apps.planning.memory import FitEstimate
+from apps.planning.serving_plan import FitEstimate
 from apps.serving.estimates import totals
 from apps.serving.forms import EndpointForm
 from apps.serving.plans import Plan, plan_serving

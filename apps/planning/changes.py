@@ -1,0 +1,85 @@
+"""The smallest change that makes a model fit: tried in the order of what it costs the person."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from apps.planning.memory import serving_fit
+from apps.planning.serving_plan import FitEstimate, Memory, ServingPlan
+from apps.planning.shapes import CannotEstimate
+
+_SHORTEST_CONTEXT = 2048
+# Each precision's next smaller ones, the one that costs least quality first.
+_SMALLER = {
+    "fp32": ("bf16", "fp8", "int4-awq"), "bf16": ("fp8", "int4-awq"), "fp16": ("fp8", "int4-awq"),
+    "fp8": ("int4-awq",), "int8": ("int4-awq",),
+}  # fmt: skip
+_FEWEST_SEQUENCES = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What to set, in words, and what it gives."""
+
+    words: str
+    options: tuple[tuple[str, str | int | float], ...]
+    fit: FitEstimate
+
+
+def smallest_change(plan: ServingPlan, memory: Memory, most_gpus: int = 8) -> Change | None:
+    """The first change that makes the plan fit; None where it fits already or nothing here helps."""
+    try:
+        if serving_fit(plan, memory).fits:
+            return None
+    except CannotEstimate:
+        return None
+    for words, options, changed in _candidates(plan, memory, most_gpus):
+        try:
+            fit = serving_fit(changed, memory)
+        except CannotEstimate:
+            continue
+        if fit.fits:
+            return Change(words, options, fit)
+    return None
+
+
+_Candidate = tuple[str, tuple[tuple[str, str | int | float], ...], ServingPlan]
+
+
+def _candidates(plan: ServingPlan, memory: Memory, most_gpus: int) -> Iterator[_Candidate]:
+    yield from _shorter(plan, memory)
+    if memory.kind == "gpu":
+        yield from _same_weights(plan)
+    for precision in _SMALLER.get(plan.precision, ()):
+        smaller = replace(plan, precision=precision, file_bytes=None, quantization=None)
+        yield f"load it as {precision}", (("precision", precision),), smaller
+    if memory.kind == "gpu":
+        yield from _more_gpus(plan, most_gpus)
+
+
+def _shorter(plan: ServingPlan, memory: Memory) -> Iterator[_Candidate]:
+    longest = serving_fit(plan, memory).max_context
+    if longest >= _SHORTEST_CONTEXT and longest < plan.context:
+        length = longest // 1024 * 1024
+        words = f"set max_model_len to {length:,} instead of {plan.context:,}"
+        yield words, (("max_model_len", length),), replace(plan, max_model_len=length)
+
+
+def _same_weights(plan: ServingPlan) -> Iterator[_Candidate]:
+    if plan.kv_cache_dtype == "auto":
+        yield "keep the KV cache in fp8", (("kv_cache_dtype", "fp8"),), replace(plan, kv_cache_dtype="fp8")
+    if (plan.max_num_seqs or 256) > _FEWEST_SEQUENCES:
+        fewer = replace(plan, max_num_seqs=_FEWEST_SEQUENCES)
+        yield f"plan for {_FEWEST_SEQUENCES} requests at once", (("max_num_seqs", _FEWEST_SEQUENCES),), fewer
+    if (plan.gpu_memory_utilisation or 0) < 0.95:
+        wider = replace(plan, gpu_memory_utilisation=0.95)
+        yield "let it take 95 % of the GPU", (("gpu_memory_utilization", 0.95),), wider
+
+
+def _more_gpus(plan: ServingPlan, most_gpus: int) -> Iterator[_Candidate]:
+    count = plan.tensor_parallel * 2
+    while count * plan.pipeline_parallel <= most_gpus:
+        words = f"use {count * plan.pipeline_parallel} GPUs (tensor_parallel {count})"
+        yield words, (("tensor_parallel", count),), replace(plan, tensor_parallel=count)
+        count *= 2

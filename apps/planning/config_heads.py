@@ -1,0 +1,63 @@
+"""The sizes of attention in a config.json, and whether they agree with each other."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from apps.planning.config_fields import Fields
+from apps.planning.shapes import CannotEstimate
+
+
+@dataclass(frozen=True, slots=True)
+class Heads:
+    """Sizes of attention. `latent` is the width of the shared vector that latent attention keeps a token."""
+
+    hidden_size: int
+    count: int
+    kv_count: int
+    key_size: int
+    value_size: int
+    latent: int = 0
+
+
+def read_heads(fields: Fields, name: str) -> Heads:
+    """Raises CannotEstimate where heads and sizes contradict each other."""
+    hidden = fields.count("hidden_size")
+    if name in ("mamba", "mamba2", "falcon_mamba"):
+        return Heads(hidden, 1, 1, 1, 1)
+    count = fields.count("num_attention_heads")
+    if fields.raw("kv_lora_rank"):
+        return _latent_heads(fields, hidden, count)
+    kv_count = _kv_heads(fields, name, count)
+    size = fields.count_or("head_dim", 0)
+    if not size:
+        if hidden % count:
+            raise CannotEstimate(
+                f"config.json has num_attention_heads = {count}, which does not divide hidden_size = {hidden}, "
+                "and no head_dim."
+            )
+        size = hidden // count
+    if count % kv_count:
+        raise CannotEstimate(
+            f"config.json has num_key_value_heads = {kv_count}, which does not divide num_attention_heads = {count}."
+        )
+    return Heads(hidden, count, kv_count, size, size)
+
+
+def _latent_heads(fields: Fields, hidden: int, count: int) -> Heads:
+    rope = fields.count("qk_rope_head_dim")
+    key = fields.count("qk_nope_head_dim") + rope
+    return Heads(hidden, count, count, key, fields.count("v_head_dim"), fields.count("kv_lora_rank") + rope)
+
+
+def _kv_heads(fields: Fields, name: str, count: int) -> int:
+    if name == "falcon" and not fields.flag("new_decoder_architecture"):
+        return 1 if fields.flag("multi_query", default=True) else count
+    if name == "gpt_bigcode":
+        return 1 if fields.flag("multi_query", default=True) else count
+    if name == "chatglm" and fields.flag("multi_query_attention"):
+        return fields.count("multi_query_group_num")
+    inner = fields.mapping("attn_config").get("kv_n_heads")
+    if isinstance(inner, int) and inner > 0:
+        return inner
+    return fields.count_or("num_key_value_heads", count) or count

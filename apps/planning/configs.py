@@ -1,0 +1,122 @@
+"""Reads a Hugging Face config.json of any known architecture into a ModelShape.
+
+An unknown family whose fields are all there is read as a plain transformer, with low confidence; a config that
+lacks what the sizes depend on, or contradicts itself, is refused in words.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from apps.planning.config_attention import attention_layers
+from apps.planning.config_feedforward import feedforward_layers
+from apps.planning.config_fields import Fields
+from apps.planning.config_heads import Heads, read_heads
+from apps.planning.config_layers import layer_kinds
+from apps.planning.config_vision import vision_matrices
+from apps.planning.families import FAMILIES, TEXT_FAMILIES, Family
+from apps.planning.shapes import EMBEDDING, OUTPUT, CannotEstimate, Confidence, Matrix, ModelShape
+
+_UNREAD = {
+    "gemma3n_text": "its layers share caches and parameters",
+    "gemma3n": "its layers share caches and parameters",
+    "longcat_flash": "its layers hold two attention blocks and experts without weights",
+    **dict.fromkeys(("t5", "mt5", "bart", "whisper", "marian"), "it is an encoder with a decoder"),
+    **dict.fromkeys(("bert", "roberta", "xlm_roberta", "modernbert", "distilbert"), "it is an encoder without a cache"),
+}
+
+
+def shape_from_config(config: Mapping[str, Any]) -> ModelShape:
+    """The shape that `config` describes. Raises CannotEstimate saying what is missing or contradictory."""
+    if not isinstance(config, Mapping):
+        raise CannotEstimate("A config.json must be a JSON object.")
+    text = _text_part(config)
+    name = _family_name(config, text)
+    family = FAMILIES.get(name)
+    fields = Fields(text, (family or Family()).defaults)
+    heads = read_heads(fields, name)
+    kinds = layer_kinds(fields, name, family or Family())
+    tied = _is_tied(config, text, family)
+    layers, caches = attention_layers(fields, name, family or Family(), heads, kinds)
+    feed, moe = feedforward_layers(fields, name, family or Family(), heads.hidden_size, kinds)
+    vision = vision_matrices(config)
+    notes, confidence = _notes(name, family, fields, bool(vision))
+    return ModelShape(
+        family=name,
+        layers=kinds.total,
+        hidden_size=heads.hidden_size,
+        attention_heads=heads.count,
+        kv_heads=heads.kv_count,
+        head_dim=heads.key_size,
+        ffn_size=moe.dense_size or moe.expert_size * max(1, moe.used),
+        vocab_size=fields.count("vocab_size"),
+        max_context=fields.count_or("max_position_embeddings", 0),
+        tied_embeddings=tied,
+        matrices=tuple([*_outer(fields, family or Family(), heads, tied), *layers, *feed, *vision]),
+        caches=tuple(caches),
+        experts=moe.experts,
+        experts_used=moe.used,
+        expert_size=moe.expert_size,
+        confidence=confidence,
+        notes=notes,
+    )
+
+
+def _text_part(config: Mapping[str, Any]) -> Mapping[str, Any]:
+    for name in ("text_config", "llm_config", "language_config"):
+        inner = config.get(name)
+        if isinstance(inner, Mapping) and inner:
+            return inner
+    return config
+
+
+def _family_name(config: Mapping[str, Any], text: Mapping[str, Any]) -> str:
+    own = text.get("model_type") if isinstance(text.get("model_type"), str) else ""
+    outer = config.get("model_type") if isinstance(config.get("model_type"), str) else ""
+    name = str(own or outer or "").replace("-", "_").lower()
+    if name in _UNREAD:
+        raise CannotEstimate(f"The architecture {name} is not estimated: {_UNREAD[name]}.")
+    return TEXT_FAMILIES.get(name, name) if name not in FAMILIES or text is config else name
+
+
+def _is_tied(config: Mapping[str, Any], text: Mapping[str, Any], family: Family | None) -> bool:
+    for part in (text, config):
+        value = part.get("tie_word_embeddings")
+        if isinstance(value, bool):
+            return value
+    return family.tied if family else False
+
+
+def _outer(fields: Fields, family: Family, heads: Heads, tied: bool) -> list[Matrix]:
+    """What stands before and after the layers. Tied embeddings are one matrix, used twice."""
+    vocab, hidden = fields.count("vocab_size"), heads.hidden_size
+    inner = fields.count_or("word_embed_proj_dim", hidden)
+    matrices = [Matrix(EMBEDDING, vocab, inner, 1, 1), Matrix("norm", hidden, 1, 1 + family.norm_bias, 1)]
+    if not tied:
+        matrices.append(Matrix(OUTPUT, vocab, inner, 1, 1))
+    own = fields.count_or("hidden_size_per_layer_input", 0) if fields.raw("vocab_size_per_layer_input") else 0
+    if own:  # Gemma 4 E2B and E4B: a small embedding for each layer, projected in and out
+        layers = fields.count("num_hidden_layers")
+        per_layer = fields.count("vocab_size_per_layer_input")
+        matrices.append(Matrix("per_layer_token_embd", per_layer, layers * own, 1, 0))
+        matrices.append(Matrix("per_layer_proj", layers * own, 3 * hidden, 1, 1))
+    if family.positions:
+        matrices.append(Matrix("position_embd", fields.count_or("max_position_embeddings", 0), hidden, 1, 1))
+    return matrices
+
+
+def _notes(name: str, family: Family | None, fields: Fields, vision: bool) -> tuple[tuple[str, ...], Confidence]:
+    notes: list[str] = []
+    confidence: Confidence = "high"
+    if vision:
+        notes.append("The vision part is counted from its own config.")
+        confidence = "medium"
+    if fields.defaulted:
+        missing = ", ".join(sorted(set(fields.defaulted)))
+        notes.append(f"config.json leaves out {missing}; the family's defaults are used.")
+    if family is None:
+        called = f"The architecture {name}" if name else "An architecture without a model_type"
+        notes.append(f"{called} is not known; it is read as a plain transformer, so figures are a bound.")
+        confidence = "low"
+    return tuple(notes), confidence

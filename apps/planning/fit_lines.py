@@ -1,0 +1,131 @@
+"""One question and one answer of `stackweb fit`, as plain dicts: GiB on each GPU, tokens, requests.
+
+Keys of both are listed in docs/planner.md.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from apps.planning.changes import smallest_change
+from apps.planning.gguf import gguf_file_bytes
+from apps.planning.gpu_memory import NamedGpu, read_gpu
+from apps.planning.line_fields import flag, model_of, number, text, whole
+from apps.planning.llama_cpp import llama_cpp_fit
+from apps.planning.memory import GIB, serving_fit
+from apps.planning.precisions import PRECISIONS, read_precision
+from apps.planning.serving_plan import FitEstimate, Memory, ServingPlan
+from apps.planning.shapes import CannotEstimate, ModelShape
+
+_STORED = ("fp32", "bf16", "fp16")
+
+
+def answer_line(line: Mapping[str, Any]) -> dict[str, Any]:
+    """The answer to one question. Raises CannotEstimate naming the key that is wrong."""
+    plan, memory, file_bytes = read_line(line)
+    fit = llama_cpp_fit(plan, memory, file_bytes) if file_bytes is not None else serving_fit(plan, memory)
+    answer = {"id": line.get("id")} | _answer(fit, file_bytes)
+    change = smallest_change(plan, memory) if file_bytes is None and not fit.fits else None
+    return answer | {"smallest_change": change.words if change else None}
+
+
+def read_line(line: Mapping[str, Any]) -> tuple[ServingPlan, Memory, int | None]:
+    """The plan and the GPU that a line describes, and the bytes of the GGUF file where it means one."""
+    shape, reference, config = model_of(line)
+    asked = text(line, "precision") or (reference.precision if reference else "") or _own_precision(config)
+    precision = read_precision(asked)
+    if precision.name == "nf4-plain" and re.search("bnb-4bit|unsloth", text(line, "model_id").lower()):
+        precision = PRECISIONS["nf4"]  # such releases are stored with double quantisation
+    engine = text(line, "engine").lower() or "vllm"
+    gpu = read_gpu(text(line, "gpu") or _missing_gpu(line), number(line, "gpu_memory_gib", least=0.1, most=10_000))
+    tensor, pipeline = _parallel(line, gpu)
+    file_bytes = _gguf_bytes(line, shape, precision.name) if precision.gguf else None
+    plan = ServingPlan(
+        shape=shape,
+        precision="bf16" if precision.gguf else precision.name,
+        file_bytes=whole(line, "weights_bytes", most=10**14),
+        kv_cache_dtype=text(line, "kv_cache_dtype") or "auto",
+        max_model_len=whole(line, "max_model_len"),
+        tensor_parallel=tensor,
+        pipeline_parallel=pipeline,
+        gpu_memory_utilisation=number(line, "gpu_memory_utilization", least=0.01, most=1.0),
+        max_num_seqs=whole(line, "max_num_seqs", most=10**6),
+        max_num_batched_tokens=whole(line, "max_num_batched_tokens", most=10**7),
+        enforce_eager=bool(flag(line, "enforce_eager")),
+        quantization=_quantization(config),
+        engine_version=text(line, "engine_version"),
+    )
+    if engine.replace(".", "_").replace("-", "_") in ("llama_cpp", "llamacpp", "ollama") and file_bytes is None:
+        file_bytes = whole(line, "weights_bytes", most=10**14) or gguf_file_bytes(shape, "BF16").middle
+    return plan, Memory("gpu", gpu.usable_bytes, text(line, "gpu")), file_bytes
+
+
+def _missing_gpu(line: Mapping[str, Any]) -> str:
+    if line.get("gpu_memory_gib") is None:
+        raise CannotEstimate("Give gpu, such as 'H100 80GB', or gpu_memory_gib.")
+    return f"{line['gpu_memory_gib']}GB class"
+
+
+def _parallel(line: Mapping[str, Any], gpu: NamedGpu) -> tuple[int, int]:
+    """Tensor and pipeline parallel; all GPUs are used by tensor parallel where only their number is given."""
+    tensor, pipeline = whole(line, "tensor_parallel", most=1024), whole(line, "pipeline_parallel", most=1024)
+    gpus = whole(line, "gpus", most=4096) or (gpu.count if gpu.count > 1 else None)
+    if tensor is None:
+        tensor = max(1, (gpus or 1) // (pipeline or 1))
+    if pipeline is None:
+        pipeline = 1
+    if gpus is not None and tensor * pipeline > gpus:
+        raise CannotEstimate(f"tensor_parallel {tensor} x pipeline_parallel {pipeline} is more than gpus = {gpus}.")
+    return tensor, pipeline
+
+
+def _gguf_bytes(line: Mapping[str, Any], shape: ModelShape, quantisation: str) -> int:
+    return whole(line, "weights_bytes", most=10**14) or gguf_file_bytes(shape, quantisation).middle
+
+
+def _own_precision(config: Mapping[str, Any]) -> str:
+    """What a config.json says of its weights: the quantiser's method, else torch_dtype."""
+    own = _quantization(config)
+    if own:
+        bits = own.get("bits") or own.get("num_bits") or (4 if own.get("load_in_4bit") else "")
+        method = str(own.get("quant_method") or own.get("quant_algo") or "")
+        return f"{method} int{bits}" if bits and method not in ("fp8", "mxfp4") else method
+    dtype = str(config.get("torch_dtype") or config.get("dtype") or "").removeprefix("torch.")
+    return "bf16" if dtype not in _STORED else dtype
+
+
+def _quantization(config: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    own = config.get("quantization_config")
+    return own if isinstance(own, Mapping) else None
+
+
+def _answer(fit: FitEstimate, file_bytes: int | None) -> dict[str, Any]:
+    return {
+        "fits": fit.fits,
+        "verdict": fit.verdict,
+        "reason": fit.shortage,
+        "weights_gib_per_gpu": _gib(fit.weights_bytes),
+        "activation_peak_gib": _gib(fit.activation_bytes),
+        "non_torch_gib": _gib(fit.buffer_bytes),
+        "overhead_gib": _gib(fit.overhead_bytes),
+        "overhead_gib_low": _gib(fit.overhead_bytes_low),
+        "overhead_gib_high": _gib(fit.overhead_bytes_high),
+        "kv_available_gib_per_gpu": _gib(fit.kv_room_bytes),
+        "kv_available_gib_per_gpu_low": _gib(fit.kv_cache_bytes_low),
+        "kv_available_gib_per_gpu_high": _gib(fit.kv_cache_bytes_high),
+        "kv_bytes_per_token_per_gpu": fit.kv_bytes_per_token,
+        "kv_tokens": fit.kv_tokens,
+        "max_concurrency": round(fit.max_concurrency, 3),
+        "max_model_len_possible": fit.max_context,
+        "weights_file_gib": None if file_bytes is None else _gib(file_bytes),
+        "confidence": fit.confidence,
+        "formula_version": fit.formula_version,
+        "explanation": fit.reason,
+        "notes": list(fit.notes),
+    }
+
+
+def _gib(size: float) -> float:
+    return round(size / GIB, 4)

@@ -1,0 +1,134 @@
+"""Configs of well-known models, so that a question can be answered without a network.
+
+`reference_models.json` holds what memory depends on, with the source of each row. Names are found whatever their
+case, publisher or suffix: a quantised release (-AWQ, -FP8, -GGUF) is its base at that precision.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from apps.planning.configs import shape_from_config
+from apps.planning.shapes import CannotEstimate, ModelShape
+
+_FILE = Path(__file__).with_name("reference_models.json")
+# Suffixes of quantised releases, and the precision each one means.
+_QUANTISED = (
+    (r"-?gptq-?int8|-?w8a8(-fp8)?|-?int8", "int8"), (r"-?gptq(-?int4)?|-?w4a16.*", "int4-gptq"),
+    (r"-?awq(-int4)?|-int4-awq", "int4-awq"), (r"-?bnb-4bit|-unsloth-bnb-4bit", "nf4"), (r"-?nvfp4|-?fp4", "nvfp4"),
+    (r"-?fp8(-dynamic|-kv|-static.*)?", "fp8"), (r"-?mxfp4", "mxfp4"), (r"-?int4", "int4"), (r"-?gguf", ""),
+)  # fmt: skip
+_DRESS = re.compile(r"-(hf|instruct|chat|it|base|pt|thinking|instruct-hf|chat-hf|preview)$")
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """A row of the catalogue as it was asked for; `precision` where the name says one."""
+
+    model_id: str
+    config: Mapping[str, Any]
+    precision: str
+    source: str
+    is_exact: bool
+    is_sibling: bool = False  # another release of the same line stands in for it
+
+
+def reference_model(model_id: str) -> Reference:
+    """The row of that name. Raises CannotEstimate with the nearest names."""
+    asked = _plain(model_id)
+    rows = _by_name()
+    found = rows.get(asked)
+    if found:
+        return Reference(found["id"], found["config"], _own_precision(found["config"]), found["source"], True)
+    bare, precision = _without_quantisation(asked)
+    for name in (bare, _DRESS.sub("", bare), f"{bare}-instruct", f"{bare}-chat", f"{bare}-it", f"{bare}-hf"):
+        row = rows.get(name) or _dressed().get(name)
+        if row:
+            config = {
+                key: value for key, value in row["config"].items() if not precision or key != "quantization_config"
+            }
+            return Reference(row["id"], config, precision or _own_precision(config), row["source"], False)
+    sibling = _sibling(bare)
+    if sibling:
+        row = rows[sibling]
+        return Reference(
+            row["id"], row["config"], precision or _own_precision(row["config"]), row["source"], False, True
+        )
+    near = get_close_matches(bare, rows, n=2, cutoff=0.5)
+    hint = f" Did you mean {' or '.join(rows[each]['id'] for each in near)}?" if near else ""
+    raise CannotEstimate(
+        f"Model {model_id[:80]!r} is not in the reference catalogue.{hint} Or give its config.json as config."
+    )
+
+
+def reference_shape(reference: Reference) -> ModelShape:
+    return _shape(reference.model_id)
+
+
+@cache
+def _shape(model_id: str) -> ModelShape:
+    return shape_from_config(_by_name()[_plain(model_id)]["config"])
+
+
+def reference_names() -> list[str]:
+    return [row["id"] for row in _rows()]
+
+
+@cache
+def _rows() -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = json.loads(_FILE.read_text())
+    return rows
+
+
+@cache
+def _by_name() -> dict[str, dict[str, Any]]:
+    return {_plain(row["id"]): row for row in _rows()}
+
+
+@cache
+def _dressed() -> dict[str, dict[str, Any]]:
+    """Rows by their name without -Instruct and its like; the first of a name stays."""
+    found: dict[str, dict[str, Any]] = {}
+    for name, row in _by_name().items():
+        found.setdefault(_DRESS.sub("", name), row)
+    return found
+
+
+def _sibling(name: str) -> str:
+    """A release of the same line and size with another minor number, such as Qwen3.5-27B for Qwen3.6-27B."""
+    found = re.match(r"(qwen\d|glm-\d|kimi-k\d|deepseek-v\d|minimax-m\d|llama-\d|phi-\d|granite-\d)\.\d+(.*)$", name)
+    if not found:
+        return ""
+    rest = _DRESS.sub("", found[2]) or found[2]
+    line = re.compile(re.escape(found[1]) + r"(\.\d+)?" + re.escape(rest) + "$")
+    return next((each for each in sorted(_by_name(), reverse=True) if line.match(_DRESS.sub("", each))), "")
+
+
+def _plain(model_id: str) -> str:
+    name = re.sub(r"\(.*?\)|\b(class|fine-?tune|dummy weights)\b", "", model_id.lower()).strip()
+    name = re.sub(r"[_ ]", "-", name).rstrip("/").rpartition("/")[2]
+    return re.sub(r"^(meta-)?llama-?(?=\d)", "llama-", name)
+
+
+def _without_quantisation(name: str) -> tuple[str, str]:
+    for pattern, precision in _QUANTISED:
+        found = re.search(rf"({pattern})$", name)
+        if found and found.start() > 0:
+            return name[: found.start()], precision
+    return name, ""
+
+
+def _own_precision(config: Mapping[str, Any]) -> str:
+    """What the config's own quantization_config makes of the weights; empty for plain ones."""
+    own = config.get("quantization_config")
+    method = str(own.get("quant_method", "")) if isinstance(own, Mapping) else ""
+    if method == "compressed-tensors":
+        return str(own.get("format", "")) if own and own.get("format") == "int4-g32" else ""
+    return {"fp8": "fp8", "fbgemm_fp8": "fp8", "mxfp4": "mxfp4", "awq": "int4-awq", "gptq": "int4-gptq"}.get(method, "")

@@ -1,0 +1,79 @@
+"""One question and one answer of `stackweb fit-train`, as plain dicts: GiB, tokens a second, hours, dollars."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from apps.planning.gpu_memory import read_gpu
+from apps.planning.line_fields import flag, model_of, number, text, whole
+from apps.planning.memory import GIB
+from apps.planning.serving_plan import Memory
+from apps.planning.shapes import CannotEstimate
+from apps.planning.training import TrainingEstimate, TrainingPlan, training_fit
+from apps.planning.training_methods import read_method, read_optimizer
+
+_DEFAULT_TOKENS = 10**6
+
+
+def answer_line(line: Mapping[str, Any]) -> dict[str, Any]:
+    """The answer to one question. Raises CannotEstimate naming the key that is wrong."""
+    plan, memory = read_line(line)
+    return {"id": line.get("id")} | _answer(training_fit(plan, memory))
+
+
+def read_line(line: Mapping[str, Any]) -> tuple[TrainingPlan, Memory]:
+    """The plan and the GPU that a line describes."""
+    shape, _, _ = model_of(line)
+    gpu_name = text(line, "gpu")
+    memory_gib = number(line, "gpu_memory_gib", least=0.1, most=10_000)
+    if not gpu_name and memory_gib is None:
+        raise CannotEstimate("Give gpu, such as 'A100 80GB', or gpu_memory_gib.")
+    gpu = read_gpu(gpu_name or f"{memory_gib}GB class", memory_gib)
+    method, engine = read_method(text(line, "method")), text(line, "engine").lower()
+    devices = whole(line, "gpus", most=65_536) or gpu.count
+    checkpointing = flag(line, "gradient_checkpointing")
+    plan = TrainingPlan(
+        shape=shape,
+        method=method.name,
+        preference=method.preference,
+        quantised_bits=method.bits,
+        engine=engine,
+        optimizer=read_optimizer(text(line, "optimizer"), engine, method.name, devices),
+        lora_rank=whole(line, "lora_rank", most=4096) or 16,
+        micro_batch=whole(line, "micro_batch", most=4096) or 1,
+        sequence_tokens=whole(line, "seq_len", most=2**24) or 2048,
+        tokens=whole(line, "dataset_tokens", most=10**15) or _DEFAULT_TOKENS,
+        epochs=number(line, "epochs", least=0.001, most=10**4) or 1.0,
+        gradient_checkpointing=True if checkpointing is None else checkpointing,
+        devices=devices,
+        cpu_offload="offload" in text(line, "method").lower(),
+        price_per_device_hour=gpu.kind.hour_price if gpu.kind else None,
+    )
+    return plan, Memory("gpu", gpu.usable_bytes, gpu.kind.title if gpu.kind else gpu_name)
+
+
+def _answer(fit: TrainingEstimate) -> dict[str, Any]:
+    gib = {"low": fit.total_bytes_low, "mid": fit.total_bytes, "high": fit.total_bytes_high}
+    speed, time = fit.speed, fit.duration
+    return {
+        "fits": fit.fits,
+        "verdict": fit.verdict,
+        "peak_gib_per_gpu": {name: round(size / GIB, 3) for name, size in gib.items()},
+        "tokens_per_s_per_gpu": speed
+        and {"low": round(speed.low, 1), "mid": round(speed.middle, 1), "high": round(speed.high, 1)},
+        "hours": time and round(time.seconds / 3600, 4),
+        "hours_low": time and round(time.seconds_low / 3600, 4),
+        "hours_high": time and round(time.seconds_high / 3600, 4),
+        "cost_usd": _money(fit.cost),
+        "cost_usd_low": _money(fit.cost_low),
+        "cost_usd_high": _money(fit.cost_high),
+        "confidence": fit.confidence,
+        "formula_version": fit.formula_version,
+        "explanation": fit.reason,
+        "notes": list(fit.notes),
+    }
+
+
+def _money(cost: float | None) -> float | None:
+    return None if cost is None else round(cost, 4)

@@ -1,0 +1,103 @@
+"""What each way of fine-tuning, each tool and each optimizer keeps in memory.
+
+Engines differ in the logits: kept whole with a float32 copy and gradients (Hugging Face's loss), or taken in pieces;
+in what a layer keeps: compiled layers save less; and in where checkpoints lie: Unsloth moves them to RAM. The figures
+were read off measured peaks in bench/planner_data/fine_tunes.json and are checked against them by `make bench-planner`.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+from apps.planning.shapes import CannotEstimate
+
+MethodName = Literal["lora", "qlora", "full"]
+Preference = Literal["none", "dpo", "orpo"]
+
+
+@dataclass(frozen=True, slots=True)
+class Method:
+    """`bits` a weight of the frozen base for QLoRA; DPO and ORPO put a chosen and a rejected answer in each row."""
+
+    name: MethodName
+    bits: int = 4
+    preference: Preference = "none"
+
+
+@dataclass(frozen=True, slots=True)
+class EngineProfile:
+    """Bytes of logits a token and vocabulary entry; values a layer keeps a token, as multiples of hidden and ffn."""
+
+    logit_bytes: tuple[float, float, float]
+    hidden_kept: float = 10.0
+    ffn_kept: float = 5.0
+    offloads_checkpoints: bool = False
+    shards_adapters: bool = False  # LoRA over several GPUs splits the base instead of copying it
+
+
+_PLAIN = EngineProfile((6.0, 10.0, 16.0))
+ENGINES: dict[str, EngineProfile] = {
+    "axolotl": _PLAIN,
+    "llama-factory": _PLAIN,
+    "trl": _PLAIN,
+    "litgpt": EngineProfile((6.0, 10.0, 12.0)),
+    "unsloth": EngineProfile((0.3, 0.6, 2.0), offloads_checkpoints=True),
+    "torchtune": EngineProfile((0.5, 1.25, 4.0), hidden_kept=4.0, ffn_kept=3.0, shards_adapters=True),
+}
+# A preference loss keeps 16-bit logits and their gradients only.
+PREFERENCE_LOGIT_BYTES = (3.0, 4.5, 10.0)
+# Bytes of optimizer states a parameter. Master weights of mixed precision count as states.
+OPTIMIZERS: dict[str, float] = {
+    "adamw": 4.0,  # both moments in the weights' 16 bits
+    "adamw-fp32": 12.0,  # float32 moments and master weights
+    "adamw-8bit": 2.0,
+    "paged-adamw-8bit": 2.0,
+    "lion": 2.0,
+    "lion-8bit": 1.0,
+    "adafactor": 0.05,
+    "sgd": 0.0,
+    "muon": 2.0,
+}
+
+
+def read_method(text: str) -> Method:
+    """A method from free text: "QLoRA (nf4)", "full finetune", "LoRA DPO r16". Raises CannotEstimate."""
+    asked = text.strip().lower()[:80]
+    preference: Preference = "dpo" if "dpo" in asked or "kto" in asked else "orpo" if "orpo" in asked else "none"
+    if re.search(r"qlora|4[- ]?bit|8[- ]?bit|nf4|bnb|quant", asked):
+        return Method("qlora", 8 if re.search(r"8[- ]?bit|int8", asked) else 4, preference)
+    if re.search(r"lora|dora|adapter|peft|freeze", asked) or not asked:
+        return Method("lora", preference=preference)
+    if re.search(r"full|fft|sft|pretrain|bf16|amp", asked):
+        return Method("full", preference=preference)
+    if preference != "none":
+        return Method("lora", preference=preference)
+    raise CannotEstimate(f"method is {text[:40]!r}; use lora, qlora, full, dpo or orpo.")
+
+
+def read_engine(text: str) -> EngineProfile:
+    """The profile of a tool named in free text; an unknown one counts as a plain Hugging Face trainer."""
+    asked = re.sub(r"[ _]", "-", text.strip().lower())
+    return next((profile for name, profile in ENGINES.items() if name in asked), _PLAIN)
+
+
+def read_optimizer(text: str, engine: str, method: str, devices: int = 1) -> str:
+    """The optimizer from free text such as "paged_adamw_8bit"; where it is empty, the tool's usual one."""
+    asked = re.sub(r"[ _]", "-", text.strip().lower())
+    if not asked:
+        usual = method == "full" and devices == 1 and "torchtune" in engine.lower()
+        return "paged-adamw-8bit" if usual else "adamw"
+    if "adafactor" in asked:
+        return "adafactor"
+    for family in ("lion", "muon", "sgd"):
+        if family in asked:
+            return "lion-8bit" if family == "lion" and "8" in asked else family
+    if re.search(r"8-?bit|int8", asked):
+        return "paged-adamw-8bit" if "paged" in asked else "adamw-8bit"
+    if re.search(r"fp32|32-?bit|amp|master|mixed", asked):
+        return "adamw-fp32"
+    if "adam" in asked or "apollo" in asked or "galore" in asked:
+        return "adamw"
+    raise CannotEstimate(f"optimizer is {text[:40]!r}; use one of {', '.join(OPTIMIZERS)}.")

@@ -1,0 +1,109 @@
+"""vLLM: weights, KV cache and the decision, against start-up logs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from apps.planning.fit_lines import answer_line
+from apps.planning.overhead import parse_version
+from apps.planning.shapes import CannotEstimate
+from bench.planner_parts.rows import Row, error_rows, records
+
+TITLE = "Serving: vLLM's start-up logs"
+# Records that do not say what they seem to; each with the reason.
+_LEFT_OUT = {
+    "Qwen/Qwen2.5-Coder-7B-Instruct": "tensor parallel only inferred; its own figures disagree",
+    "CosyVoice2-0.5B (Qwen2-0.5B backbone)": "a speech model without its language model's head",
+    "Qwen/Qwen3.8-27B-NVFP4": "config not known, taken from a sibling",
+    "Qwen3.8-27B-FP8": "config not known, taken from a sibling",
+}
+_WRONG_UTILISATION = ("openai/gpt-oss-120b", 0.9, "0.11.0")  # its figures close at 0.95 only
+
+
+def rows() -> list[Row]:
+    answered = [(record, answer) for record in records("vllm_starts.json") if (answer := _answer(record))]
+    plain = _weights(answered, plain=True)
+    quantised = _weights(answered, plain=False)
+    found = error_rows("P1", "bf16 and fp16 weights", plain, 0.3, 5)
+    found += error_rows("P2", "quantised weights", quantised, 2, None)
+    found += error_rows("P3", "KV bytes a token, one kind of attention", _per_token(answered), 0.1, None)
+    found += error_rows("P4", "KV memory end to end, before 0.19, of the budget", _room(answered, new=False), 3, None)
+    found += error_rows("P5", "KV memory end to end, from 0.19, of the budget", _room(answered, new=True), 6, None)
+    print(f"  left out: {'; '.join(f'{name} ({why})' for name, why in _LEFT_OUT.items())}")
+    return [*found, *_decisions(answered)]
+
+
+def _line(record: dict[str, Any]) -> dict[str, Any]:
+    utilisation = record.get("gpu_memory_utilization")
+    if (record["model"], utilisation, record.get("vllm_version")) == _WRONG_UTILISATION:
+        utilisation = 0.95
+    keys = ("gpu", "tensor_parallel", "pipeline_parallel", "max_model_len", "kv_cache_dtype", "enforce_eager")
+    return {key: record.get(key) for key in keys} | {
+        "id": record["model"],
+        "model_id": record["model"],
+        "precision": record.get("dtype_quant", "").replace("?", ""),
+        "engine_version": record.get("vllm_version"),
+        "gpus": record.get("gpu_count"),
+        "gpu_memory_gib": record.get("total_gpu_memory_gib"),
+        "gpu_memory_utilization": utilisation,
+    }
+
+
+def _answer(record: dict[str, Any]) -> dict[str, Any] | None:
+    """None where model or GPU of the record are not known by name."""
+    if record["model"] in _LEFT_OUT:
+        return None
+    try:
+        return answer_line(_line(record))
+    except CannotEstimate:
+        return None
+
+
+def _name(record: dict[str, Any]) -> str:
+    return f"{record['model']} {record.get('dtype_quant')} on {record['gpu']}, {record.get('vllm_version')}"
+
+
+Answered = list[tuple[dict[str, Any], dict[str, Any]]]
+
+
+def _weights(answered: Answered, *, plain: bool) -> dict[str, float]:
+    return {
+        _name(record): answer["weights_gib_per_gpu"] / record["weights_gib_per_gpu"] - 1
+        for record, answer in answered
+        if "weights_gib_per_gpu" in record and (record.get("dtype_quant") in ("bf16", "fp16")) == plain
+    }
+
+
+def _per_token(answered: Answered) -> dict[str, float]:
+    """Bytes a token that cache size and printed tokens imply. Left out: caches split over ranks, 8 bits unsaid."""
+    errors = {}
+    for record, answer in answered:
+        known = "kv_tokens" in record and record.get("kv_available_gib_per_gpu", 0) > 0
+        odd = "decode-context-parallel" in record.get("note", "") or "NVFP4" in record["model"]
+        if known and not odd and not record.get("hybrid_attention"):
+            implied = record["kv_available_gib_per_gpu"] * 2**30 / record["kv_tokens"]
+            errors[_name(record)] = answer["kv_bytes_per_token_per_gpu"] / implied - 1
+    return errors
+
+
+def _room(answered: Answered, *, new: bool) -> dict[str, float]:
+    errors = {}
+    for record, answer in answered:
+        if {"kv_available_gib_per_gpu", "total_gpu_memory_gib", "gpu_memory_utilization"} <= record.keys():
+            version = parse_version(record.get("vllm_version", "")) or (99, 0)
+            budget = record["total_gpu_memory_gib"] * record["gpu_memory_utilization"]
+            off = answer["kv_available_gib_per_gpu"] - record["kv_available_gib_per_gpu"]
+            if (version >= (0, 19)) == new:
+                errors[f"{_name(record)}, {record.get('max_model_len')}"] = off / budget
+    return errors
+
+
+def _decisions(answered: Answered) -> list[Row]:
+    """A wrong "fits" is an engine that runs out of memory, so it counts twice."""
+    started = [(record["outcome"] == "ok", answer["fits"], _name(record)) for record, answer in answered]
+    too_hopeful = [name for real, said, name in started if said and not real]
+    too_careful = [name for real, said, name in started if real and not said]
+    right = 100 * (1 - (2 * len(too_hopeful) + len(too_careful)) / len(started))
+    wrong = f"wrong 'fits' {len(too_hopeful)}, wrong 'too big' {len(too_careful)} {too_hopeful + too_careful}"
+    detail = f"n {len(started)}; {wrong}"
+    return [Row("P6", "fit or no fit", right, "% right", ">= 95", right >= 95, detail)]

@@ -1,0 +1,1 @@
+"""`stackweb fit` and `stackweb fit-train`: the planner on the command line, without database or network."""

@@ -1,0 +1,166 @@
+"""Configs of every family against the classes of the transformers library, and configs that lack, lie or attack."""
+
+from __future__ import annotations
+
+import json
+import random
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from apps.planning.configs import shape_from_config
+from apps.planning.kv_cache import kv_layout
+from apps.planning.memory import serving_fit
+from apps.planning.reference import reference_model, reference_names
+from apps.planning.serving_plan import Memory, ServingPlan
+from apps.planning.shapes import CannotEstimate
+from apps.planning.weights import weights_bytes, weights_on_gpu
+
+DATA = Path(__file__).parent / "data"
+# Parameter counts of each family's default model, built by transformers 5.16 without weights.
+COUNTS: list[dict[str, Any]] = json.loads((DATA / "parameter_counts.json").read_text())
+LLAMA = reference_model("Llama-3.1-8B-Instruct").config
+
+
+@pytest.mark.parametrize("row", COUNTS, ids=lambda row: str(row["config"]["model_type"]))
+def test_parameters_of_every_family(row: dict[str, Any]) -> None:
+    assert shape_from_config(row["config"]).parameters == pytest.approx(row["parameters"], rel=1e-4)
+
+
+def test_every_reference_model_has_a_shape_and_its_own_name() -> None:
+    for name in reference_names():
+        shape = shape_from_config(reference_model(name).config)
+        assert shape.parameters > 10**8
+        assert shape.caches
+        assert reference_model(name).model_id == name
+
+
+@pytest.mark.parametrize(
+    ("asked", "model_id", "precision"),
+    [
+        ("qwen/qwen3-32b", "Qwen/Qwen3-32B", ""),
+        ("Qwen2.5-7B-Instruct-AWQ", "Qwen/Qwen2.5-7B-Instruct", "int4-awq"),
+        ("hugging-quants/Meta-Llama-3.1-70B-Instruct-AWQ-INT4", "meta-llama/Llama-3.1-70B-Instruct", "int4-awq"),
+        ("unsloth/meta-llama-3.1-8b-instruct-bnb-4bit", "meta-llama/Llama-3.1-8B-Instruct", "nf4"),
+        ("RedHatAI/Llama-3.3-70B-Instruct-FP8-dynamic", "meta-llama/Llama-3.3-70B-Instruct", "fp8"),
+        ("openai/gpt-oss-20b", "openai/gpt-oss-20b", "mxfp4"),
+    ],
+)
+def test_models_are_found_by_the_names_people_write(asked: str, model_id: str, precision: str) -> None:
+    found = reference_model(asked)
+    assert (found.model_id, found.precision) == (model_id, precision)
+
+
+def test_an_unknown_model_gets_the_nearest_names() -> None:
+    with pytest.raises(CannotEstimate, match=r"Did you mean .*Qwen3-32B"):
+        reference_model("Qwen/Qwen3-33B")
+
+
+def test_latent_attention_keeps_one_vector_on_every_gpu() -> None:
+    shape = shape_from_config(reference_model("deepseek-ai/DeepSeek-V3").config)
+    assert kv_layout(shape, value_bytes=2).token_bytes == 61 * (512 + 64) * 2
+    assert kv_layout(shape, value_bytes=2, tensor_parallel=8).token_bytes == 61 * (512 + 64) * 2
+
+
+def test_windows_bound_what_a_request_keeps() -> None:
+    """vLLM 0.10 with gemma-3-1b-it, 1.4 GiB of KV cache: 52,608 tokens, 7.64 requests of 32,768."""
+    shape = shape_from_config(reference_model("google/gemma-3-1b-it").config)
+    layout = kv_layout(shape, value_bytes=2, batch_tokens=2048, version=(0, 10))
+    assert layout.tokens(1.4 * 2**30, 32_768) == pytest.approx(52_608, rel=0.01)
+    assert layout.concurrency(1.4 * 2**30, 32_768) == pytest.approx(7.64, rel=0.01)
+    old = kv_layout(shape, value_bytes=2, version=(0, 9))
+    assert old.concurrency(1.4 * 2**30, 32_768) < 2
+
+
+def test_state_layers_cost_the_same_at_any_length() -> None:
+    shape = shape_from_config(reference_model("Qwen/Qwen3-Next-80B-A3B-Instruct").config)
+    layout = kv_layout(shape, value_bytes=2)
+    assert layout.token_bytes == 12 * 2 * 2 * 256 * 2  # a quarter of the layers have attention
+    fixed = layout.request_bytes(16) - 16 * layout.token_bytes
+    assert fixed > 0
+    assert layout.request_bytes(160_000) - 160_000 * layout.token_bytes == fixed
+
+
+def test_quantisers_leave_what_the_config_names() -> None:
+    shape = shape_from_config(reference_model("meta-llama/Llama-3.1-405B-Instruct").config)
+    kept = {"modules_to_not_convert": ["self_attn", "lm_head", "model.layers.0", "model.layers.125"]}
+    on_each = weights_on_gpu(shape, precision="fp8", quantization=kept, tensor_parallel=8) / 2**30
+    assert on_each == pytest.approx(57.75, rel=0.02)  # vllm-project/vllm #6746
+    assert weights_bytes(shape=shape, precision="fp8") < 0.9 * 8 * on_each * 2**30
+    router = {"modules_to_not_convert": ["mlp.gate", "lm_head"]}
+    plain = weights_bytes(shape=shape, precision="fp8")
+    assert weights_bytes(shape=shape, precision="fp8", quantization=router) == plain
+
+
+def test_splitting_never_makes_a_gpu_hold_more() -> None:
+    for name in ("meta-llama/Llama-3.3-70B-Instruct", "deepseek-ai/DeepSeek-V3", "Qwen/Qwen3-235B-A22B"):
+        shape = shape_from_config(reference_model(name).config)
+        held = [weights_on_gpu(shape, tensor_parallel=count) for count in (1, 2, 4, 8, 16)]
+        assert held == sorted(held, reverse=True)
+        assert weights_on_gpu(shape, tensor_parallel=2, pipeline_parallel=2) < held[1]
+
+
+def test_more_memory_never_fits_less() -> None:
+    for name in ("Qwen/Qwen3-32B", "google/gemma-3-27b-it", "openai/gpt-oss-120b"):
+        shape = shape_from_config(reference_model(name).config)
+        # The engine plans larger batches on larger GPUs; here the batch stays the same.
+        plan = ServingPlan(shape, max_model_len=8192, max_num_seqs=256, max_num_batched_tokens=2048)
+        fits = [serving_fit(plan, Memory("gpu", size * 2**30)) for size in range(8, 200, 8)]
+        assert [fit.fits for fit in fits] == sorted(fit.fits for fit in fits)
+        assert [fit.kv_tokens for fit in fits] == sorted(fit.kv_tokens for fit in fits)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"num_hidden_layers": None}, "lacks num_hidden_layers"),
+        ({"vocab_size": -5}, "vocab_size = -5"),
+        ({"num_attention_heads": 31, "head_dim": None}, "does not divide hidden_size"),
+        ({"num_key_value_heads": 7}, "num_key_value_heads = 7"),
+        ({"hidden_size": True}, "hidden_size = True"),
+        ({"num_hidden_layers": 2**63}, "num_hidden_layers"),
+        ({"intermediate_size": None}, "lacks intermediate_size"),
+        ({"layer_types": ["full_attention"] * 3}, "layer_types names 3"),
+        ({"layer_types": ["telepathy"] * 32}, "'telepathy'"),
+        ({"num_experts": 8, "num_experts_per_tok": 9, "moe_intermediate_size": 64}, "num_experts_per_tok = 9"),
+        ({"num_experts": 8}, "lacks moe_intermediate_size"),
+        ({"model_type": "t5"}, "encoder"),
+    ],
+)
+def test_what_is_missing_or_contradictory_is_named(change: dict[str, Any], message: str) -> None:
+    config = {key: value for key, value in {**LLAMA, **change}.items() if value is not None or key not in change}
+    with pytest.raises(CannotEstimate, match=message):
+        shape_from_config(config)
+
+
+def test_an_unknown_family_gets_a_bound_with_low_confidence() -> None:
+    shape = shape_from_config({**LLAMA, "model_type": "brandnew"})
+    assert shape.confidence == "low"
+    assert "brandnew" in shape.notes[0]
+    assert serving_fit(ServingPlan(shape, max_model_len=4096), Memory("gpu", 80 * 2**30)).confidence == "low"
+
+
+def test_hostile_configs_are_refused_quickly() -> None:
+    chance = random.Random(7)
+    junk: list[Any] = [None, -1, 0, 2**70, 1e300, float("nan"), "x" * 5000, [], [[]], {}, {"a": {}}, True, [1] * 9_999]
+    fields = [
+        *LLAMA, "text_config", "layer_types", "num_experts", "quantization_config", "sliding_window", "kv_lora_rank",
+        "vision_config", "hybrid_override_pattern", "linear_attn_config", "attn_config", "ffn_config",
+    ]  # fmt: skip
+    families = [*sorted(row["config"]["model_type"] for row in COUNTS), "?"]
+    began, answered = time.monotonic(), 0
+    for _ in range(3000):
+        config = {**LLAMA, "model_type": chance.choice(families)}
+        for _ in range(chance.randint(1, 4)):
+            config[chance.choice(fields)] = chance.choice(junk)
+        try:
+            quantization: Any = config.get("quantization_config")
+            plan = ServingPlan(shape_from_config(config), quantization=quantization, max_model_len=4096)
+            serving_fit(plan, Memory("gpu", 80 * 2**30))
+            answered += 1
+        except CannotEstimate:
+            pass
+    assert answered > 100
+    assert time.monotonic() - began < 60

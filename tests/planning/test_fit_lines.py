@@ -1,0 +1,151 @@
+"""The planner's lines: one JSON object in, one out, whatever it says."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from apps.planning import fit_lines, train_lines
+from apps.planning.configs import shape_from_config
+from apps.planning.gguf import gguf_file_bytes
+from apps.planning.gpu_memory import read_gpu
+from apps.planning.reference import reference_model
+from apps.planning.shapes import CannotEstimate
+from stackweb.cli import main
+from stackweb.fit_command.batch import answer_file
+
+ASKED = {"id": 1, "model_id": "Qwen/Qwen3-32B", "gpu": "H100 80GB", "gpus": 1}
+KEYS = {
+    "id", "fits", "reason", "weights_gib_per_gpu", "activation_peak_gib", "non_torch_gib", "kv_available_gib_per_gpu",
+    "kv_bytes_per_token_per_gpu", "kv_tokens", "max_concurrency", "max_model_len_possible", "weights_file_gib",
+    "confidence", "formula_version",
+}  # fmt: skip
+
+
+def test_a_line_as_vllm_measured_it() -> None:
+    """llm-d-planner's boot of vLLM 0.11 on an H100: 61.03 GiB of weights, 5.64 peak, 4.45 left."""
+    answer = fit_lines.answer_line({**ASKED, "engine_version": "0.11.0", "max_model_len": 16_000})
+    assert answer.keys() >= KEYS
+    assert answer["weights_gib_per_gpu"] == pytest.approx(61.03, abs=0.02)
+    assert answer["activation_peak_gib"] == pytest.approx(5.64, abs=0.05)
+    assert answer["kv_available_gib_per_gpu"] == pytest.approx(4.45, abs=0.15)
+    assert (answer["fits"], answer["reason"]) == (True, None)
+
+
+def test_what_does_not_fit_says_why_and_what_would() -> None:
+    long = fit_lines.answer_line({**ASKED, "max_model_len": 40_960})
+    assert (long["fits"], long["reason"]) == (False, "kv_cache")
+    assert long["smallest_change"].startswith("set max_model_len to ")
+    shorter = int(long["smallest_change"].split()[3].replace(",", ""))
+    assert fit_lines.answer_line({**ASKED, "max_model_len": shorter})["fits"]
+    heavy = fit_lines.answer_line({**ASKED, "gpu": "RTX 4090"})
+    assert (heavy["reason"], heavy["smallest_change"]) == ("weights", "use 4 GPUs (tensor_parallel 4)")
+
+
+def test_all_gpus_are_used_unless_told() -> None:
+    two = fit_lines.answer_line({**ASKED, "gpus": 2})
+    assert two["weights_gib_per_gpu"] == pytest.approx(61.03 / 2, rel=0.01)
+    assert fit_lines.answer_line({**ASKED, "gpu": "2x H100", "gpus": None}) == two
+    with pytest.raises(CannotEstimate, match="more than gpus = 1"):
+        fit_lines.answer_line({**ASKED, "tensor_parallel": 4})
+
+
+def test_gguf_precisions_size_the_file_and_the_offload() -> None:
+    answer = fit_lines.answer_line({"model_id": "Llama-3.1-8B", "precision": "Q4_K_M", "gpu": "RTX 3060"})
+    assert answer["weights_file_gib"] == pytest.approx(4.58, rel=0.005)
+    long = {"model_id": "Llama-3.3-70B", "precision": "Q4_K_M", "gpu": "RTX 4090", "max_model_len": 4096}
+    big = fit_lines.answer_line(long)
+    assert not big["fits"]
+    assert "of 80 layers fit on the GPU" in big["explanation"]
+
+
+@pytest.mark.parametrize(
+    ("model", "quantisation", "gigabytes"),
+    [("Qwen2.5-72B", "Q4_K_M", 47.406), ("gemma-3-12b-it", "Q5_K_M", 8.44), ("Meta-Llama-3-70B", "IQ2_XXS", 19.102),
+     ("phi-4", "Q4_K_M", 9.052)],
+)  # fmt: skip
+def test_gguf_sizes_of_published_files(model: str, quantisation: str, gigabytes: float) -> None:
+    """Loader logs and llama.cpp's own table; the 72B has rows that a block of 256 does not divide."""
+    size = gguf_file_bytes(shape_from_config(reference_model(model).config), quantisation)
+    assert size.middle / 1e9 == pytest.approx(gigabytes, rel=0.003)
+    assert size.low < size.middle < size.high
+
+
+@pytest.mark.parametrize(
+    ("text", "gib"),
+    [("RTX 3090 24GB", 23.58), ("24GB class", 23.59), ("A100-SXM4-80GB", 79.15), ("L4", 22.03), ("4090", 23.64),
+     ("A100 MIG 1g.5gb", 4.75), ("2080Ti 22GB", 21.63), ("MI300X", 191.69), ("V100 32GB", 31.74)],
+)  # fmt: skip
+def test_gpus_from_free_text(text: str, gib: float) -> None:
+    assert read_gpu(text).usable_bytes / 2**30 == pytest.approx(gib, abs=0.01)
+
+
+def test_a_gpus_number_may_stand_before_its_name() -> None:
+    assert read_gpu("8xH100").count == 8
+    with pytest.raises(CannotEstimate, match="'unknown' is not known"):
+        read_gpu("unknown")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"gpu": None}, "Give gpu"),
+        ({"model_id": None}, "Give model_id"),
+        ({"gpus": -1}, "gpus is '-1'"),
+        ({"gpus": 1.5}, "whole number"),
+        ({"gpu_memory_utilization": 7}, "gpu_memory_utilization is '7'"),
+        ({"max_model_len": "long"}, "max_model_len is 'long'"),
+        ({"max_model_len": float("nan")}, "max_model_len"),
+        ({"precision": "q9"}, "not known"),
+        ({"kv_cache_dtype": "int3"}, "KV cache type|not known"),
+        ({"config": [1]}, "config must be"),
+        ({"enforce_eager": "perhaps"}, "enforce_eager"),
+        ({"gpu": {"a": 1}}, "gpu is"),
+    ],
+)
+def test_bad_input_names_its_key(change: dict[str, Any], message: str) -> None:
+    with pytest.raises(CannotEstimate, match=message):
+        fit_lines.answer_line({**ASKED, **change})
+
+
+def test_a_batch_answers_every_line_in_order(tmp_path: Path) -> None:
+    lines = [
+        json.dumps(ASKED), "", "not json", "[1]", json.dumps({**ASKED, "id": "b", "gpu": "abacus"}),
+        json.dumps({**ASKED, "id": "c", "model_id": "no/such-thing"}), "[" * 100_000,
+        json.dumps({"id": "big", "config": {"x": "y" * 5_000_000}}), json.dumps({**ASKED, "id": "last"}),
+    ]  # fmt: skip
+    file = tmp_path / "lines"
+    file.write_text("\n".join(lines))
+    out = io.StringIO()
+    assert answer_file(str(file), fit_lines.answer_line, out) == 0
+    answers = [json.loads(line) for line in out.getvalue().splitlines()]
+    assert [answer["id"] for answer in answers] == [1, None, None, "b", "c", None, None, "last"]
+    assert ["error" in answer for answer in answers] == [False, True, True, True, True, True, True, False]
+    assert "longer than 4 MiB" in answers[6]["error"]
+
+
+def test_a_training_line() -> None:
+    asked = {"model_id": "Llama-3.1-8B", "method": "qlora", "gpu": "RTX 4090", "dataset_tokens": 10**7, "epochs": 3}
+    answer = train_lines.answer_line(asked)
+    peak, speed = answer["peak_gib_per_gpu"], answer["tokens_per_s_per_gpu"]
+    assert 0 < peak["low"] < peak["mid"] < peak["high"] <= 1.25 * peak["mid"]
+    assert answer["hours"] == pytest.approx(3e7 / speed["mid"] / 3600 + 1 / 60, rel=0.01)
+    assert answer["cost_usd"] is None  # no list price of this card is known
+    priced = train_lines.answer_line({**asked, "gpu": "A100 80GB"})
+    assert priced["cost_usd_low"] < priced["cost_usd"] < priced["cost_usd_high"]
+
+
+def test_the_command_prints_words_or_json(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["fit", "--model", "Qwen/Qwen3-32B", "--gpu", "H100 80GB", "--max-model-len", "16000"]) == 0
+    assert "Qwen/Qwen3-32B on H100 80GB: Fits" in capsys.readouterr().out
+    assert main(["fit", "--model", "Qwen/Qwen3-32B", "--gpu", "H100 80GB", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out).keys() >= KEYS
+    assert main(["fit-train", "--model", "Llama-3.1-8B", "--gpu", "A100 80GB", "--method", "lora"]) == 0
+    assert "Peak memory" in capsys.readouterr().out
+    assert main(["fit", "--model", "Qwen/Qwen3-33B", "--gpu", "H100"]) == 1
+    assert "Did you mean" in capsys.readouterr().err
+    assert main(["fit", "--batch", "/no/such/file"]) == 1

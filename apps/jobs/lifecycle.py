@@ -107,6 +107,9 @@ def end_attempt(attempt: Attempt, *, exit_code: int | None, reason: str, cause: 
         return
     if attempt.stop_reason and _stopped_as_asked(attempt, reason):
         reason, cause = attempt.stop_reason, limit_sentence(attempt.job, attempt.stop_reason)
+    elif attempt.job.status == JobStatus.CANCELLING and not reason and attempt.job.kind != "serve":
+        # The person's wish counts: nothing is registered, so the attempt must not stand there as done.
+        reason, cause = Reason.CANCELLED_BY_USER, "Its work had just ended by itself; the result is not kept."
     attempt.ended_at, attempt.exit_code = timezone.now(), exit_code
     attempt.reason, attempt.cause = reason, cause
     attempt.save(update_fields=["ended_at", "exit_code", "reason", "cause"])

@@ -60,6 +60,18 @@ def test_a_cancelled_running_job_ends_only_when_the_worker_says_so(team: Team, a
     assert job.status == "cancelled"
 
 
+def test_work_that_ends_by_itself_while_it_is_cancelled_does_not_stand_there_as_done(
+    team: Team, alice: User, worker: Worker
+) -> None:
+    job, attempt = start(team, alice, worker)
+    cancel_job(job=job, user=alice)
+    worker.finish(attempt, exit_code=0)
+    job.refresh_from_db()
+    attempt.refresh_from_db()
+    assert (job.status, attempt.reason) == ("cancelled", "cancelled_by_user")
+    assert attempt.cause == "Its work had just ended by itself; the result is not kept."
+
+
 def test_an_unclaimed_attempt_is_cancelled_at_once(team: Team, alice: User, worker: Worker) -> None:
     job = submit(team, alice)
     place_waiting_jobs()

@@ -76,7 +76,7 @@ def test_kv_tokens_from_available_memory() -> None:
             cache = round(row["kv_available_gib_per_gpu"] * GIB)
             layout = kv_layout(
                 SHAPES[row["model"]],
-                value_bytes=2,
+                value_bytes=4 if row["precision"] == "fp32" else 2,
                 tensor_parallel=row.get("tensor_parallel", 1),
                 pipeline_parallel=row["pipeline_parallel"],
             )

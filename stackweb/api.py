@@ -19,6 +19,7 @@ from apps.arena.api import router as arena
 from apps.catalog.api import router as catalog
 from apps.costs.api import router as costs
 from apps.dashboard.hosts_api import router as hosts
+from apps.dashboard.plan_api import router as planning
 from apps.evals.api import router as evals
 from apps.finetunes.api import router as finetunes
 from apps.fleet.api import router as fleet
@@ -38,6 +39,7 @@ from stackweb.wellformed import MendingParser, StrictParser
 api = NinjaAPI(title="Stackweb", version="1", urls_namespace="api", docs_url=None, parser=StrictParser())
 for router in (
     catalog,
+    planning,
     serving,
     finetunes,
     evals,

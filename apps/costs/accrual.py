@@ -68,7 +68,7 @@ def _entry(attempt: Attempt, start: datetime, end: datetime, now: datetime) -> C
     gpus = _gpus(attempt)
     joules = energy_joules(devices=gpus, start=start, end=end) if gpus else None
     device_seconds = seconds * sum(_share(gpu) for gpu in gpus) if gpus else seconds
-    price = _hour_price(attempt.host, gpus[0]) if gpus else None
+    price = hour_price(attempt.host, gpus[0]) if gpus else None
     return CostEntry(
         attempt=attempt,
         job_id=attempt.job_id,
@@ -94,7 +94,7 @@ def _share(gpu: Device) -> float:
     return mig_share(gpu.mig_profile) / gpu.slots
 
 
-def _hour_price(host: Host, gpu: Device) -> Decimal | None:
+def hour_price(host: Host, gpu: Device) -> Decimal | None:
     """What the operator said, else the type's list price where it is in the installation's currency."""
     if host.gpu_hour_price is not None:
         return host.gpu_hour_price

@@ -1,0 +1,115 @@
+"""The planner's answers over the catalogue and the fleet, as plain dicts."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import Any
+
+from django.conf import settings
+
+from apps.accounts.problems import invalid
+from apps.catalog.models import ModelVersion
+from apps.costs.accrual import hour_price
+from apps.evals.models import Suite
+from apps.evals.plans import plan_eval_run
+from apps.fleet.models import Device
+from apps.fleet.querysets import largest_device
+from apps.planning import fit_lines, train_lines
+from apps.planning.gpu_memory import NamedGpu, read_gpu
+from apps.planning.gpu_types import gpu_type_of
+from apps.planning.memory import GIB
+
+
+def with_version(line: dict[str, Any], version: ModelVersion | None) -> dict[str, Any]:
+    """The line about a version of the catalogue: its config, and its files at their own precision."""
+    if version is None:
+        return line
+    facts = version.facts
+    config = facts.get("config")
+    if not config:
+        raise invalid("version", f"The config.json of {version} is not known, so nothing can be estimated.")
+    stored = {"config": config, "precision": line.get("precision") or version.precision or None}
+    same = not line.get("precision") or line["precision"] == version.precision
+    files = {"weights_bytes": facts["weights_bytes"]} if same and facts.get("weights_bytes") else {}
+    return line | stored | files
+
+
+def fit_answer(line: dict[str, Any], version: ModelVersion | None, hosts: list[str] | None = None) -> dict[str, Any]:
+    asked = with_version(line, version)
+    plan, _, _ = fit_lines.read_line(asked)
+    answer = fit_lines.answer_line(asked)
+    answer.pop("id")
+    return answer | {
+        "gpu": str(line["gpu"]),
+        "gpus": plan.tensor_parallel * plan.pipeline_parallel,
+        "hosts": hosts or [],
+    }
+
+
+def fit_here(line: dict[str, Any], version: ModelVersion | None) -> list[dict[str, Any]]:
+    """The same on each kind of GPU in the fleet, the hosts that have it named. Raises Problem 422 without a GPU."""
+    answers = []
+    for (name, memory_bytes), hosts in _gpus_by_kind().items():
+        device = {"gpu": name, "gpu_memory_gib": memory_bytes / GIB}
+        answers.append(fit_answer(line | device, version, sorted(hosts)))
+    if not answers:
+        raise invalid("gpu", "No host here has a GPU. Name one, such as 'H100 80GB'.", value="")
+    return answers
+
+
+def _gpus_by_kind() -> dict[tuple[str, int], set[str]]:
+    found: dict[tuple[str, int], set[str]] = defaultdict(set)
+    gpus = Device.objects.filter(kind=Device.Kind.GPU, is_present=True, host__cordoned=False)
+    for name, memory_bytes, host in gpus.order_by("-memory_bytes").values_list("name", "memory_bytes", "host__name"):
+        found[name, memory_bytes].add(host)
+    return found
+
+
+def fleet_gpus(gpu: str | None, memory_gib: float | None, count: int) -> list[NamedGpu]:
+    """The GPU that was named, `count` of it; or every kind in the fleet, as many as one host has."""
+    if gpu or memory_gib:
+        named = read_gpu(gpu or f"{memory_gib}GB class", memory_gib)
+        return [NamedGpu(named.title, named.kind, named.usable_bytes, max(count, named.count))]
+    per_host: dict[tuple[str, int], dict[str, int]] = defaultdict(lambda: defaultdict(int))
+    gpus = Device.objects.filter(kind=Device.Kind.GPU, is_present=True, host__cordoned=False)
+    for name, memory_bytes, host in gpus.values_list("name", "memory_bytes", "host__name"):
+        per_host[name, memory_bytes][host] += 1
+    if not per_host:
+        raise invalid("gpu", "No host here has a GPU. Name one, such as 'H100 80GB'.", value="")
+    return [
+        NamedGpu(name, gpu_type_of(name, memory_bytes), memory_bytes, max(hosts.values()))
+        for (name, memory_bytes), hosts in per_host.items()
+    ]
+
+
+def training_answer(line: dict[str, Any], version: ModelVersion | None) -> dict[str, Any]:
+    asked = with_version(line, version)
+    if not asked.get("gpu"):
+        here = fleet_gpus(None, asked.get("gpu_memory_gib"), 1)[0]
+        asked |= {"gpu": here.title, "gpu_memory_gib": here.usable_bytes / GIB}
+    answer = train_lines.answer_line(asked)
+    answer.pop("id")
+    return answer | {"gpu": str(asked["gpu"])}
+
+
+def eval_answer(version: ModelVersion, suite: Suite, **asked: Any) -> dict[str, Any]:
+    plan = plan_eval_run(version=version, suite=suite, options={}, **asked)
+    gpu = largest_device("gpu") if plan.gpus else None
+    price = hour_price(gpu.host, gpu) if gpu else None
+    chosen = [task for task in suite.tasks if asked["tasks"] is None or task["name"] in asked["tasks"]]
+    share = plan.item_count / max(1, sum(task["item_count"] or 0 for task in chosen))
+    tokens = {
+        name: round(share * sum((task["item_count"] or 0) * task[name] for task in chosen))
+        for name in ("prompt_tokens", "output_tokens")
+    }
+    return tokens | {
+        "items": plan.item_count,
+        "seconds": plan.duration.seconds,
+        "seconds_low": plan.duration.seconds_low,
+        "seconds_high": plan.duration.seconds_high,
+        "basis": plan.duration.basis,
+        "gpus": plan.gpus,
+        "ram_bytes": plan.ram_bytes,
+        "cost": None if price is None else float(price) * plan.gpus * plan.duration.seconds / 3600,
+        "currency": settings.CURRENCY,
+    }

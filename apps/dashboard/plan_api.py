@@ -1,0 +1,262 @@
+"""REST: what fits, which model, which engine, what a fine-tune and an evaluation take, before anything runs.
+
+Estimates of apps/planning over the catalogue and the fleet. Sizes in GiB on each GPU unless said otherwise.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from django.http import HttpRequest
+from ninja import Field, Router, Schema
+
+from apps.accounts.rest import signed_in
+from apps.catalog.lookups import version_named
+from apps.dashboard.plan_answers import eval_answer, fit_answer, fit_here, fleet_gpus, training_answer
+from apps.dashboard.plan_problems import planning_problems
+from apps.evals.lookups import suite_named
+from apps.planning.engine_choice import Requirements, recommend_engines
+from apps.planning.model_choice import ModelChoice, recommend_models
+
+router = Router(tags=["planning"])
+
+
+class ModelAsked(Schema, extra="forbid"):
+    """The model: one of version (of the catalogue here), model_id (well known) or config (a config.json)."""
+
+    version: str | None = None
+    model_id: str | None = None
+    config: dict[str, Any] | None = None
+    gpu: str | None = Field(None, description='such as "H100 80GB" or "24GB class"; empty: the hardware here')
+    gpu_memory_gib: float | None = None
+    gpus: int | None = None
+    engine: str | None = None
+
+
+class FitIn(ModelAsked):
+    weights_bytes: int | None = None
+    precision: str | None = Field(None, description='such as "bf16", "awq int4", "Q4_K_M"')
+    engine_version: str | None = None
+    tensor_parallel: int | None = None
+    pipeline_parallel: int | None = None
+    gpu_memory_utilization: float | None = None
+    max_model_len: int | None = None
+    max_num_seqs: int | None = None
+    kv_cache_dtype: str | None = None
+    enforce_eager: bool | None = None
+
+
+class FitOut(Schema):
+    """`fits` is true for a tight fit too. `kv_tokens` and `max_concurrency` at the context that was asked for."""
+
+    gpu: str
+    gpus: int
+    hosts: list[str]  # of ours that have them; empty for a GPU that was named
+    fits: bool
+    verdict: Literal["fits", "tight", "too_big"]
+    reason: str | None  # weights, kv_cache or activation
+    weights_gib_per_gpu: float
+    activation_peak_gib: float
+    non_torch_gib: float
+    overhead_gib: float
+    overhead_gib_low: float
+    overhead_gib_high: float
+    kv_available_gib_per_gpu: float
+    kv_available_gib_per_gpu_low: float
+    kv_available_gib_per_gpu_high: float
+    kv_bytes_per_token_per_gpu: int
+    kv_tokens: int
+    max_concurrency: float
+    max_model_len_possible: int
+    weights_file_gib: float | None
+    smallest_change: str | None
+    confidence: Literal["low", "medium", "high"]
+    formula_version: str
+    explanation: str
+    notes: list[str]
+
+
+class FitsOut(Schema):
+    items: list[FitOut]
+
+
+@router.post("/plan/fit", response=FitsOut, summary="Whether a model fits a GPU, or each kind of GPU here")
+def plan_fit(request: HttpRequest, payload: FitIn) -> dict[str, Any]:
+    version = version_named(signed_in(request), payload.version) if payload.version else None
+    line = payload.model_dump(exclude={"version"}, exclude_none=True)
+    with planning_problems(line):
+        return {"items": [fit_answer(line, version)] if payload.gpu else fit_here(line, version)}
+
+
+class ModelIn(Schema, extra="forbid"):
+    gpu: str | None = Field(None, description="empty: every GPU of the fleet")
+    gpu_memory_gib: float | None = Field(None, gt=0, le=10_000)
+    gpus: int = Field(1, ge=1, le=1024)
+    objective: Literal["quality", "speed", "context"] = "quality"
+    context: int = Field(8192, ge=1, le=10_000_000)
+    limit: int = Field(10, ge=1, le=50)
+
+
+class ModelChoiceOut(Schema):
+    model_id: str
+    precision: str
+    gpu: str
+    gpus: int
+    requests: float  # at once, each with the context that was asked for
+    decode_tokens_per_second: float | None  # of one request, estimated
+    score: float | None  # reported by others, never measured here
+    score_of: str | None
+    why: str
+
+
+class ModelChoicesOut(Schema):
+    items: list[ModelChoiceOut]
+
+
+@router.post("/plan/model", response=ModelChoicesOut, summary="Well-known models for a GPU or for the fleet")
+def plan_model(request: HttpRequest, payload: ModelIn) -> dict[str, Any]:
+    signed_in(request)
+    with planning_problems(payload.model_dump()):
+        hardware = fleet_gpus(payload.gpu, payload.gpu_memory_gib, payload.gpus)
+        found = recommend_models(hardware, objective=payload.objective, context=payload.context, most=payload.limit)
+    return {"items": [_choice_out(each) for each in found]}
+
+
+def _choice_out(choice: ModelChoice) -> dict[str, Any]:
+    score = choice.score
+    return {
+        "model_id": choice.model_id,
+        "precision": choice.precision,
+        "gpu": choice.gpu,
+        "gpus": choice.gpus,
+        "requests": round(choice.fit.concurrent_users, 1),
+        "decode_tokens_per_second": round(choice.speed.decode[1], 1) if choice.speed else None,
+        "score": score.score if score else None,
+        "score_of": f"{score.benchmark}, {score.setting}" if score else None,
+        "why": choice.why,
+    }
+
+
+class EngineIn(Schema, extra="forbid"):
+    hardware: Literal["nvidia", "amd", "cpu", "mac"] = "nvidia"
+    model_format: Literal["safetensors", "gguf", "pytorch"] = "safetensors"
+    precision: str = "bf16"
+    concurrency: int = Field(16, ge=1, le=100_000)
+    needs_lora: bool = False
+    needs_structured_output: bool = False
+    needs_multi_node: bool = False
+    needs_speculative_decoding: bool = False
+
+
+class EngineChoiceOut(Schema):
+    """`can` false: `refusals` say why not. An engine archived upstream is never recommended."""
+
+    engine: str
+    title: str
+    can: bool
+    reasons: list[str]
+    refusals: list[str]
+
+
+class EngineChoicesOut(Schema):
+    items: list[EngineChoiceOut]
+
+
+@router.post("/plan/engine", response=EngineChoicesOut, summary="Engines for these requirements, the best first")
+def plan_engine(request: HttpRequest, payload: EngineIn) -> dict[str, Any]:
+    signed_in(request)
+    with planning_problems(payload.model_dump()):
+        found = recommend_engines(Requirements(**payload.model_dump()))
+    return {
+        "items": [
+            {
+                "engine": each.engine.name,
+                "title": each.engine.title,
+                "can": not each.refusals,
+                "reasons": list(each.reasons),
+                "refusals": list(each.refusals),
+            }
+            for each in found
+        ]
+    }
+
+
+class FineTunePlanIn(ModelAsked):
+    method: str | None = Field(None, description="lora, qlora, full, dpo, orpo; free text")
+    seq_len: int | None = None
+    micro_batch: int | None = None
+    gradient_checkpointing: bool | None = None
+    optimizer: str | None = None
+    lora_rank: int | None = None
+    dataset_tokens: int | None = None
+    epochs: float | None = None
+
+
+class RangeOut(Schema):
+    low: float
+    mid: float
+    high: float
+
+
+class FineTunePlanOut(Schema):
+    """`hours` and `cost_usd` are null where the GPU's speed or list price is not known."""
+
+    gpu: str
+    fits: bool
+    verdict: Literal["fits", "tight", "too_big"]
+    peak_gib_per_gpu: RangeOut
+    tokens_per_s_per_gpu: RangeOut | None
+    hours: float | None
+    hours_low: float | None
+    hours_high: float | None
+    cost_usd: float | None
+    cost_usd_low: float | None
+    cost_usd_high: float | None
+    confidence: Literal["low", "medium", "high"]
+    formula_version: str
+    explanation: str
+    notes: list[str]
+
+
+@router.post("/plan/finetune", response=FineTunePlanOut, summary="Memory, time and cost of a fine-tune")
+def plan_finetune(request: HttpRequest, payload: FineTunePlanIn) -> dict[str, Any]:
+    version = version_named(signed_in(request), payload.version) if payload.version else None
+    line = payload.model_dump(exclude={"version"}, exclude_none=True)
+    with planning_problems(line):
+        return training_answer(line, version)
+
+
+class EvalPlanIn(Schema, extra="forbid"):
+    version: str
+    suite: str
+    tasks: list[str] | None = None
+    limit: int | None = None
+    num_fewshot: int | None = None
+
+
+class EvalPlanOut(Schema):
+    """`basis` measured: from a run of the same suite here. `cost` null: no price is known."""
+
+    items: int
+    prompt_tokens: int
+    output_tokens: int
+    seconds: float
+    seconds_low: float
+    seconds_high: float
+    basis: Literal["measured", "formula"]
+    gpus: int
+    ram_bytes: int
+    cost: float | None
+    currency: str
+
+
+@router.post("/plan/eval", response=EvalPlanOut, summary="Time, tokens and cost of an evaluation")
+def plan_eval(request: HttpRequest, payload: EvalPlanIn) -> dict[str, Any]:
+    version = version_named(signed_in(request), payload.version)
+    return eval_answer(
+        version,
+        suite_named(payload.suite),
+        tasks=payload.tasks,
+        limit=payload.limit,
+        num_fewshot=payload.num_fewshot,
+    )

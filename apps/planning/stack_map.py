@@ -1,0 +1,102 @@
+"""The map of the open-source LLM stack: what serves, trains and measures models, fact by fact, with its source.
+
+`claimed` facts are the makers' own words of the day named; what this installation measured stands beside them on
+the Engines page. An archived system keeps its row and is never recommended.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
+
+Status = Literal["active", "archived"]
+
+
+@dataclass(frozen=True, slots=True)
+class ServingEngine:
+    """`formats` and `quantisations` by the planner's names; the flags say what the engine can do."""
+
+    name: str
+    title: str
+    language: str
+    key_feature: str
+    formats: tuple[str, ...]
+    quantisations: tuple[str, ...]
+    hardware: tuple[str, ...]  # nvidia, amd, cpu, mac
+    speculative_decoding: bool
+    prefix_caching: bool
+    structured_output: bool
+    multi_node: bool
+    lora: bool
+    high_concurrency: bool
+    license: str
+    status: Status
+    status_note: str
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingTool:
+    name: str
+    title: str
+    focus: str
+    methods: tuple[str, ...]
+    gpu_requirement: str
+    claimed_memory_saving: str
+    ease: str
+    license: str
+    status: Status
+    status_note: str
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Benchmark:
+    """`questions` of the test split; `saturation`: how near the best models are to its ceiling."""
+
+    name: str
+    kind: str
+    domains: str
+    questions: int
+    metric: str
+    saturation: str
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Quantisation:
+    """`bits` a weight with scales. `retention` of 16-bit quality as published, with its setting; empty: no figure."""
+
+    name: str
+    bits: float
+    needs: str
+    engines: tuple[str, ...]
+    retention: str
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class StackMap:
+    serving_engines: tuple[ServingEngine, ...]
+    training_tools: tuple[TrainingTool, ...]
+    benchmarks: tuple[Benchmark, ...]
+    quantisations: tuple[Quantisation, ...]
+
+
+@cache
+def stack_map() -> StackMap:
+    """The tables of stack_map.json."""
+    tables: dict[str, list[dict[str, Any]]] = json.loads(Path(__file__).with_name("stack_map.json").read_text())
+    return StackMap(
+        tuple(ServingEngine(**_hashable(row)) for row in tables["serving_engines"]),
+        tuple(TrainingTool(**_hashable(row)) for row in tables["training_tools"]),
+        tuple(Benchmark(**row) for row in tables["benchmarks"]),
+        tuple(Quantisation(**_hashable(row)) for row in tables["quantisations"]),
+    )
+
+
+def _hashable(row: dict[str, Any]) -> dict[str, Any]:
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in row.items()}

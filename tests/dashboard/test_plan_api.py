@@ -1,0 +1,124 @@
+"""The planner over REST: answers with units, problems that name the field, another team's version unseen."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.test import Client
+
+from apps.accounts.models import Team
+from apps.planning.reference import reference_model
+from tests.factories import api_headers, make_host, make_stored_version, make_suite, make_team, make_user
+
+pytestmark = pytest.mark.django_db
+ON_H100: dict[str, Any] = {"model_id": "Qwen/Qwen3-32B", "gpu": "H100"}
+QLORA: dict[str, Any] = {"model_id": "Llama-3.1-8B", "method": "qlora", "gpu": "A100 80GB", "dataset_tokens": 10**6}
+
+
+@pytest.fixture
+def team() -> Team:
+    return make_team("Lab")
+
+
+@pytest.fixture
+def ask(client: Client, team: Team) -> Any:
+    headers = api_headers(make_user("alice", team=team))
+    return lambda what, body: client.post(f"/api/v1/plan/{what}", body, "application/json", headers=headers)
+
+
+def test_a_named_gpu(ask: Any) -> None:
+    answer = ask("fit", {"model_id": "Qwen/Qwen3-32B", "gpu": "H100 80GB", "max_model_len": 16_000})
+    assert answer.status_code == 200
+    (row,) = answer.json()["items"]
+    assert (row["fits"], row["gpus"], row["hosts"]) == (True, 1, [])
+    assert row["kv_available_gib_per_gpu_low"] < row["kv_available_gib_per_gpu"] < row["kv_available_gib_per_gpu_high"]
+
+
+def test_the_hardware_here_with_the_hosts_that_have_it(ask: Any, team: Team) -> None:
+    assert ask("fit", {"model_id": "Qwen/Qwen3-32B"}).json()["errors"][0]["field"] == "gpu"
+    host = make_host("atlas", gpus=2)
+    version = make_stored_version(team, host=host)
+    version.facts = {"config": dict(reference_model("Llama-3.1-8B").config)}
+    version.precision = "bf16"
+    version.save()
+    (row,) = ask("fit", {"version": version.public_id, "max_model_len": 4096}).json()["items"]
+    assert row["hosts"] == ["atlas"]
+    assert row["weights_gib_per_gpu"] == pytest.approx(15.0, abs=0.1)
+
+
+@pytest.mark.parametrize(
+    ("body", "field", "words"),
+    [
+        ({"model_id": "Qwen/Qwen3-33B", "gpu": "H100"}, "model_id", "Did you mean"),
+        ({"model_id": "Qwen/Qwen3-32B", "gpu": "abacus"}, "gpu", "not known"),
+        ({"model_id": "Qwen/Qwen3-32B", "gpu": "H100", "precision": "int5x"}, "precision", "not known"),
+        (
+            {"model_id": "Qwen/Qwen3-32B", "gpu": "H100", "gpu_memory_utilization": 3},
+            "gpu_memory_utilization",
+            "0.01 to 1",
+        ),
+        (
+            {"model_id": "Qwen/Qwen3-32B", "gpu": "H100", "tensor_parallel": 3, "gpus": 3},
+            "tensor_parallel",
+            "does not divide",
+        ),
+        ({"config": {"hidden_size": 4096}, "gpu": "H100"}, "config", "lacks"),
+        ({"gpu": "H100"}, "model_id", "Give model_id"),
+        (ON_H100 | {"speed": 9}, "speed", "Extra inputs"),
+    ],
+)
+def test_bad_input_names_its_field(ask: Any, body: dict[str, Any], field: str, words: str) -> None:
+    answer = ask("fit", body)
+    assert answer.status_code == 422
+    (error,) = answer.json()["errors"]
+    assert error["field"] == field
+    assert words in error["message"]
+
+
+def test_another_teams_version_is_not_found(ask: Any) -> None:
+    other = make_stored_version(make_team("Other"), host=make_host())
+    assert ask("fit", {"version": other.public_id, "gpu": "H100"}).status_code in (404, 422)
+    assert ask("eval", {"version": other.public_id, "suite": "tour"}).status_code in (404, 422)
+
+
+def test_models_for_a_gpu_all_fit_and_say_whose_score_it_is(ask: Any) -> None:
+    rows = ask("model", {"gpu": "RTX 4090", "objective": "quality", "limit": 5}).json()["items"]
+    assert len(rows) == 5
+    scores = [row["score"] for row in rows]
+    assert scores == sorted(scores, reverse=True)
+    for row in rows:
+        asked = {"model_id": row["model_id"], "precision": row["precision"], "gpu": "RTX 4090", "max_model_len": 8192}
+        assert ask("fit", asked).json()["items"][0]["fits"]
+        assert "independent" in row["score_of"]
+    assert ask("model", {"gpu": "RTX 3050 6GB", "context": 9_000_000}).json()["items"] == []
+
+
+def test_an_archived_engine_is_never_recommended(ask: Any) -> None:
+    rows = ask("engine", {"needs_lora": True}).json()["items"]
+    assert rows[0] == {
+        "engine": "vllm", "title": "vLLM", "can": True, "refusals": [], "reasons": rows[0]["reasons"],
+    }  # fmt: skip
+    tgi = next(row for row in rows if row["engine"] == "tgi")
+    assert (tgi["can"], tgi["refusals"]) == (False, ["archived upstream in March 2026"])
+    gguf = ask("engine", {"hardware": "mac", "model_format": "gguf", "precision": "Q4_K_M", "concurrency": 1}).json()
+    assert [row["engine"] for row in gguf["items"] if row["can"]] == ["llama.cpp", "ollama"]
+
+
+def test_a_fine_tune_and_an_evaluation(ask: Any, team: Team) -> None:
+    tuned = ask(
+        "finetune", {"model_id": "Llama-3.1-8B", "method": "qlora", "gpu": "A100 80GB", "dataset_tokens": 10**6}
+    )
+    body = tuned.json()
+    assert body["fits"]
+    assert body["cost_usd_low"] < body["cost_usd"] < body["cost_usd_high"]
+    assert (
+        ask("finetune", {"model_id": "Llama-3.1-8B", "method": "magic", "gpu": "L4"}).json()["errors"][0]["field"]
+        == "method"
+    )
+    version = make_stored_version(team, host=make_host())
+    suite = make_suite("quiz")
+    planned = ask("eval", {"version": version.public_id, "suite": suite.name})
+    assert planned.status_code == 200
+    assert planned.json()["seconds_low"] < planned.json()["seconds"] < planned.json()["seconds_high"]
+    assert planned.json()["cost"] is None

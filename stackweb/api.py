@@ -16,6 +16,7 @@ from ninja.errors import HttpError, ValidationError
 from apps.accounts.api import router as accounts
 from apps.accounts.problems import FieldError, Problem
 from apps.arena.api import router as arena
+from apps.calibration.api import router as calibration
 from apps.catalog.api import router as catalog
 from apps.costs.api import router as costs
 from apps.dashboard.hosts_api import router as hosts
@@ -50,6 +51,7 @@ for router in (
     schedules,
     jobs_waiting,
     costs,
+    calibration,
     fleet,
     hosts,
     history,

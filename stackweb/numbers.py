@@ -101,3 +101,17 @@ def hours(seconds: Number | None) -> str:
         return "–"
     amount = seconds / 3600
     return f"{amount:,.0f}" if amount >= 100 else f"{amount:.1f}" if amount >= 1 or amount == 0 else f"{amount:.2f}"
+
+
+def signed_percent(fraction: Number | None) -> str:
+    """ "+4%", "−12%"; "–" for nothing."""
+    return "–" if fraction is None else f"{100 * fraction:+.0f}%".replace("-", "−")
+
+
+def quantity(value: Number | None, unit: str) -> str:
+    """A figure of the ledger with its unit: "3.5 GiB", "1 h 38 m", "2,184 tokens"."""
+    if value is None:
+        return "–"
+    if unit == "bytes":
+        return f"{gib(value)} GiB"
+    return duration(value) if unit == "seconds" else f"{value:,.3g} {unit}" if value < 1000 else f"{value:,.0f} {unit}"

@@ -32,6 +32,8 @@ for each in (
     money,
     numbers.kwh,
     numbers.hours,
+    numbers.signed_percent,
+    numbers.quantity,
 ):
     register.filter(each.__name__, each)
 register.filter("bytes", numbers.size)

@@ -9,6 +9,7 @@ urlpatterns = [
     path("", include("apps.accounts.urls")),
     path("", include("apps.jobs.urls")),
     path("", include("apps.costs.urls")),
+    path("", include("apps.calibration.urls")),
     path("", include("apps.catalog.urls")),
     path("", include("apps.serving.urls")),
     path("", include("apps.finetunes.urls")),

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from apps.calibration.ledger import accuracy_here
 from apps.calibration.models import Estimate
 from apps.jobs.models import Job
 
@@ -27,3 +28,29 @@ class NewEstimate:
 def record_estimates(*, job: Job, estimates: Sequence[NewEstimate]) -> None:
     """The first estimate of a quantity stays: what was shown before the run is what counts."""
     Estimate.objects.bulk_create([Estimate(job=job, **vars(estimate)) for estimate in estimates], ignore_conflicts=True)
+
+
+@dataclass(frozen=True)
+class PastAccuracy:
+    """What earlier runs say of a new estimate. `corrected` None: too few runs for a correction."""
+
+    n: int
+    median_error: float  # a fraction
+    device: str
+    engine: str
+    factor: float | None
+    corrected: float | None
+    unit: str
+
+
+def past_accuracy(estimates: Sequence[NewEstimate], quantity: str) -> PastAccuracy | None:
+    """How such an estimate fared on this device and engine; None without the quantity or without a run."""
+    new = next((each for each in estimates if each.quantity == quantity), None)
+    if new is None:
+        return None
+    device, engine = str(new.context.get("device", "")), str(new.context.get("engine", ""))
+    known = accuracy_here(quantity=quantity, device=device, engine=engine, formula_version=new.formula_version)
+    if known is None:
+        return None
+    corrected = None if known.factor is None else new.value * known.factor
+    return PastAccuracy(known.n, known.median_error, device, engine, known.factor, corrected, new.unit)

@@ -80,6 +80,7 @@ def plan_eval_run(
 
 def new_estimate(plan: EvalPlan, *, version: ModelVersion, suite: Suite) -> NewEstimate:
     """The ledger's row."""
+    device = largest_device("gpu" if plan.gpus else "cpu")
     return NewEstimate(
         quantity="eval_seconds",
         unit="seconds",
@@ -88,7 +89,13 @@ def new_estimate(plan: EvalPlan, *, version: ModelVersion, suite: Suite) -> NewE
         high=plan.duration.seconds_high,
         confidence="medium" if plan.duration.basis == "measured" else "low",
         formula_version=FORMULA_VERSION,
-        context={"engine": plan.spec.engine, "model": str(version), "suite": str(suite), "items": plan.item_count},
+        context={
+            "engine": plan.spec.engine,
+            "device": device.name if device else "",
+            "model": str(version),
+            "suite": str(suite),
+            "items": plan.item_count,
+        },
     )
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from apps.accounts.problems import Problem
+from apps.calibration.services import past_accuracy
 from apps.engines.base import Placement
 from apps.evals.forms import EvalRunForm
-from apps.evals.plans import ENGINE, plan_eval_run
+from apps.evals.plans import ENGINE, new_estimate, plan_eval_run
 from apps.jobs.option_form import OptionsForm
 from apps.jobs.previews import chosen_row, command_facts
 from apps.jobs.services import engine_named
@@ -31,4 +32,5 @@ def preview_eval_run(form: EvalRunForm, options: OptionsForm) -> dict[str, Any]:
         return nothing | {"refusal": str(problem)}
     placement = Placement(variant="cuda" if plan.variant == "cuda" else "cpu")
     command = engine_named(ENGINE, kind="evaluate").command(plan.spec, placement)
-    return {"plan": plan, "suite": suite, "command": command_facts(command), "refusal": ""}
+    past = past_accuracy([new_estimate(plan, version=version, suite=suite)], "eval_seconds")
+    return {"plan": plan, "past": past, "suite": suite, "command": command_facts(command), "refusal": ""}

@@ -52,9 +52,10 @@ def _plan(shape: ModelShape, dataset: Dataset, options: dict[str, Any], device: 
     )
 
 
-def new_estimates(estimate: TrainingEstimate, *, engine: str, base: ModelVersion) -> list[NewEstimate]:
+def new_estimates(estimate: TrainingEstimate, *, engine: str, base: ModelVersion, on_gpu: bool) -> list[NewEstimate]:
     """The ledger's rows: memory, and time where the device's speed is known."""
-    context = {"engine": engine, "model": str(base)}
+    device = largest_device("gpu" if on_gpu else "cpu")
+    context = {"engine": engine, "device": device.name if device else "", "model": str(base)}
     rows = [
         NewEstimate(
             "peak_memory_bytes",

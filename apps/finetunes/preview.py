@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from apps.accounts.problems import Problem
+from apps.calibration.services import past_accuracy
 from apps.engines.base import Placement
 from apps.finetunes import services
-from apps.finetunes.estimates import estimate_training
+from apps.finetunes.estimates import estimate_training, new_estimates
 from apps.finetunes.forms import FineTuneForm
 from apps.fleet.querysets import largest_device
 from apps.jobs.option_form import OptionsForm
@@ -32,8 +33,10 @@ def preview_fine_tune(form: FineTuneForm, options: OptionsForm) -> dict[str, Any
     command = engine_named(spec.engine, kind="train").command(spec, placement)
     estimate = estimate_training(base=base, dataset=dataset, options=spec.options, on_gpu=gpus > 0)
     device = largest_device("gpu" if gpus else "cpu")
+    rows = new_estimates(estimate, engine=spec.engine, base=base, on_gpu=gpus > 0) if estimate else []
     return {
         "estimate": estimate,
+        "past": past_accuracy(rows, "peak_memory_bytes"),
         "parts": estimate.parts if estimate else {},
         "capacity_bytes": device.capacity_bytes if device else 0,
         "on_gpu": gpus > 0,

@@ -113,7 +113,7 @@ def create_fine_tune(
         terms=terms,
     )
     if estimate:
-        record_estimates(job=job, estimates=new_estimates(estimate, engine=engine, base=base))
+        record_estimates(job=job, estimates=new_estimates(estimate, engine=engine, base=base, on_gpu=gpus > 0))
     fine_tune = FineTune.objects.create(
         team=team,
         created_by=user,

@@ -13,6 +13,7 @@ from apps.fleet.models import Device
 from apps.fleet.querysets import largest_device
 from apps.jobs.kinds import CannotPrepare
 from apps.jobs.services import checked_options, default_placement, engine_named
+from apps.planning.changes import smallest_change
 from apps.planning.configs import shape_from_config
 from apps.planning.memory import GIB, serving_fit
 from apps.planning.serving_plan import FitEstimate, Memory, ServingPlan
@@ -36,6 +37,7 @@ class Plan:
     fit: FitEstimate | None
     why_not: str
     ram_bytes: int  # to reserve on the CPU device; 0 on GPUs
+    change: str = ""  # the smallest one that makes it fit; empty where it fits, or none is known
 
 
 def plan_serving(*, version: ModelVersion, engine: str, options: dict[str, Any], name: str) -> Plan:
@@ -46,14 +48,14 @@ def plan_serving(*, version: ModelVersion, engine: str, options: dict[str, Any],
     gpus *= _whole(checked.get("tensor_parallel")) or 1
     device = largest_device("gpu" if gpus else "cpu")
     capacity = device.capacity_bytes if device else 0
-    fit, why_not = _fit(version, checked, adapter, device, capacity)
+    fit, why_not, change = _fit(version, checked, adapter, device, capacity)
     if fit is not None and variant == "cpu" and KV_SPACE_OPTION in checked and not checked[KV_SPACE_OPTION]:
         # The engine is told what the reservation covers, instead of taking what it likes.
         checked = checked | {KV_SPACE_OPTION: max(1, math.ceil(fit.kv_cache_bytes / GIB))}
-        fit, why_not = _fit(version, checked, adapter, device, capacity)
+        fit, why_not, change = _fit(version, checked, adapter, device, capacity)
     spec = RunSpec(kind="serve", engine=engine, model=model_ref(version), served_name=name, options=checked)
     ram = 0 if gpus else _ram(fit, version)
-    return Plan(adapter, spec, variant, gpus, device, capacity, fit, why_not, ram)
+    return Plan(adapter, spec, variant, gpus, device, capacity, fit, why_not, ram, change)
 
 
 def _whole(value: object) -> int | None:
@@ -62,17 +64,25 @@ def _whole(value: object) -> int | None:
 
 def _fit(
     version: ModelVersion, options: dict[str, Any], engine: Engine, device: Device | None, capacity: int
-) -> tuple[FitEstimate | None, str]:
+) -> tuple[FitEstimate | None, str, str]:
+    """The estimate, why there is none, and the smallest change that makes it fit."""
     if device is None:
-        return None, "No host is connected."
+        return None, "No host is connected.", ""
     kind = "gpu" if device.kind == Device.Kind.GPU else "cpu"
     memory = Memory(kind, capacity, device.name)  # type: ignore[arg-type]
     try:
         shape = shape_from_config(version.facts.get("config", {}))
         plan = _with_options(ServingPlan(shape=shape, engine_version=engine.version), options, kind)
-        return serving_fit(_with_files(plan, version), memory), ""
+        plan = _with_files(plan, version)
+        change = smallest_change(plan, memory, most_gpus=_gpus_of(device))
+        return serving_fit(plan, memory), "", change.words if change else ""
     except CannotEstimate as error:
-        return None, str(error)
+        return None, str(error), ""
+
+
+def _gpus_of(device: Device) -> int:
+    """GPUs of that kind on the device's host."""
+    return device.host.devices.filter(kind=device.kind, name=device.name, is_present=True).count()
 
 
 def _with_options(plan: ServingPlan, options: dict[str, Any], kind: str) -> ServingPlan:

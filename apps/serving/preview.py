@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from apps.accounts.problems import Problem
+from apps.calibration.services import past_accuracy
 from apps.catalog.models import Location, ModelVersion
 from apps.catalog.placement import needed_files
 from apps.engines.base import Placement
@@ -15,7 +16,7 @@ from apps.jobs.kinds import CannotPrepare
 from apps.jobs.option_form import OptionsForm
 from apps.jobs.previews import command_facts
 from apps.planning.serving_plan import FitEstimate
-from apps.serving.estimates import totals
+from apps.serving.estimates import new_estimates, totals
 from apps.serving.forms import EndpointForm
 from apps.serving.plans import Plan, plan_serving
 from apps.serving.services import name_for
@@ -35,6 +36,7 @@ def preview_endpoint(form: EndpointForm, options: OptionsForm) -> dict[str, Any]
         return {"refusal": str(problem)}
     return {"plan": plan, "fit": plan.fit, "name": name, "command": command_of(plan)} | {
         "first_steps": first_steps(plan, version),
+        "past": past_accuracy(new_estimates(plan, version), "peak_memory_bytes"),
         "parts": plan.fit.parts if plan.fit else {},
         "total": _total_words(plan.fit),
         "capacity_bytes": plan.capacity_bytes,

@@ -87,6 +87,7 @@ MATRIX: dict[str, Access] = {
     "POST /hardware/<str:host_name>/price": ADMIN,
     "POST /hardware/<str:host_name>/devices/<int:index>/slots": ADMIN,
     "GET /jobs/<str:job_id>/cost": SIGNED_IN,
+    "GET /engines": SIGNED_IN,
     "GET /usage": SIGNED_IN,
     "GET /calibration": SIGNED_IN,
     "GET /calibration.csv": SIGNED_IN,

@@ -19,6 +19,7 @@ from apps.planning.shapes import CannotEstimate
 
 TOKENS_PER_USER = 8192
 COUNTS = (1, 2, 4, 8)
+UTILISATION = 0.9  # what a deploy asks of vLLM unless told
 # How dark a "runs on" cell is: more bits kept, darker.
 _SHADES = {"fp32": "f3", "bf16": "f3", "fp16": "f3", "fp8": "f2", "int8": "f2"}
 
@@ -142,6 +143,7 @@ def _fit(version: ModelVersion, device: DeviceClass, count: int, tokens_per_user
             max_model_len=tokens,
             tokens_per_user=tokens,
             tensor_parallel=count,
+            gpu_memory_utilisation=UTILISATION,
         )
         return Fit(device, count, precision, serving_fit(plan, device.memory))
     except CannotEstimate as error:

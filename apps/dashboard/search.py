@@ -37,8 +37,10 @@ PAGES = (
     ("arena", "Arena", "swords", "g a"),
     ("hardware", "Hardware", "cpu", "g h"),
     ("datasets", "Datasets", "database", "g d"),
+    ("engines", "Engines", "circle-gauge", "g n"),
     ("settings", "Settings", "settings", "g s"),
     ("settings_tokens", "Tokens and keys", "key-round", ""),
+    ("calibration", "Calibration", "circle-gauge", ""),
     ("api_docs", "API docs", "book-open", ""),
 )
 

@@ -17,6 +17,7 @@ urlpatterns = [
     path("hardware/<str:host_name>/remove", host_views.host_remove, name="host_remove"),
     path("hardware/<str:host_name>/price", host_views.host_price, name="host_price"),
     path("hardware/<str:host_name>/devices/<int:index>/slots", host_views.device_slots, name="device_slots"),
+    path("engines", views.engines, name="engines"),
     path("usage", usage_page.usage, name="usage"),
     path("usage.csv", usage_page.usage_csv, name="usage_csv"),
     path("settings/tokens", tokens_views.settings_tokens, name="settings_tokens"),

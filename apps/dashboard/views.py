@@ -10,6 +10,7 @@ from django.views.decorators.vary import vary_on_headers
 from apps.accounts.htmx import htmx_of, part_of
 from apps.accounts.paging import whole_number
 from apps.accounts.rest import signed_in
+from apps.dashboard.engines_page import engines_page
 from apps.dashboard.first_run import first_run_facts
 from apps.dashboard.hardware import hardware_facts
 from apps.dashboard.overview import overview_facts
@@ -38,6 +39,12 @@ def hardware(request: HttpRequest) -> HttpResponse:
     page = whole_number(request.GET.get("page", "")) or 1
     facts = hardware_facts(signed_in(request), show=show, asked=asked, page=page)
     return render(request, f"dashboard/hardware.html{part_of(request, 'live')}", facts)
+
+
+@require_safe
+def engines(request: HttpRequest) -> HttpResponse:
+    asked = {"gpu": request.GET.get("gpu", "").strip()[:100], "objective": request.GET.get("objective", "")}
+    return render(request, "dashboard/engines.html", engines_page(signed_in(request), **asked))
 
 
 @require_safe

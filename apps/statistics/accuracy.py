@@ -9,6 +9,7 @@ from statistics import median
 LEAST_RUNS = 3  # fewer say nothing about the next one
 _PRIOR_RUNS = 2  # runs that speak for a factor of 1, so that three odd ones do not swing it
 FACTOR_LOW, FACTOR_HIGH = 0.5, 2.0
+_ROUNDING = 0.001
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +25,11 @@ class Outcome:
     def error(self) -> float:
         """measured / estimated - 1."""
         return self.measured / self.value - 1
+
+    @property
+    def is_held(self) -> bool:
+        """True within the stated range; engines print rounded figures, so a thousandth is let through."""
+        return self.low * (1 - _ROUNDING) <= self.measured <= self.high * (1 + _ROUNDING)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +63,6 @@ def accuracy_of(outcomes: Sequence[Outcome]) -> Accuracy | None:
         median_error=median(sizes),
         bias=middle,
         nine_in_ten=sizes[min(count - 1, round(0.9 * (count - 1)))],
-        held=sum(each.low <= each.measured <= each.high for each in outcomes),
+        held=sum(each.is_held for each in outcomes),
         factor=factor,
     )

@@ -1,0 +1,125 @@
+"""What the Engines page shows: the map of the stack, with what is pinned, installed and measured here beside it."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from django.db.models import Count
+from django.utils import timezone
+
+from apps.accounts.models import User
+from apps.accounts.problems import Problem
+from apps.dashboard.plan_answers import fleet_gpus
+from apps.dashboard.usage import visible_usage
+from apps.engines.registry import ENGINES, get_engine
+from apps.evals.models import Score
+from apps.fleet.models import EngineEnvironment
+from apps.gateway.usage import Percentile
+from apps.jobs.models import Attempt
+from apps.planning.model_choice import ModelChoice, Objective, recommend_models
+from apps.planning.shapes import CannotEstimate
+from apps.planning.stack_map import ServingEngine, TrainingTool, stack_map
+from apps.serving.models import Endpoint
+
+DAYS = 30
+OBJECTIVES: dict[Objective, str] = {"quality": "Quality", "speed": "Speed", "context": "Context"}
+_NAMES = {"llama.cpp": "llama-cpp"}  # the map's name -> the registry's
+
+
+@dataclass(frozen=True)
+class MeasuredHere:
+    """Of the last 30 days, over the gateway: middle values of answered requests."""
+
+    requests: int
+    ttft_ms: float | None
+    tokens_per_second: float | None
+
+
+@dataclass(frozen=True)
+class ServingRow:
+    engine: ServingEngine
+    version: str  # ours; empty where there is no adapter yet
+    hosts: list[str]
+    measured: MeasuredHere | None
+
+    @property
+    def abilities(self) -> list[bool]:
+        """In the order of the table's columns."""
+        each = self.engine
+        return [each.speculative_decoding, each.prefix_caching, each.structured_output, each.multi_node]
+
+
+@dataclass(frozen=True)
+class TrainingRow:
+    tool: TrainingTool
+    version: str
+    hosts: list[str]
+    runs: int
+
+
+def engines_page(user: User, *, gpu: str, objective: str) -> dict[str, Any]:
+    """The template's context. An unknown objective means quality."""
+    chosen: Objective = next((name for name in OBJECTIVES if name == objective), "quality")
+    known, hosts = stack_map(), _hosts_by_engine()
+    choices, refusal = _choices(gpu, chosen)
+    return {
+        "serving": [_serving_row(user, each, hosts) for each in known.serving_engines],
+        "training": [_training_row(each, hosts) for each in known.training_tools],
+        "benchmarks": known.benchmarks,
+        "quantisations": known.quantisations,
+        "choices": choices,
+        "refusal": refusal,
+        "gpu": gpu,
+        "objective": chosen,
+        "objectives": OBJECTIVES,
+        "scored_tasks": Score.objects.values("task").distinct().count(),
+    }
+
+
+def _choices(gpu: str, objective: Objective) -> tuple[list[ModelChoice], str]:
+    try:
+        return recommend_models(fleet_gpus(gpu or None, None, 1), objective=objective, most=5), ""
+    except CannotEstimate as error:
+        return [], str(error)
+    except Problem as problem:
+        return [], str(problem)
+
+
+def _hosts_by_engine() -> dict[str, list[str]]:
+    found: dict[str, list[str]] = defaultdict(list)
+    rows = EngineEnvironment.objects.order_by("host__name").values_list("engine", "host__name", "variant")
+    for engine, host, variant in rows:
+        found[engine].append(f"{host} ({variant})")
+    return found
+
+
+def _version(name: str) -> str:
+    ours = _NAMES.get(name, name)
+    return get_engine(ours).version if ours in ENGINES else ""
+
+
+def _serving_row(user: User, engine: ServingEngine, hosts: dict[str, list[str]]) -> ServingRow:
+    ours = _NAMES.get(engine.name, engine.name)
+    return ServingRow(engine, _version(engine.name), hosts.get(ours, []), _measured(user, ours))
+
+
+def _measured(user: User, engine: str) -> MeasuredHere | None:
+    """None before the first answered request."""
+    endpoints = Endpoint.objects.filter(engine=engine).values("pk")
+    since = timezone.now() - timedelta(days=DAYS)
+    answered = visible_usage(user).filter(status=200, at__gte=since, endpoint_id__in=endpoints)
+    found = answered.aggregate(requests=Count("pk"), ttft=Percentile("ttft_ms", fraction=0.5))
+    if not found["requests"]:
+        return None
+    rows = answered.filter(completion_tokens__gt=0, duration_ms__gt=0).order_by("-at")
+    rates = sorted(1000 * tokens / ms for tokens, ms in rows.values_list("completion_tokens", "duration_ms")[:1000])
+    middle = rates[len(rates) // 2] if rates else None
+    return MeasuredHere(found["requests"], found["ttft"], middle)
+
+
+def _training_row(tool: TrainingTool, hosts: dict[str, list[str]]) -> TrainingRow:
+    ended_well = Attempt.objects.filter(job__spec__engine=tool.name, exit_code=0, reason="")
+    return TrainingRow(tool, _version(tool.name), hosts.get(tool.name, []), ended_well.count())

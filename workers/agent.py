@@ -172,6 +172,8 @@ class Agent:
                 attempt.order("cancelled_by_user")
             elif attempt is not None and answer == "gone" and attempt.thread.is_alive():
                 attempt.order("gone", "The server has given it up.")
+            elif answer == "refused":
+                logger.warning("The server could not read the state of attempt %s; its lease was not renewed.", uuid)
 
     def _note_reachable(self, is_reachable: bool, trouble: str = "") -> None:
         """One line in the log for each change, not for each try."""

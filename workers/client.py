@@ -160,7 +160,7 @@ class Server:
         self.call("POST", f"attempts/{lease.uuid}/started", params=lease.query(), json=body)
 
     def heartbeat(self, attempts: list[dict[str, Any]]) -> dict[str, str]:
-        """uuid -> run, cancel or gone."""
+        """uuid -> run, cancel, gone, or refused for an entry that the server could not read."""
         answer = self.call("POST", "heartbeat", json={"attempts": attempts}, tries=1)
         return {row["uuid"]: row["answer"] for row in answer.json()["attempts"]}
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import uuid
 from datetime import timedelta
+from typing import Any
 
 from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
+from pydantic import ValidationError
 
 from apps.accounts.problems import FieldError, Problem, conflict, invalid, not_found
 from apps.engines.base import RunSpec
@@ -95,9 +97,19 @@ def record_started(*, attempt: Attempt, started: StartedIn) -> None:
     Attempt.objects.filter(pk=attempt.pk).update(ran=started.model_dump(mode="json"))
 
 
-def beat(*, host: Host, beats: list[BeatIn]) -> list[dict[str, str]]:
-    """Renews leases and takes in progress; answers run, cancel or gone for each attempt."""
-    return [{"uuid": str(each.uuid), "answer": _beat_one(host, each)} for each in beats]
+def beat(*, host: Host, beats: list[dict[str, Any]]) -> list[dict[str, str]]:
+    """Renews leases and takes in progress; answers run, cancel or gone for each attempt, refused for a wrong one."""
+    return [_beat_or_refuse(host, each) for each in beats]
+
+
+def _beat_or_refuse(host: Host, given: dict[str, Any]) -> dict[str, str]:
+    try:
+        each = BeatIn.model_validate(given)
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"])
+        return {"uuid": str(given.get("uuid", ""))[:60], "answer": "refused", "error": f"{field}: {first['msg']}"}
+    return {"uuid": str(each.uuid), "answer": _beat_one(host, each)}
 
 
 @transaction.atomic

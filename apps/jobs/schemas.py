@@ -65,7 +65,9 @@ class BeatIn(LeaseIn):
 
 
 class HeartbeatIn(Schema):
-    attempts: list[BeatIn] = Field(max_length=1000)  # each is a transaction
+    """Each entry is a BeatIn, and is read by itself: a wrong one is refused alone, and the others' leases go on."""
+
+    attempts: list[dict[str, Any]] = Field(max_length=1000)  # each is a transaction
 
 
 class PointIn(Schema):
@@ -83,7 +85,7 @@ class PointIn(Schema):
 
 
 class PointsIn(Schema):
-    points: list[PointIn]
+    points: list[PointIn] = Field(max_length=5000)  # an agent sends fewer; this many take about a second
 
 
 class FinishIn(LeaseIn):

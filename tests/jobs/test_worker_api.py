@@ -144,3 +144,25 @@ def test_a_number_beyond_its_column_is_refused(worker: Worker) -> None:
     sample = {"at": timezone.now().isoformat(), "cpu_percent": 1, "ram_used_bytes": 10**30}
     answer = worker.call("POST", "telemetry", sample)
     assert (answer.status_code, answer.json()["detail"]) == (422, "A value does not fit: bigint out of range.")
+
+
+def test_a_wrong_entry_of_a_heartbeat_is_refused_alone(team: Team, alice: User, worker: Worker) -> None:
+    """One engine's odd figure must not let the leases of a whole host run out."""
+    _, attempt = start(team, alice, worker)
+    good = {"uuid": str(attempt.uuid), "epoch": attempt.epoch, "lease_token": attempt.lease_token, "phase": "running"}
+    wrong = [good | {"port": 70_000}, good | {"measurements": {"speed": "fast"}}, {"uuid": 7}]
+    answers = worker.call("POST", "heartbeat", {"attempts": [*wrong, good]}).json()["attempts"]
+    assert [each["answer"] for each in answers] == ["refused", "refused", "refused", "run"]
+    assert answers[0]["error"].startswith("port: ")
+    assert answers[1]["error"].startswith("measurements.speed: ")
+    attempt.refresh_from_db()
+    assert attempt.phase == "running"
+
+
+def test_more_metric_points_than_one_call_takes_are_refused_whole(team: Team, alice: User, worker: Worker) -> None:
+    job, attempt = start(team, alice, worker)
+    point = {"name": "loss", "value": 1.0, "at": "2026-01-01T00:00:00Z"}
+    path = f"attempts/{attempt.uuid}/metrics?epoch={attempt.epoch}&lease_token={attempt.lease_token}"
+    many = worker.call("POST", path, {"points": [point | {"step": step} for step in range(5001)]})
+    assert many.status_code == 422
+    assert job.metric_points.count() == 0

@@ -70,6 +70,7 @@ def test_every_file_that_is_named_exists() -> None:
 def test_every_make_target_that_is_named_exists() -> None:
     makefile = (ROOT / "Makefile").read_text()
     targets = set(re.findall(r"^([a-z-]+):", makefile, re.M))
+    targets |= {f"bench-{path.stem}" for path in (ROOT / "bench").glob("*.py")}  # one rule makes them all
     quoted = set(named(r"`make ([a-z-]+)")) | set(named(r"(?m)^make ([a-z-]+)"))
     assert {target for _, target in quoted} >= {"up", "test", "setup", "lint"}
     assert [each for each in quoted if each[1] not in targets] == []

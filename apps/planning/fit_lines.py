@@ -15,6 +15,7 @@ from apps.planning.gpu_memory import NamedGpu, read_gpu
 from apps.planning.line_fields import flag, model_of, number, text, whole
 from apps.planning.llama_cpp import llama_cpp_fit
 from apps.planning.memory import GIB, serving_fit
+from apps.planning.other_engines import for_engine
 from apps.planning.precisions import PRECISIONS, read_precision
 from apps.planning.serving_plan import FitEstimate, Memory, ServingPlan
 from apps.planning.shapes import CannotEstimate, ModelShape
@@ -26,6 +27,8 @@ def answer_line(line: Mapping[str, Any]) -> dict[str, Any]:
     """The answer to one question. Raises CannotEstimate naming the key that is wrong."""
     plan, memory, file_bytes = read_line(line)
     fit = llama_cpp_fit(plan, memory, file_bytes) if file_bytes is not None else serving_fit(plan, memory)
+    if file_bytes is None:
+        fit = for_engine(fit, text(line, "engine"))
     answer = {"id": line.get("id")} | _answer(fit, file_bytes)
     change = smallest_change(plan, memory) if file_bytes is None and not fit.fits else None
     return answer | {"smallest_change": change.words if change else None}

@@ -7,6 +7,7 @@ case, publisher or suffix: a quantised release (-AWQ, -FP8, -GGUF) is its base a
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -36,8 +37,7 @@ class Reference:
     config: Mapping[str, Any]
     precision: str
     source: str
-    is_exact: bool
-    is_sibling: bool = False  # another release of the same line stands in for it
+    is_sibling: bool = False  # something like it stands in for it
 
 
 def reference_model(model_id: str) -> Reference:
@@ -46,7 +46,7 @@ def reference_model(model_id: str) -> Reference:
     rows = _by_name()
     found = rows.get(asked)
     if found:
-        return Reference(found["id"], found["config"], _own_precision(found["config"]), found["source"], True)
+        return Reference(found["id"], found["config"], _own_precision(found["config"]), found["source"])
     bare, precision = _without_quantisation(asked)
     for name in (bare, _DRESS.sub("", bare), f"{bare}-instruct", f"{bare}-chat", f"{bare}-it", f"{bare}-hf"):
         row = rows.get(name) or _dressed().get(name)
@@ -54,7 +54,12 @@ def reference_model(model_id: str) -> Reference:
             config = {
                 key: value for key, value in row["config"].items() if not precision or key != "quantization_config"
             }
-            return Reference(row["id"], config, precision or _own_precision(config), row["source"], False)
+            return Reference(row["id"], config, precision or _own_precision(config), row["source"])
+    typical = _typical(bare)
+    if typical:
+        return Reference(
+            f"a typical model of {bare.upper()}", typical, precision, "no model in particular", is_sibling=True
+        )
     sibling = _sibling(bare)
     if sibling:
         row = rows[sibling]
@@ -109,6 +114,23 @@ def _sibling(name: str) -> str:
     rest = _DRESS.sub("", found[2]) or found[2]
     line = re.compile(re.escape(found[1]) + r"(\.\d+)?" + re.escape(rest) + "$")
     return next((each for each in sorted(_by_name(), reverse=True) if line.match(_DRESS.sub("", each))), "")
+
+
+# Layers and width of plain transformers by size, as GPT-3's table gives them (arXiv 2005.14165) and others follow.
+_TYPICAL = {0.125: (12, 768), 0.35: (24, 1024), 1.3: (24, 2048), 2.7: (32, 2560), 6.7: (32, 4096), 13.0: (40, 5120),
+            30.0: (48, 7168), 66.0: (64, 9216), 175.0: (96, 12288)}  # fmt: skip
+
+
+def _typical(name: str) -> dict[str, Any] | None:
+    """A config for a mere size such as "7B" or "350M"; None for any other name."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([bm])", name)
+    if not found:
+        return None
+    billions = float(found[1]) / (1 if found[2] == "b" else 1000)
+    size = min(_TYPICAL, key=lambda each: abs(math.log(each / max(billions, 1e-3))))
+    layers, width = _TYPICAL[size]
+    shape = {"n_layers": round(layers * billions / size) or 1, "d_model": width, "n_heads": width // 64}
+    return {"model_type": "mpt", "vocab_size": 50_368, "max_seq_len": 32_768, **shape}
 
 
 def _plain(model_id: str) -> str:

@@ -90,6 +90,21 @@ def test_a_gpus_number_may_stand_before_its_name() -> None:
         read_gpu("unknown")
 
 
+def test_another_engine_is_answered_with_low_confidence() -> None:
+    ours, theirs = (
+        fit_lines.answer_line({**ASKED, "max_model_len": 8192, "engine": name}) for name in ("vllm", "sglang")
+    )
+    assert theirs["weights_gib_per_gpu"] == ours["weights_gib_per_gpu"]
+    assert (ours["confidence"], theirs["confidence"]) == ("high", "low")
+    assert "SGLang" in theirs["notes"][-1]
+
+
+def test_a_mere_size_is_a_typical_model() -> None:
+    answer = fit_lines.answer_line({**ASKED, "model_id": "7B", "max_model_len": 2048})
+    assert answer["weights_gib_per_gpu"] == pytest.approx(7e9 * 2 / 2**30, rel=0.1)
+    assert answer["confidence"] == "low"
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

@@ -1,8 +1,8 @@
 """Engines of whose memory no logs are at hand: vLLM's rules stand in for theirs, with low confidence.
 
-SGLang keeps a static share of the GPU for weights and cache and leaves the rest to activations and graphs; TGI sizes its
-cache by a warm-up as vLLM does; transformers keeps a cache as long as each request. All hold the same weights and the
-same bytes a token, so what differs is the overhead.
+SGLang keeps a static share of the GPU for weights and cache and leaves the rest to activations and graphs; TGI sizes
+its cache by a warm-up as vLLM does; transformers keeps a cache as long as each request. All hold the same weights and
+the same bytes a token, so what differs is the overhead.
 """
 
 from __future__ import annotations

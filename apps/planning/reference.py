@@ -10,14 +10,13 @@ import json
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from apps.planning.configs import shape_from_config
-from apps.planning.shapes import CannotEstimate, ModelShape
+from apps.planning.shapes import CannotEstimate
 
 _FILE = Path(__file__).with_name("reference_models.json")
 # Suffixes of quantised releases, and the precision each one means.
@@ -51,21 +50,14 @@ def reference_model(model_id: str) -> Reference:
     for name in (bare, _DRESS.sub("", bare), f"{bare}-instruct", f"{bare}-chat", f"{bare}-it", f"{bare}-hf"):
         row = rows.get(name) or _dressed().get(name)
         if row:
-            config = {
-                key: value for key, value in row["config"].items() if not precision or key != "quantization_config"
-            }
-            return Reference(row["id"], config, precision or _own_precision(config), row["source"])
+            return _as_asked(row, precision)
     typical = _typical(bare)
     if typical:
-        return Reference(
-            f"a typical model of {bare.upper()}", typical, precision, "no model in particular", is_sibling=True
-        )
+        title = f"a typical model of {bare.upper()}"
+        return Reference(title, typical, precision, "no model in particular", is_sibling=True)
     sibling = _sibling(bare)
     if sibling:
-        row = rows[sibling]
-        return Reference(
-            row["id"], row["config"], precision or _own_precision(row["config"]), row["source"], False, True
-        )
+        return replace(_as_asked(rows[sibling], precision), is_sibling=True)
     near = get_close_matches(bare, rows, n=2, cutoff=0.5)
     hint = f" Did you mean {' or '.join(rows[each]['id'] for each in near)}?" if near else ""
     raise CannotEstimate(
@@ -73,13 +65,12 @@ def reference_model(model_id: str) -> Reference:
     )
 
 
-def reference_shape(reference: Reference) -> ModelShape:
-    return _shape(reference.model_id)
-
-
-@cache
-def _shape(model_id: str) -> ModelShape:
-    return shape_from_config(_by_name()[_plain(model_id)]["config"])
+def _as_asked(row: dict[str, Any], precision: str) -> Reference:
+    """The row, at another precision than its own where the name asked for one."""
+    config = dict(row["config"])
+    if precision:
+        config.pop("quantization_config", None)
+    return Reference(row["id"], config, precision or _own_precision(config), row["source"])
 
 
 def reference_names() -> list[str]:

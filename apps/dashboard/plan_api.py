@@ -69,6 +69,15 @@ class FitOut(Schema):
     max_concurrency: float
     max_model_len_possible: int
     weights_file_gib: float | None
+    decode_tokens_per_s: float | None  # of one request with 1,024 tokens of prompt; null: not known
+    decode_tokens_per_s_low: float | None
+    decode_tokens_per_s_high: float | None
+    prefill_tokens_per_s: float | None
+    prefill_tokens_per_s_low: float | None
+    prefill_tokens_per_s_high: float | None
+    first_token_s: float | None
+    first_token_s_low: float | None
+    first_token_s_high: float | None
     smallest_change: str | None
     confidence: Literal["low", "medium", "high"]
     formula_version: str

@@ -16,6 +16,7 @@ _KINDS = {
     "linear_attention": "state", "mamba": "state", "mamba2": "state", "conv": "state", "recurrent": "state",
     "hybrid": "both", "mlp": "none", "moe": "none",
 }  # fmt: skip
+MOST_LAYERS = 5000  # each one is looked at, so a lie must not cost memory
 _LETTERS = {"mamba": "M", "linear_attention": "M", "attention": "*", "full_attention": "*", "mlp": "-", "moe": "E"}
 _PATTERN = {"M": "state", "*": "full", "-": "none", "E": "none"}
 
@@ -35,15 +36,13 @@ class LayerKinds:
     dense_alone: int | None = None
     experts_alone: int | None = None
 
-    @property
-    def with_attention(self) -> int:
-        return self.full + self.sliding + self.chunked + self.both
-
 
 def layer_kinds(fields: Fields, name: str, family: Family) -> LayerKinds:
     """Counts the layers of each kind. Raises CannotEstimate where the config's list does not add up."""
     pattern = _pattern(fields)
     total = fields.count_or("num_hidden_layers", len(pattern)) or fields.count("num_hidden_layers")
+    if total > MOST_LAYERS:
+        raise CannotEstimate(f"config.json has num_hidden_layers = {total:,}; no model has more than {MOST_LAYERS:,}.")
     if pattern:
         return _from_pattern(pattern, total)
     counts = Counter(_listed(fields, name, family, total))

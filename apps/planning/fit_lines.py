@@ -19,6 +19,7 @@ from apps.planning.other_engines import for_engine
 from apps.planning.precisions import PRECISIONS, read_precision
 from apps.planning.serving_plan import FitEstimate, Memory, ServingPlan
 from apps.planning.shapes import CannotEstimate, ModelShape
+from apps.planning.speeds import serving_speed
 
 _STORED = ("fp32", "bf16", "fp16")
 
@@ -29,7 +30,7 @@ def answer_line(line: Mapping[str, Any]) -> dict[str, Any]:
     fit = llama_cpp_fit(plan, memory, file_bytes) if file_bytes is not None else serving_fit(plan, memory)
     if file_bytes is None:
         fit = for_engine(fit, text(line, "engine"))
-    answer = {"id": line.get("id")} | _answer(fit, file_bytes)
+    answer = {"id": line.get("id")} | _answer(fit, file_bytes) | _speed(line, plan, fit)
     change = smallest_change(plan, memory) if file_bytes is None and not fit.fits else None
     return answer | {"smallest_change": change.words if change else None}
 
@@ -128,6 +129,24 @@ def _answer(fit: FitEstimate, file_bytes: int | None) -> dict[str, Any]:
         "explanation": fit.reason,
         "notes": list(fit.notes),
     }
+
+
+def _speed(line: Mapping[str, Any], plan: ServingPlan, fit: FitEstimate) -> dict[str, Any]:
+    """Of one request with 1,024 tokens of prompt; all null where it does not fit or the GPU's speed is not known."""
+    kind = read_gpu(text(line, "gpu")).kind if fit.fits and line.get("gpu") else None
+    speed = serving_speed(plan, kind) if kind else None
+    names = ("decode_tokens_per_s", "prefill_tokens_per_s", "first_token_s")
+    ranges = (speed.decode, speed.prefill, speed.first_token_seconds) if speed else (None, None, None)
+    answer: dict[str, Any] = {}
+    for name, figures in zip(names, ranges, strict=True):
+        low, middle, high = figures or (None, None, None)
+        answer |= {name: _three(middle), f"{name}_low": _three(low), f"{name}_high": _three(high)}
+    return answer
+
+
+def _three(figure: float | None) -> float | None:
+    """To three digits: a roofline knows no more."""
+    return None if figure is None else float(f"{figure:.3g}")
 
 
 def _gib(size: float) -> float:

@@ -102,11 +102,6 @@ class ModelShape:
         return self.experts > 0
 
     @property
-    def is_hybrid(self) -> bool:
-        """True where layers keep different things, so that an engine's printed token count may mislead."""
-        return len({(cache.kind, cache.window) for cache in self.caches}) > 1
-
-    @property
     def embedding_parameters(self) -> int:
         """Input embedding and output head; one matrix where they are tied."""
         return self.parameters_of((EMBEDDING, OUTPUT))

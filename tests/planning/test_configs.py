@@ -121,6 +121,7 @@ def test_more_memory_never_fits_less() -> None:
         ({"num_key_value_heads": 7}, "num_key_value_heads = 7"),
         ({"hidden_size": True}, "hidden_size = True"),
         ({"num_hidden_layers": 2**63}, "num_hidden_layers"),
+        ({"num_hidden_layers": 900_000_000}, "no model has more than 5,000"),
         ({"intermediate_size": None}, "lacks intermediate_size"),
         ({"layer_types": ["full_attention"] * 3}, "layer_types names 3"),
         ({"layer_types": ["telepathy"] * 32}, "'telepathy'"),

@@ -90,6 +90,15 @@ def test_a_gpus_number_may_stand_before_its_name() -> None:
         read_gpu("unknown")
 
 
+def test_speed_is_a_range_and_null_where_nothing_is_known() -> None:
+    one, two = (fit_lines.answer_line({**ASKED, "max_model_len": 8192, "gpus": count}) for count in (1, 2))
+    for name in ("decode_tokens_per_s", "prefill_tokens_per_s", "first_token_s"):
+        assert one[f"{name}_low"] < one[name] < one[f"{name}_high"]
+    assert one["decode_tokens_per_s"] < two["decode_tokens_per_s"] < 2 * one["decode_tokens_per_s"]
+    assert fit_lines.answer_line({**ASKED, "gpu": "RTX 3050"})["decode_tokens_per_s"] is None
+    assert fit_lines.answer_line({**ASKED, "gpu": "80GB class", "max_model_len": 8192})["first_token_s"] is None
+
+
 def test_another_engine_is_answered_with_low_confidence() -> None:
     ours, theirs = (
         fit_lines.answer_line({**ASKED, "max_model_len": 8192, "engine": name}) for name in ("vllm", "sglang")

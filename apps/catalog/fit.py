@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections import Counter
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 from django.db.models import Max
@@ -15,7 +17,7 @@ from apps.planning.configs import shape_from_config
 from apps.planning.memory import serving_fit
 from apps.planning.precisions import PRECISIONS
 from apps.planning.serving_plan import FitEstimate, Memory, ServingPlan
-from apps.planning.shapes import CannotEstimate
+from apps.planning.shapes import CannotEstimate, ModelShape
 
 TOKENS_PER_USER = 8192
 COUNTS = (1, 2, 4, 8)
@@ -126,6 +128,12 @@ def fits_on(version: ModelVersion, device: DeviceClass, tokens_per_user: int = T
     return found
 
 
+@lru_cache(maxsize=2048)
+def _shape(config: str) -> ModelShape:
+    """A list asks for the same config once for each kind of device and count."""
+    return shape_from_config(json.loads(config))
+
+
 def _fit(version: ModelVersion, device: DeviceClass, count: int, tokens_per_user: int) -> Fit:
     precision = version.precision
     if device.kind == "cpu" and precision in ("bf16", "fp16"):
@@ -133,7 +141,7 @@ def _fit(version: ModelVersion, device: DeviceClass, count: int, tokens_per_user
     try:
         if precision not in PRECISIONS:
             raise CannotEstimate(f"Weights stored as {precision or 'an unknown type'} are not estimated yet.")
-        shape = shape_from_config(version.facts.get("config", {}))
+        shape = _shape(json.dumps(version.facts.get("config", {}), sort_keys=True))
         tokens = min(tokens_per_user, shape.max_context or tokens_per_user)
         plan = ServingPlan(
             shape=shape,

@@ -127,8 +127,13 @@ def test_a_cancelled_job_is_not_cancelled_again(team: Team, alice: User) -> None
 def test_numbers_of_a_host_that_no_column_holds_are_refused(team: Team, alice: User, worker: Worker) -> None:
     _, attempt = start(team, alice, worker)
     beat = {"uuid": str(attempt.uuid), "epoch": 1, "lease_token": attempt.lease_token}
-    for beats in ([beat | {"port": -1}], [beat | {"port": 65_536}], [beat] * 1001):
-        assert worker.call("POST", "heartbeat", {"attempts": beats}).status_code == 422
+    for port in (-1, 65_536):
+        (answer,) = worker.call("POST", "heartbeat", {"attempts": [beat | {"port": port}]}).json()["attempts"]
+        assert (answer["answer"], answer["error"].partition(":")[0]) == ("refused", "port")
+    assert worker.call("POST", "heartbeat", {"attempts": [beat] * 1001}).status_code == 422
+    port_before = attempt.port
+    attempt.refresh_from_db()
+    assert attempt.port == port_before
     late = {"name": "loss", "step": 1, "value": 1, "at": "9999-12-31T23:59:59-14:00"}
     path = f"attempts/{attempt.uuid}/metrics?epoch=1&lease_token={attempt.lease_token}"
     assert worker.call("POST", path, {"points": [late]}).status_code == 422

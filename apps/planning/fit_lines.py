@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from apps.planning.changes import smallest_change
+from apps.planning.config_precision import precision_of
 from apps.planning.gguf import gguf_file_bytes
 from apps.planning.gpu_memory import NamedGpu, read_gpu
 from apps.planning.line_fields import flag, model_of, number, text, whole
@@ -93,9 +94,7 @@ def _own_precision(config: Mapping[str, Any]) -> str:
     """What a config.json says of its weights: the quantiser's method, else torch_dtype."""
     own = _quantization(config)
     if own:
-        bits = own.get("bits") or own.get("num_bits") or (4 if own.get("load_in_4bit") else "")
-        method = str(own.get("quant_method") or own.get("quant_algo") or "")
-        return f"{method} int{bits}" if bits and method not in ("fp8", "mxfp4") else method
+        return precision_of(own)
     dtype = str(config.get("torch_dtype") or config.get("dtype") or "").removeprefix("torch.")
     return "bf16" if dtype not in _STORED else dtype
 

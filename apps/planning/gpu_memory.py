@@ -26,6 +26,7 @@ USABLE_GIB = {
 }  # fmt: skip
 _ECC_SHARE, _PLAIN_SHARE = 0.925, 0.983
 _ECC_CARDS = ("l4", "a2", "a10", "a16", "a40", "l40", "l40s", "t4")
+_MOST_BYTES = 2**40  # no device has more
 _MIG_GIB = {"1g.5gb": 4.75, "2g.10gb": 9.75, "3g.20gb": 19.62, "1g.10gb": 9.62, "1g.20gb": 19.62, "2g.20gb": 19.62,
             "3g.40gb": 39.25, "4g.40gb": 39.25, "7g.80gb": 79.15, "1g.12gb": 10.75, "2g.24gb": 21.75}  # fmt: skip
 
@@ -59,14 +60,17 @@ def read_gpu(text: str, memory_gib: float | None = None) -> NamedGpu:
     kind, usable = _kind_and_bytes(_spaced(rest))
     if memory_gib:
         usable = round(memory_gib * GIB)
-    if not usable:
+    if not 0 < usable <= _MOST_BYTES:
         raise CannotEstimate(f"GPU {named!r} is not known. {_nearest(rest)} A size such as '24GB class' works too.")
     return NamedGpu(kind.title if kind else named, kind, usable, count)
 
 
 def _leading_count(text: str) -> tuple[int, str]:
-    found = re.match(r"(\d{1,3})\s*[x×*]\s*(?=\D)", text, re.I)
-    return (int(found[1]), text[found.end() :]) if found else (1, text)
+    before = re.match(r"([1-9]\d{0,2})\s*[x×*]\s*(?=\D)", text, re.I)
+    if before:
+        return int(before[1]), text[before.end() :]
+    after = re.search(r"\s[x×*]\s*([1-9]\d{0,2})$", text, re.I)
+    return (int(after[1]), text[: after.start()]) if after else (1, text)
 
 
 def _spaced(text: str) -> str:

@@ -49,9 +49,14 @@ class Batch:
 
 
 def parse_version(text: str) -> tuple[int, int] | None:
-    """(0, 11) from "0.11.0"; None for free text such as "2026" or "V1 Apr 2025", which never is an error."""
+    """(0, 11) from "0.11.0"; None for free text such as "2026" or "any", which never is an error.
+
+    A year or the words "V0" stand for the releases of their time.
+    """
     found = re.search(r"(?<![\d.])v?(\d{1,2})\.(\d{1,3})(?!\d)", text)
-    return (int(found[1]), int(found[2])) if found else _dated_version(text)
+    if found:
+        return int(found[1]), int(found[2])
+    return _dated_version(text) or ((0, 7) if re.search(r"\bV0\b", text, re.I) else None)
 
 
 def _dated_version(text: str) -> tuple[int, int] | None:

@@ -32,8 +32,10 @@ PRECISIONS: dict[str, Precision] = {
         Precision("fp16", 16),
         Precision("fp8", 8),
         Precision("int8", 8),
+        Precision("int8-gptq", 8.1875),
         Precision("int4-awq", 4.15625),
         Precision("int4-gptq", 4.15625),
+        Precision("int4-gptq-g64", 4.3125),
         Precision("int4-gptq-g32", 4.625),
         Precision("int4", 4.125),  # symmetric, group 128: compressed-tensors W4A16, AutoRound
         Precision("int4-g32", 4.5),  # symmetric, group 32: Kimi-K2-Thinking
@@ -49,15 +51,17 @@ _SPELLINGS = {
     "float32": "fp32", "float": "fp32", "f32": "fp32", "bfloat16": "bf16", "float16": "fp16", "half": "fp16",
     "f16": "fp16", "auto": "bf16", "": "bf16", "awq": "int4-awq", "gptq": "int4-gptq", "bnb-4bit": "nf4",
     "int8-w8a8": "int8", "16bit": "bf16", "16-bit": "bf16", "8bit": "int8", "8-bit": "int8", "4bit": "int4",
-    "4-bit": "int4", "none": "bf16", "fp4": "nvfp4", "full": "bf16",
+    "4-bit": "int4", "none": "bf16", "fp4": "nvfp4", "full": "bf16", "modelopt_fp4": "nvfp4",
 }  # fmt: skip
 # Words that settle the precision, the narrow ones first.
 _WORDS = (
     (r"nvfp4|fp4.*nv", "nvfp4"), (r"mxfp4", "mxfp4"), (r"double|unsloth|bnb-4bit", "nf4"),
-    (r"bnb|bitsandbytes|nf4|qlora", "nf4-plain"),
-    (r"gptq.*(g|group[ -_]?)32\b", "int4-gptq-g32"), (r"gptq.*8|w8a16|w8a8|int8|8[ -]?bit|llm\.int8", "int8"),
+    (r"(bnb|bitsandbytes).*(?<!\d)8(?!\d)", "int8"), (r"bnb|bitsandbytes|nf4|qlora", "nf4-plain"),
+    (r"(gptq|awq).*(g|group[ -_]?)32\b", "int4-gptq-g32"), (r"(gptq|awq).*(g|group[ -_]?)64\b", "int4-gptq-g64"),
+    (r"gptq.*(?<!\d)8(?!\d)", "int8-gptq"), (r"fp8|float8|e4m3|e5m2", "fp8"),
+    (r"w8a16|w8a8|int8|(?<![.\d])8[ -]?bit|llm\.int8", "int8"),
     (r"gptq", "int4-gptq"), (r"awq", "int4-awq"), (r"(int4|w4a16).*(native|g32)", "int4-g32"),
-    (r"w4a16|autoround|int4|4[ -]?bit|w4a8", "int4"), (r"fp8|float8|e4m3|e5m2", "fp8"), (r"int3|3[ -]?bit", "int3"),
+    (r"w4a16|autoround|int4|4[ -]?bit|w4a8", "int4"), (r"int3|3[ -]?bit", "int3"),
     (r"bf16|bfloat16", "bf16"), (r"fp16|float16|half|f16", "fp16"), (r"fp32|float32", "fp32"),
 )  # fmt: skip
 _GGUF = re.compile(r"(?:^|[^a-z0-9])((?:ud[-_])?(?:i?q\d(?:_[a-z0-9]+)*|tq\d_\d))(?:$|[^a-z0-9_])", re.I)

@@ -10,9 +10,11 @@ from typing import Any
 import pytest
 
 from apps.planning import fit_lines, train_lines
+from apps.planning.config_precision import precision_of
 from apps.planning.configs import shape_from_config
 from apps.planning.gguf import gguf_file_bytes
 from apps.planning.gpu_memory import read_gpu
+from apps.planning.precisions import read_precision
 from apps.planning.reference import reference_model
 from apps.planning.shapes import CannotEstimate
 from stackweb.cli import main
@@ -173,3 +175,43 @@ def test_the_command_prints_words_or_json(capsys: pytest.CaptureFixture[str]) ->
     assert main(["fit", "--model", "Qwen/Qwen3-33B", "--gpu", "H100"]) == 1
     assert "Did you mean" in capsys.readouterr().err
     assert main(["fit", "--batch", "/no/such/file"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "name"),
+    [
+        ("gptq int4 g128", "int4-gptq"), ("gptq int4 g64", "int4-gptq-g64"), ("GPTQ-Int8", "int8-gptq"),
+        ("bnb int8", "int8"), ("bitsandbytes 4bit", "nf4-plain"), ("fp8 w8a8", "fp8"), ("modelopt_fp4", "nvfp4"),
+    ],
+)  # fmt: skip
+def test_digits_of_a_group_are_not_bits(words: str, name: str) -> None:
+    assert read_precision(words).name == name
+
+
+@pytest.mark.parametrize(
+    ("own", "name"),
+    [
+        ({"quant_method": "gptq", "bits": 4, "group_size": 32}, "int4-gptq-g32"),
+        ({"quant_method": "awq", "bits": 4, "group_size": 128}, "int4-awq"),
+        ({"quant_method": "bitsandbytes", "load_in_8bit": True, "load_in_4bit": False}, "int8"),
+        ({"quant_method": "modelopt", "quant_algo": "NVFP4"}, "nvfp4"),
+        ({"quant_method": "fbgemm_fp8"}, "fp8"),
+        (
+            {
+                "quant_method": "compressed-tensors",
+                "config_groups": {"group_0": {"weights": {"num_bits": 4, "group_size": 128, "type": "int"}}},
+            },
+            "int4",
+        ),
+        (
+            {
+                "quant_method": "compressed-tensors",
+                "config_groups": {"group_0": {"weights": {"num_bits": 8, "type": "float"}}},
+            },
+            "fp8",
+        ),
+    ],
+)
+def test_a_quantization_config_names_its_precision(own: dict[str, Any], name: str) -> None:
+    assert precision_of(own) == name
+    assert read_precision(precision_of(own)).name == name

@@ -47,7 +47,7 @@ def calibration_page(user: User, quantity: str) -> dict[str, Any]:
         "title": TITLES.get(chosen, chosen),
         "groups": [group for group in summed if group.quantity == chosen],
         "others": [group for group in summed if group.quantity != chosen][:12],
-        "plot": plot_of(shown),
+        "plot": plot_of(shown, visible),
         "worst": worst,
         "total": len(known),
         "headline": _headline(summed, chosen),
@@ -63,8 +63,8 @@ def _headline(summed: list[Group], chosen: str) -> str:
     return f"{top.title} estimates are off by {error} in the median on {top.device} with {top.engine}"
 
 
-def plot_of(shown: list[Entry]) -> Plot | None:
-    """None without entries."""
+def plot_of(shown: list[Entry], visible: set[int]) -> Plot | None:
+    """None without entries. `visible`: jobs that may be named; those of other teams are dots without a name."""
     if not shown:
         return None
     values = [value for entry in shown for value in (entry.outcome.value, entry.outcome.measured)]
@@ -77,7 +77,7 @@ def plot_of(shown: list[Entry]) -> Plot | None:
         Dot(
             place(entry.outcome.value, LEFT, RIGHT),
             place(entry.outcome.measured, BOTTOM, TOP),
-            f"{entry.job.name}: {100 * entry.outcome.error:+.0f}%",
+            f"{entry.job.name if entry.job.pk in visible else 'Another team'}: {100 * entry.outcome.error:+.0f}%",
         )
         for entry in shown
     ]

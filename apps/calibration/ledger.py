@@ -33,10 +33,6 @@ class Entry:
     def engine(self) -> str:
         return str(self.estimate.context.get("engine") or self.job.kind)
 
-    @property
-    def title(self) -> str:
-        return TITLES.get(self.estimate.quantity, self.estimate.quantity)
-
 
 @dataclass(frozen=True, slots=True)
 class Group:

@@ -11,6 +11,7 @@ from django.views.decorators.http import require_safe
 from apps.accounts.rest import signed_in
 from apps.calibration.calibration_page import calibration_page
 from apps.calibration.ledger import entries, groups
+from apps.costs.spreadsheet import harmless
 
 COLUMNS = ("quantity", "device", "engine", "formula_version", "n", "median_error", "bias", "nine_in_ten_within",
            "range_held", "factor")  # fmt: skip
@@ -32,7 +33,8 @@ def calibration_csv(request: HttpRequest) -> HttpResponse:
     for group in groups(entries()):
         known = group.accuracy
         figures = (known.median_error, known.bias, known.nine_in_ten)
-        factor = "" if known.factor is None else f"{known.factor:.4f}"
+        factor = "" if known.factor is None else round(known.factor, 4)
         row = (group.quantity, group.device, group.engine, group.formula_version, known.n)
-        writer.writerow([*row, *(f"{figure:.4f}" for figure in figures), known.held, factor])
+        cells = [*row, *(round(figure, 4) for figure in figures), known.held, factor]
+        writer.writerow([harmless(cell) for cell in cells])
     return answer

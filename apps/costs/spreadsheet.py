@@ -29,7 +29,7 @@ def csv_lines(entries: CostQuerySet) -> Iterator[str]:
     yield writer.writerow(COLUMNS)
     rows = entries.select_related("job", "team", "attempt__host").order_by("day", "pk")
     for entry in rows.iterator(chunk_size=500):
-        yield writer.writerow([_harmless(cell) for cell in _cells(entry)])
+        yield writer.writerow([harmless(cell) for cell in _cells(entry)])
 
 
 def _cells(entry: Any) -> list[Any]:
@@ -50,5 +50,6 @@ def _cells(entry: Any) -> list[Any]:
     ]
 
 
-def _harmless(cell: Any) -> Any:
+def harmless(cell: Any) -> Any:
+    """The cell, with a mark in front of what a spreadsheet would run."""
     return f"'{cell}" if isinstance(cell, str) and cell.startswith(_FORMULA) else cell

@@ -81,10 +81,13 @@ def test_page_csv_and_rest(client: Client) -> None:
     page = client.get("/calibration").content.decode()
     assert "off by 11% in the median on RTX 4090 with vllm" in page
     assert "served 112" in page
-    assert "served 777" not in page.split("Worst misses")[1]  # another team's job is counted, not named
+    assert "served 777" not in page  # another team's job is counted, not named
+    assert "Another team: +677%" in page
     lines = client.get("/calibration.csv").content.decode().splitlines()
     assert lines[1].startswith("peak_memory_bytes,RTX 4090,vllm,f-1,4,")
-    (row,) = client.get("/api/v1/calibration", headers=api_headers(alice)).json()["items"]
+    ran(team, 100, 101, device="=1+1")
+    assert "peak_memory_bytes,'=1+1,vllm" in client.get("/calibration.csv").content.decode()
+    (row, _) = client.get("/api/v1/calibration", headers=api_headers(alice)).json()["items"]
     assert (row["n"], row["range_held"]) == (4, 2)
     none = client.get("/api/v1/calibration?engine=sglang", headers=api_headers(alice)).json()
     assert none == {"items": [], "next": None}

@@ -19,7 +19,7 @@ from apps.evals.models import Score
 from apps.fleet.models import EngineEnvironment
 from apps.gateway.usage import Percentile
 from apps.jobs.models import Attempt
-from apps.planning.model_choice import ModelChoice, Objective, recommend_models
+from apps.planning.model_choice import Objective, Recommendation, recommend_models
 from apps.planning.shapes import CannotEstimate
 from apps.planning.stack_map import ServingEngine, TrainingTool, stack_map
 from apps.serving.models import Endpoint
@@ -64,13 +64,15 @@ def engines_page(user: User, *, gpu: str, objective: str) -> dict[str, Any]:
     """The template's context. An unknown objective means quality."""
     chosen: Objective = next((name for name in OBJECTIVES if name == objective), "quality")
     known, hosts = stack_map(), _hosts_by_engine()
-    choices, refusal = _choices(gpu, chosen)
+    found, refusal = _choices(gpu, chosen)
     return {
         "serving": [_serving_row(user, each, hosts) for each in known.serving_engines],
         "training": [_training_row(each, hosts) for each in known.training_tools],
         "benchmarks": known.benchmarks,
         "quantisations": known.quantisations,
-        "choices": choices,
+        "other_systems": known.other_systems,
+        "choices": found.choices if found else (),
+        "left_out": found.left_out if found else (),
         "refusal": refusal,
         "gpu": gpu,
         "objective": chosen,
@@ -79,13 +81,11 @@ def engines_page(user: User, *, gpu: str, objective: str) -> dict[str, Any]:
     }
 
 
-def _choices(gpu: str, objective: Objective) -> tuple[list[ModelChoice], str]:
+def _choices(gpu: str, objective: Objective) -> tuple[Recommendation | None, str]:
     try:
         return recommend_models(fleet_gpus(gpu or None, None, 1), objective=objective, most=5), ""
-    except CannotEstimate as error:
-        return [], str(error)
-    except Problem as problem:
-        return [], str(problem)
+    except (CannotEstimate, Problem) as error:
+        return None, str(error)
 
 
 def _hosts_by_engine() -> dict[str, list[str]]:

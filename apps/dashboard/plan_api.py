@@ -78,6 +78,12 @@ class FitOut(Schema):
     first_token_s: float | None
     first_token_s_low: float | None
     first_token_s_high: float | None
+    download_s: float  # all weights to one host
+    download_s_low: float
+    download_s_high: float
+    load_s: float  # from the disk until the engine answers
+    load_s_low: float
+    load_s_high: float
     smallest_change: str | None
     confidence: Literal["low", "medium", "high"]
     formula_version: str
@@ -113,13 +119,21 @@ class ModelChoiceOut(Schema):
     gpus: int
     requests: float  # at once, each with the context that was asked for
     decode_tokens_per_second: float | None  # of one request, estimated
-    score: float | None  # reported by others, never measured here
-    score_of: str | None
+    score: float  # reported by others, never measured here
+    score_of: str
     why: str
 
 
+class LeftOutOut(Schema):
+    reason: str
+    model_ids: list[str]
+
+
 class ModelChoicesOut(Schema):
+    """`left_out`: models with a comparable score that are not among the items, by reason."""
+
     items: list[ModelChoiceOut]
+    left_out: list[LeftOutOut]
 
 
 @router.post("/plan/model", response=ModelChoicesOut, summary="Well-known models for a GPU or for the fleet")
@@ -128,7 +142,8 @@ def plan_model(request: HttpRequest, payload: ModelIn) -> dict[str, Any]:
     with planning_problems(payload.model_dump()):
         hardware = fleet_gpus(payload.gpu, payload.gpu_memory_gib, payload.gpus)
         found = recommend_models(hardware, objective=payload.objective, context=payload.context, most=payload.limit)
-    return {"items": [_choice_out(each) for each in found]}
+    left_out = [{"reason": each.reason, "model_ids": list(each.model_ids)} for each in found.left_out]
+    return {"items": [_choice_out(each) for each in found.choices], "left_out": left_out}
 
 
 def _choice_out(choice: ModelChoice) -> dict[str, Any]:
@@ -140,8 +155,8 @@ def _choice_out(choice: ModelChoice) -> dict[str, Any]:
         "gpus": choice.gpus,
         "requests": round(choice.fit.concurrent_users, 1),
         "decode_tokens_per_second": round(choice.speed.decode[1], 1) if choice.speed else None,
-        "score": score.score if score else None,
-        "score_of": f"{score.benchmark}, {score.setting}" if score else None,
+        "score": score.score,
+        "score_of": f"{score.benchmark}, {score.setting}",
         "why": choice.why,
     }
 

@@ -9,6 +9,8 @@ from apps.planning.stack_map import ServingEngine, stack_map
 
 _ORDER = {"vllm": 0, "sglang": 1, "llama.cpp": 2, "ollama": 3, "transformers": 4}
 _FOR_FEW = {"llama.cpp": 0, "ollama": 1, "vllm": 2, "sglang": 3, "transformers": 4}
+_FOR_GGUF = {"llama.cpp": 0, "ollama": 1, "vllm": 2, "sglang": 3}
+_UNQUANTISED = ("bf16", "fp16", "fp32")
 FEW_REQUESTS = 4
 
 
@@ -38,6 +40,7 @@ class EngineChoice:
 def recommend_engines(asked: Requirements) -> list[EngineChoice]:
     """Engines that can do it first, the best of them on top; then those that cannot, with the reason."""
     order = _FOR_FEW if asked.concurrency <= FEW_REQUESTS and asked.hardware in ("cpu", "mac") else _ORDER
+    order = _FOR_GGUF if asked.model_format == "gguf" else order
     choices = [
         EngineChoice(each, _reasons(each, asked), _refusals(each, asked)) for each in stack_map().serving_engines
     ]
@@ -51,7 +54,8 @@ def _refusals(engine: ServingEngine, asked: Requirements) -> tuple[str, ...]:
         (engine.status == "archived", engine.status_note),
         (asked.hardware not in engine.hardware, f"does not run on {asked.hardware}"),
         (asked.model_format not in engine.formats, f"does not load {asked.model_format} files"),
-        (kind not in ("bf16", "fp16", "fp32") and kind not in engine.quantisations, f"does not load {kind} weights"),
+        (kind not in (*_UNQUANTISED, *engine.quantisations), f"does not load {kind} weights"),
+        (kind in engine.not_on.get(asked.hardware, ()), f"does not load {kind} weights on {asked.hardware}"),
         (asked.needs_lora and not engine.lora, "does not serve LoRA adapters"),
         (asked.needs_structured_output and not engine.structured_output, "has no structured output"),
         (asked.needs_multi_node and not engine.multi_node, "does not span hosts"),
@@ -66,6 +70,8 @@ def _reasons(engine: ServingEngine, asked: Requirements) -> tuple[str, ...]:
         found.append(f"batches {asked.concurrency} requests continuously")
     if asked.concurrency > FEW_REQUESTS and not engine.high_concurrency:
         found.append("answers many requests at once slowly")
+    if asked.model_format == "gguf" and "safetensors" in engine.formats:
+        found.append("loads GGUF as an extra; safetensors is what it is made for")
     if engine.prefix_caching:
         found.append("keeps shared prefixes")
     return tuple(found)

@@ -15,6 +15,7 @@ from apps.planning.gguf import gguf_file_bytes
 from apps.planning.gpu_memory import NamedGpu, read_gpu
 from apps.planning.line_fields import flag, model_of, number, text, whole
 from apps.planning.llama_cpp import llama_cpp_fit
+from apps.planning.loading import download_duration, load_duration
 from apps.planning.memory import GIB, serving_fit
 from apps.planning.other_engines import for_engine
 from apps.planning.precisions import PRECISIONS, read_precision
@@ -31,7 +32,8 @@ def answer_line(line: Mapping[str, Any]) -> dict[str, Any]:
     fit = llama_cpp_fit(plan, memory, file_bytes) if file_bytes is not None else serving_fit(plan, memory)
     if file_bytes is None:
         fit = for_engine(fit, text(line, "engine"))
-    answer = {"id": line.get("id")} | _answer(fit, file_bytes) | _speed(line, plan, fit)
+    stored = file_bytes or fit.weights_bytes * plan.tensor_parallel * plan.pipeline_parallel
+    answer = {"id": line.get("id")} | _answer(fit, file_bytes) | _speed(line, plan, fit) | _times(stored)
     change = smallest_change(plan, memory) if file_bytes is None and not fit.fits else None
     return answer | {"smallest_change": change.words if change else None}
 
@@ -143,8 +145,17 @@ def _speed(line: Mapping[str, Any], plan: ServingPlan, fit: FitEstimate) -> dict
     return answer
 
 
+def _times(stored: int) -> dict[str, Any]:
+    """Seconds until the weights are on a disk, and from there until the engine answers."""
+    answer: dict[str, Any] = {}
+    for name, took in (("download_s", download_duration(stored)), ("load_s", load_duration(stored))):
+        low, middle, high = (_three(each) for each in (took.seconds_low, took.seconds, took.seconds_high))
+        answer |= {name: middle, f"{name}_low": low, f"{name}_high": high}
+    return answer
+
+
 def _three(figure: float | None) -> float | None:
-    """To three digits: a roofline knows no more."""
+    """To three digits: such estimates know no more."""
     return None if figure is None else float(f"{figure:.3g}")
 
 

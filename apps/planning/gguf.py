@@ -2,7 +2,8 @@
 
 Source: llama-quantize's rules in ggml-org/llama.cpp (src/llama-quant.cpp) and the block layouts of ggml. A mix
 such as Q4_K_M gives some tensors in some layers more bits; rows that a block does not divide fall back to a wider
-type. Checked against published file sizes (bench/planner.py).
+type. What a release already holds in MXFP4 stays so, whatever the file is called. Checked against published file sizes
+(bench/planner.py).
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 
 from apps.planning.gguf_rules import Tensor, tensor_type
-from apps.planning.shapes import EMBEDDING, OUTPUT, CannotEstimate, Confidence, Matrix, ModelShape
+from apps.planning.shapes import EMBEDDING, EXPERTS, OUTPUT, ROUTER, CannotEstimate, Confidence, Matrix, ModelShape
 
 # Bits a weight of each type: its block's bytes x 8 / its weights.
 TYPE_BITS: dict[str, float] = {
@@ -40,6 +41,11 @@ _SEPARATE = frozenset({"vision"})  # a file of its own
 _FUSED = frozenset({
     "phi", "phi3", "falcon", "gpt2", "gpt_neox", "bloom", "mpt", "qwen", "chatglm", "gpt_bigcode", "dbrx",
 })  # fmt: skip
+# Released with experts in MXFP4, which every GGUF of them keeps (NousResearch/hermes-agent #116681 read the headers).
+_KEEPS_MXFP4 = frozenset({"gpt_oss"})
+# Files hold a layer that guesses the next token but one, with an embedding and a head of its own (ggml-org/llama.cpp
+# #14939); since August 2026 some makers put it into a file beside (ggml-org/convert #24).
+_GUESSES_AHEAD = frozenset({"glm4_moe"})
 _VOCABULARY_BYTES = 50  # a token's text, score, type and merge rule in the header
 
 
@@ -78,11 +84,23 @@ def gguf_file_bytes(shape: ModelShape, quantisation: str) -> GgufSize:
         raise CannotEstimate("The model's matrices are not known, so its GGUF files cannot be sized.")
     name, is_own_mix = quantisation_name(quantisation)
     total = sum(_matrix_bytes(matrix, shape, name) for matrix in shape.matrices if matrix.name not in _SEPARATE)
-    size = round(total + shape.vocab_size * _VOCABULARY_BYTES)
+    ahead = _guessing_layer_bytes(shape, name) if shape.family in _GUESSES_AHEAD else 0.0
+    size = round(total + ahead + shape.vocab_size * _VOCABULARY_BYTES)
     spread = 0.12 if is_own_mix else 0.03 if shape.is_moe else 0.01
     confidence: Confidence = "low" if is_own_mix or shape.confidence == "low" else "medium" if shape.is_moe else "high"
     bits = total * 8 / max(1, shape.parameters)
-    return GgufSize(name, round(size * (1 - spread)), size, round(size * (1 + spread)), bits, confidence)
+    low = round((size - ahead) * (1 - spread))
+    return GgufSize(name, low, size, round(size * (1 + spread)), bits, confidence)
+
+
+def _guessing_layer_bytes(shape: ModelShape, name: str) -> float:
+    """One more layer of experts, a matrix that joins two states, and an embedding and a head at the usual type."""
+    layers = max((each.count for each in shape.matrices if each.name == ROUTER), default=1)
+    parts = [each for each in shape.matrices if each.name.startswith("attn_") or each.name == ROUTER]
+    parts += [each for each in shape.matrices if each.name.endswith(("_exps", "_shexp"))]
+    layer = sum(_matrix_bytes(each, shape, name) for each in parts) / layers
+    own = 2 * shape.hidden_size * (shape.hidden_size + shape.vocab_size)
+    return layer + own * TYPE_BITS[QUANTISATIONS[name]] / 8
 
 
 def _matrix_bytes(matrix: Matrix, shape: ModelShape, name: str) -> float:
@@ -105,6 +123,8 @@ def _file_name(matrix: Matrix, shape: ModelShape) -> str:
 
 
 def _stored_type(matrix: Matrix, shape: ModelShape, name: str, layer: int, layers: int) -> str:
+    if shape.family in _KEEPS_MXFP4 and matrix.name in EXPERTS:
+        return "MXFP4"
     tensor = Tensor(
         name=_file_name(matrix, shape),
         columns=matrix.columns,

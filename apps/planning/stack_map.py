@@ -7,6 +7,7 @@ the Engines page. An archived system keeps its row and is never recommended.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -17,7 +18,10 @@ Status = Literal["active", "archived"]
 
 @dataclass(frozen=True, slots=True)
 class ServingEngine:
-    """`formats` and `quantisations` by the planner's names; the flags say what the engine can do."""
+    """`formats` and `quantisations` by the planner's names; the flags say what the engine can do.
+
+    `not_on`: hardware -> the quantisations that the engine loads elsewhere but not there.
+    """
 
     name: str
     title: str
@@ -36,6 +40,7 @@ class ServingEngine:
     status: Status
     status_note: str
     source: str
+    not_on: Mapping[str, tuple[str, ...]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,13 +73,32 @@ class Benchmark:
 
 @dataclass(frozen=True, slots=True)
 class Quantisation:
-    """`bits` a weight with scales. `retention` of 16-bit quality as published, with its setting; empty: no figure."""
+    """`bits` a weight with scales. `retention` of 16-bit quality as published, with its setting; empty: no figure.
+
+    `speed` of decoding against 16 bits in llama.cpp's own table (Llama 3.1 8B; ggml-org/llama.cpp
+    tools/quantize/README.md@311c2c9, which does not name the device); None: no figure.
+    """
 
     name: str
     bits: float
     needs: str
     engines: tuple[str, ...]
     retention: str
+    source: str
+    speed: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class OtherSystem:
+    """What neither serves nor trains; `here` says what this installation has of it."""
+
+    name: str
+    title: str
+    role: Literal["models", "format", "evaluation"]
+    key_feature: str
+    here: str
+    status: Status
+    status_note: str
     source: str
 
 
@@ -84,6 +108,7 @@ class StackMap:
     training_tools: tuple[TrainingTool, ...]
     benchmarks: tuple[Benchmark, ...]
     quantisations: tuple[Quantisation, ...]
+    other_systems: tuple[OtherSystem, ...]
 
 
 @cache
@@ -95,6 +120,7 @@ def stack_map() -> StackMap:
         tuple(TrainingTool(**_hashable(row)) for row in tables["training_tools"]),
         tuple(Benchmark(**row) for row in tables["benchmarks"]),
         tuple(Quantisation(**_hashable(row)) for row in tables["quantisations"]),
+        tuple(OtherSystem(**row) for row in tables["other_systems"]),
     )
 
 

@@ -1,0 +1,66 @@
+"""Speeds and times: ranges in order, and what must hold whatever the model is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from apps.planning.configs import shape_from_config
+from apps.planning.durations import Duration
+from apps.planning.gpu_types import gpu_type_of
+from apps.planning.loading import download_duration, load_duration
+from apps.planning.reference import reference_model
+from apps.planning.serving_plan import ServingPlan
+from apps.planning.speeds import ServingSpeed, serving_speed
+
+
+def speed(
+    model: str, gpu: str = "H100 80GB", *, precision: str = "bf16", requests: int = 1, prompt: int = 1024
+) -> ServingSpeed:
+    plan = ServingPlan(shape_from_config(reference_model(model).config), precision=precision)
+    kind = gpu_type_of(gpu)
+    assert kind
+    found = serving_speed(plan, kind, requests=requests, prompt_tokens=prompt)
+    assert found
+    return found
+
+
+def test_one_stream_cannot_read_faster_than_memory() -> None:
+    """16.06 GB of weights on 3.35 TB/s: at most 209 tokens/s, and the range stays below."""
+    decode = speed("Llama-3.1-8B").decode
+    assert decode[0] < decode[1] < decode[2] < 3.35e12 / 16.06e9
+
+
+def test_fewer_bits_and_more_bandwidth_are_faster() -> None:
+    assert speed("Llama-3.1-8B", precision="int4-awq").decode[1] > speed("Llama-3.1-8B", precision="fp8").decode[1]
+    on = [speed("Llama-3.1-8B", gpu).decode[1] for gpu in ("L4", "H100 80GB", "H200")]
+    assert on == sorted(on)
+
+
+def test_experts_are_read_as_far_as_they_are_met() -> None:
+    dense, sparse = speed("Qwen3-32B"), speed("Qwen3-30B-A3B")
+    assert sparse.decode[1] > 4 * dense.decode[1]
+    many = speed("Qwen3-30B-A3B", requests=64)
+    assert sparse.output[1] < many.output[1] < 64 * sparse.output[1]
+
+
+def test_a_longer_prompt_is_read_longer() -> None:
+    first = [speed("Llama-3.1-8B", prompt=tokens).first_token_seconds for tokens in (512, 4096, 32_768)]
+    assert [each[1] for each in first] == sorted(each[1] for each in first)
+    assert all(low < middle < high for low, middle, high in first)
+
+
+@pytest.mark.parametrize("estimate", [download_duration, load_duration])
+def test_times_are_ranges_that_grow_with_the_size(estimate: Callable[[int], Duration]) -> None:
+    small, large = (estimate(size) for size in (10**9, 10**11))
+    assert small.seconds_low < small.seconds < small.seconds_high
+    assert small.seconds < large.seconds
+    assert small.basis == "formula"
+
+
+def test_logged_loads_are_within_the_range() -> None:
+    """61.3 GiB in 228 s (vLLM 0.25 on an H100), 57 GiB in 559 s (vllm-project/vllm #17469)."""
+    for gib, seconds in ((61.29, 227.6), (57.0, 558.9)):
+        took = load_duration(round(gib * 2**30))
+        assert took.seconds_low < seconds < took.seconds_high

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import fnmatch
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 _KEYS = ("modules_to_not_convert", "ignore", "ignored_layers", "exclude_modules")
 _ENTRIES = 5000
+# A card is anybody's: what a pattern could cost is bounded, what names more than quantisers do is left out.
+_PATTERNS, _QUANTIFIERS = 32, 3
 
 # The module that holds each matrix, as transformers names it.
 MODULES = {
@@ -32,15 +34,11 @@ def kept_shares(quantization: Mapping[str, Any] | None, layers: int) -> dict[str
     entries = _entries(quantization)
     if not entries:
         return {}
-    plain = [each for each in entries if not each.startswith("re:") and "*" not in each]
-    patterns = [re.compile(fnmatch.translate(f"*{each}*")) for each in entries if "*" in each and each[:3] != "re:"]
-    patterns += [compiled for each in entries if each.startswith("re:") and (compiled := _compiled(each[3:]))]
-    shares: dict[str, float] = {}
-    for name, module in MODULES.items():
-        share = _share(module, plain, patterns, layers)
-        if share:
-            shares[name] = share
-    return shares
+    listed = _layers_by_part(each for each in entries if not each.startswith("re:") and "*" not in each)
+    patterns = [each for each in entries if each.startswith("re:") or "*" in each][:_PATTERNS]
+    compiled = [found for each in patterns if (found := _compiled(each))]
+    shares = {name: _share(module, listed, compiled, layers) for name, module in MODULES.items()}
+    return {name: share for name, share in shares.items() if share}
 
 
 def _entries(quantization: Mapping[str, Any] | None) -> list[str]:
@@ -53,9 +51,14 @@ def _entries(quantization: Mapping[str, Any] | None) -> list[str]:
     return []
 
 
-def _compiled(text: str) -> re.Pattern[str] | None:
-    # Nested repetition could take for ever on a hostile pattern; such a pattern is left out.
+def _compiled(entry: str) -> re.Pattern[str] | None:
+    if not entry.startswith("re:"):
+        return re.compile(fnmatch.translate(f"*{entry}*"))
+    text = entry[3:]
+    # Nested or long repetition could take for ever; such an expression is left out.
     if re.search(r"[+*)][+*{]", text.replace(".*", "").replace(".+", "")):
+        return None
+    if len(re.findall(r"[*+{]|(?<!\()\?", text)) > _QUANTIFIERS:
         return None
     try:
         return re.compile(text)
@@ -63,26 +66,27 @@ def _compiled(text: str) -> re.Pattern[str] | None:
         return None
 
 
-def _share(module: str, plain: list[str], patterns: list[re.Pattern[str]], layers: int) -> float:
+def _layers_by_part(entries: Iterable[str]) -> dict[str, set[int] | None]:
+    """Module, or part of it -> the layers that name it; None: all of them."""
+    found: dict[str, set[int] | None] = {}
+    for entry in entries:
+        in_layer = re.search(r"layers\.(\d+)\.?(.*)", entry)
+        if in_layer is None:
+            found[entry] = None
+        elif (named := found.setdefault(in_layer[2], set())) is not None:
+            named.add(int(in_layer[1]))
+    return found
+
+
+def _share(module: str, listed: dict[str, set[int] | None], patterns: list[re.Pattern[str]], layers: int) -> float:
     middle = f"model.layers.{layers // 2}.{module}"
-    if any(each.search(middle) for each in patterns):
+    covering = [named for part, named in listed.items() if _covers(part, module)]
+    if None in covering or any(each.match(middle) for each in patterns):
         return 1.0
-    single: set[int] = set()
-    for entry in plain:
-        found = re.search(r"layers\.(\d+)\.?(.*)", entry)
-        part = found[2] if found else entry
-        if not _covers(part, module):
-            continue
-        if found is None:
-            return 1.0
-        single.add(int(found[1]))
+    single = {layer for named in covering if named for layer in named if layer < layers}
     return len(single) / layers if layers else 0.0
 
 
 def _covers(part: str, module: str) -> bool:
     """True where `part` names the module or something around it; "mlp.gate" is the router, not gate_proj."""
-    if not part:
-        return True
-    steps = module.split(".")
-    asked = part.split(".")
-    return any(steps[start : start + len(asked)] == asked for start in range(len(steps)))
+    return not part or f".{part}." in f".{module}."

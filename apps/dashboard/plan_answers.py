@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from typing import Any
 
 from django.conf import settings
@@ -48,20 +48,20 @@ def fit_answer(line: dict[str, Any], version: ModelVersion | None, hosts: list[s
 
 def fit_here(line: dict[str, Any], version: ModelVersion | None) -> list[dict[str, Any]]:
     """The same on each kind of GPU in the fleet, the hosts that have it named. Raises Problem 422 without a GPU."""
-    answers = []
-    for (name, memory_bytes), hosts in _gpus_by_kind().items():
-        device = {"gpu": name, "gpu_memory_gib": memory_bytes / GIB}
-        answers.append(fit_answer(line | device, version, sorted(hosts)))
-    if not answers:
-        raise invalid("gpu", "No host here has a GPU. Name one, such as 'H100 80GB'.", value="")
-    return answers
+    return [
+        fit_answer(line | {"gpu": name, "gpu_memory_gib": memory_bytes / GIB}, version, sorted(on_host))
+        for (name, memory_bytes), on_host in _gpus_by_kind().items()
+    ]
 
 
-def _gpus_by_kind() -> dict[tuple[str, int], set[str]]:
-    found: dict[tuple[str, int], set[str]] = defaultdict(set)
+def _gpus_by_kind() -> dict[tuple[str, int], Counter[str]]:
+    """(name, memory in bytes), largest first -> how many each host has. Raises Problem 422 where no host has any."""
+    found: dict[tuple[str, int], Counter[str]] = defaultdict(Counter)
     gpus = Device.objects.filter(kind=Device.Kind.GPU, is_present=True, host__cordoned=False)
     for name, memory_bytes, host in gpus.order_by("-memory_bytes").values_list("name", "memory_bytes", "host__name"):
-        found[name, memory_bytes].add(host)
+        found[name, memory_bytes][host] += 1
+    if not found:
+        raise invalid("gpu", "No host here has a GPU. Name one, such as 'H100 80GB'.", value="")
     return found
 
 
@@ -70,15 +70,9 @@ def fleet_gpus(gpu: str | None, memory_gib: float | None, count: int) -> list[Na
     if gpu or memory_gib:
         named = read_gpu(gpu or f"{memory_gib}GB class", memory_gib)
         return [NamedGpu(named.title, named.kind, named.usable_bytes, max(count, named.count))]
-    per_host: dict[tuple[str, int], dict[str, int]] = defaultdict(lambda: defaultdict(int))
-    gpus = Device.objects.filter(kind=Device.Kind.GPU, is_present=True, host__cordoned=False)
-    for name, memory_bytes, host in gpus.values_list("name", "memory_bytes", "host__name"):
-        per_host[name, memory_bytes][host] += 1
-    if not per_host:
-        raise invalid("gpu", "No host here has a GPU. Name one, such as 'H100 80GB'.", value="")
     return [
-        NamedGpu(name, gpu_type_of(name, memory_bytes), memory_bytes, max(hosts.values()))
-        for (name, memory_bytes), hosts in per_host.items()
+        NamedGpu(name, gpu_type_of(name, memory_bytes), memory_bytes, max(on_host.values()))
+        for (name, memory_bytes), on_host in _gpus_by_kind().items()
     ]
 
 
@@ -96,14 +90,10 @@ def eval_answer(version: ModelVersion, suite: Suite, **asked: Any) -> dict[str, 
     plan = plan_eval_run(version=version, suite=suite, options={}, **asked)
     gpu = largest_device("gpu") if plan.gpus else None
     price = hour_price(gpu.host, gpu) if gpu else None
-    chosen = [task for task in suite.tasks if asked["tasks"] is None or task["name"] in asked["tasks"]]
-    share = plan.item_count / max(1, sum(task["item_count"] or 0 for task in chosen))
-    tokens = {
-        name: round(share * sum((task["item_count"] or 0) * task[name] for task in chosen))
-        for name in ("prompt_tokens", "output_tokens")
-    }
-    return tokens | {
+    return {
         "items": plan.item_count,
+        "prompt_tokens": plan.prompt_tokens,
+        "output_tokens": plan.output_tokens,
         "seconds": plan.duration.seconds,
         "seconds_low": plan.duration.seconds_low,
         "seconds_high": plan.duration.seconds_high,

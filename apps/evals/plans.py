@@ -35,6 +35,8 @@ class EvalPlan:
     gpus: int
     ram_bytes: int  # reserved on the CPU device; 0 where a GPU holds the model
     item_count: int
+    prompt_tokens: int  # of all items together, as output_tokens
+    output_tokens: int
     duration: Duration
 
 
@@ -74,6 +76,8 @@ def plan_eval_run(
         gpus=gpus,
         ram_bytes=0 if gpus else _ram_bytes(version),
         item_count=sum(_items(task, limit) for task in chosen),
+        prompt_tokens=_tokens("prompt_tokens", chosen, limit),
+        output_tokens=_tokens("output_tokens", chosen, limit),
         duration=_duration(version, suite, chosen, limit, on_gpu=gpus > 0),
     )
 
@@ -125,18 +129,21 @@ def _items(task: dict[str, Any], limit: int | None) -> int:
     return items if limit is None else min(items, limit)
 
 
+def _tokens(kind: str, tasks: list[dict[str, Any]], limit: int | None) -> int:
+    each: list[int] = [_items(task, limit) * task[kind] for task in tasks]
+    return sum(each)
+
+
 def _duration(
     version: ModelVersion, suite: Suite, tasks: list[dict[str, Any]], limit: int | None, *, on_gpu: bool
 ) -> Duration:
     """From the newest run of the same suite on the same kind of device, else from the size of the model."""
     items = sum(_items(task, limit) for task in tasks)
-    prompt = sum(_items(task, limit) * task["prompt_tokens"] for task in tasks) / items
-    output = sum(_items(task, limit) * task["output_tokens"] for task in tasks) / items
     speed = _speed(version, on_gpu=on_gpu)
     estimate = evaluation_duration(
         items=items,
-        prompt_tokens=prompt,
-        output_tokens=output,
+        prompt_tokens=_tokens("prompt_tokens", tasks, limit) / items,
+        output_tokens=_tokens("output_tokens", tasks, limit) / items,
         prompt_tokens_per_second=speed,
         output_tokens_per_second=speed * _DECODE_SHARE,
     )

@@ -78,8 +78,13 @@ def test_bad_input_names_its_field(ask: Any, body: dict[str, Any], field: str, w
 
 def test_another_teams_version_is_not_found(ask: Any) -> None:
     other = make_stored_version(make_team("Other"), host=make_host())
-    assert ask("fit", {"version": other.public_id, "gpu": "H100"}).status_code in (404, 422)
-    assert ask("eval", {"version": other.public_id, "suite": "tour"}).status_code in (404, 422)
+    suite = make_suite("quiz")
+    for what, rest in (("fit", {"gpu": "H100"}), ("eval", {"suite": suite.name}), ("finetune", {"method": "lora"})):
+        answer = ask(what, {"version": other.public_id} | rest)
+        assert answer.status_code == 422
+        (error,) = answer.json()["errors"]
+        assert (error["field"], error["value"]) == ("version", other.public_id)
+        assert "Other" not in answer.content.decode()
 
 
 def test_models_for_a_gpu_all_fit_and_say_whose_score_it_is(ask: Any) -> None:
@@ -118,7 +123,10 @@ def test_a_fine_tune_and_an_evaluation(ask: Any, team: Team) -> None:
     )
     version = make_stored_version(team, host=make_host())
     suite = make_suite("quiz")
-    planned = ask("eval", {"version": version.public_id, "suite": suite.name})
+    suite.tasks = [{**suite.tasks[0], "item_count": None, "prompt_tokens": 30, "output_tokens": 4}]
+    suite.save()
+    planned = ask("eval", {"version": version.public_id, "suite": suite.name, "limit": 50})
     assert planned.status_code == 200
     assert planned.json()["seconds_low"] < planned.json()["seconds"] < planned.json()["seconds_high"]
     assert planned.json()["cost"] is None
+    assert [planned.json()[name] for name in ("items", "prompt_tokens", "output_tokens")] == [50, 1500, 200]

@@ -16,7 +16,7 @@ from tests.faults.run import Run
 Survive = Callable[[Happen], str]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def run() -> Iterator[Run]:
     keep = os.environ.get("FAULTS_KEEP")  # a new folder, to look into afterwards
     with running_rig(seed=7, hosts=3, gpus=2, keep=Path(keep) if keep else None) as rig:

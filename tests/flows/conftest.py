@@ -17,14 +17,14 @@ from tests.flows.stack import Broker, Stack
 ROWS = b'{"messages": [{"role": "user", "content": "Hello?"}, {"role": "assistant", "content": "Hello."}]}\n' * 8
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
     broker = Broker(tmp_path_factory.mktemp("broker"))
     yield broker
     broker.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def stack(tmp_path_factory: pytest.TempPathFactory, broker: Broker) -> Iterator[Stack]:
     folder = tmp_path_factory.mktemp("stack")
     stack = Stack(folder, STACKWEB_FAKE_ENGINES="1", REDIS_URL=broker.server.url)
@@ -42,7 +42,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory, broker: Broker) -> Iterator[
             process.kill()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def version(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Any:
     """The id of a model version, imported from a folder on the host by a real download job."""
     folder = tmp_path_factory.mktemp("models") / "pebble"
@@ -55,14 +55,14 @@ def version(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Any:
     return model["versions"][0]["id"]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def dataset(stack: Stack) -> Any:
     answer = stack.api.post("datasets", data={"name": "greetings"}, files={"file": ("rows.jsonl", ROWS)})
     assert answer.status_code == 201, answer.text
     return answer.json()["id"]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def browser(stack: Stack) -> Iterator[httpx.Client]:
     """Alice, who opened the claim link that `stackweb up` printed."""
     found = re.search(r"http://\S+/claim/\S+", stack.printed())

@@ -1,33 +1,99 @@
-"""The vision part of a multimodal model, as far as its own config tells: a plain vision transformer."""
+"""The vision part of a multimodal model, as far as its own config tells: a vision transformer and what joins it.
+
+How each family joins its images to the text is read off the classes of transformers 5.19.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from apps.planning.config_fields import LARGEST
 from apps.planning.shapes import Matrix
 
+_GATED = ("qwen2_5_vl", "mistral3", "pixtral", "glm4v")  # three matrices in the feed-forward part, not two
+_ROTARY = ("qwen2_vl", "qwen2_5_vl", "mistral3", "pixtral")  # without a table of positions
 
-def vision_matrices(config: Mapping[str, Any]) -> list[Matrix]:
-    """One matrix that stands for the whole part; none where the config names no sizes."""
+
+def vision_matrices(config: Mapping[str, Any], text_size: int) -> list[Matrix]:
+    """One matrix that stands for the whole part; none where the config names no sizes. `text_size` is the text's
+    hidden size."""
     vision = config.get("vision_config")
     if not isinstance(vision, Mapping):
         return []
-    hidden, layers = _size(vision, "hidden_size", "embed_dim", "width"), _size(vision, "num_hidden_layers", "depth")
-    if not hidden or not layers:
+    # Qwen2-VL calls the text's size hidden_size here, and its own embed_dim.
+    size, layers = _size(vision, "embed_dim", "hidden_size", "width"), _size(vision, "num_hidden_layers", "depth")
+    if not size or not layers:
         return []
-    inner = _size(vision, "intermediate_size") or round(hidden * (_ratio(vision) or 4))
-    gated = 3 if "qwen2_5_vl" in str(config.get("model_type")) else 2
+    family = str(config.get("model_type"))
+    inner = _size(vision, "intermediate_size") or round(size * (_ratio(vision) or 4))
+    if family.startswith("glm4v"):
+        inner = _size(vision, "out_hidden_size") or inner
+    gated = 3 if family.startswith(_GATED) else 2
+    blocks = layers * (4 * size * size + gated * size * inner)
+    joint = next((joint for name, joint in _JOINTS.items() if family.startswith(name)), _two_linears)
+    return [Matrix("vision", blocks + _patches(vision, family, size) + joint(config, vision, size, text_size), 1, 1, 1)]
+
+
+def _patches(vision: Mapping[str, Any], family: str, size: int) -> int:
+    """What turns pixels into the first layer's input, and the table of positions."""
     patch = _size(vision, "patch_size") or 14
     channels = _size(vision, "in_channels", "num_channels", "in_chans") or 3
-    parameters = layers * (4 * hidden * hidden + gated * hidden * inner) + hidden * channels * patch * patch
-    return [Matrix("vision", parameters, 1, 1, 1)]
+    frames = _size(vision, "temporal_patch_size") or (2 if family.startswith("qwen") else 1)
+    side = 0 if family.startswith(_ROTARY) else _size(vision, "image_size") // patch
+    return size * (channels * frames * patch * patch + (_size(vision, "num_position_embeddings") or side * side))
 
 
-def _size(vision: Mapping[str, Any], *names: str) -> int:
+def _two_linears(config: Mapping[str, Any], vision: Mapping[str, Any], size: int, text: int) -> int:
+    return size * text + text * text
+
+
+def _one_linear(config: Mapping[str, Any], vision: Mapping[str, Any], size: int, text: int) -> int:
+    return size * text * (_size(config, "scale_factor") or 1) ** 2
+
+
+def _qwen_mergers(config: Mapping[str, Any], vision: Mapping[str, Any], size: int, text: int) -> int:
+    """Neighbouring patches side by side, through two linears; once more for each layer that deepstack taps."""
+    merged = size * (_size(vision, "spatial_merge_size") or 2) ** 2
+    taps = vision.get("deepstack_visual_indexes")
+    return (1 + (len(taps) if isinstance(taps, list) else 0)) * (merged * merged + merged * text)
+
+
+def _pixel_shuffle(config: Mapping[str, Any], vision: Mapping[str, Any], size: int, text: int) -> int:
+    out = _size(vision, "vision_output_dim") or 4096
+    return 4 * size * out + out * out + out * text
+
+
+def _patch_merger(config: Mapping[str, Any], vision: Mapping[str, Any], size: int, text: int) -> int:
+    return size * size * (_size(config, "spatial_merge_size") or 1) ** 2 + size * text + text * text
+
+
+def _four_side_by_side(config: Mapping[str, Any], vision: Mapping[str, Any], size: int, text: int) -> int:
+    return 4 * size * text + text * text
+
+
+def _glm_merger(config: Mapping[str, Any], vision: Mapping[str, Any], size: int, text: int) -> int:
+    merged = size * (_size(vision, "spatial_merge_size") or 2) ** 2
+    return merged * text + text * text + 3 * text * _size(vision, "intermediate_size")
+
+
+_JOINTS: dict[str, Callable[[Mapping[str, Any], Mapping[str, Any], int, int], int]] = {
+    "qwen": _qwen_mergers,
+    "llama4": _pixel_shuffle,
+    "gemma": _one_linear,
+    "idefics3": _one_linear,
+    "smolvlm": _one_linear,
+    "mistral3": _patch_merger,
+    "internvl": _four_side_by_side,
+    "glm4v": _glm_merger,
+}
+
+
+def _size(values: Mapping[str, Any], *names: str) -> int:
     for name in names:
-        value = vision.get(name)
+        value = values.get(name)
+        if isinstance(value, list) and value:
+            value = value[0]  # sides of an image or a patch
         if isinstance(value, int) and not isinstance(value, bool) and 0 < value <= LARGEST:
             return value
     return 0

@@ -40,7 +40,7 @@ def shape_from_config(config: Mapping[str, Any]) -> ModelShape:
     tied = _is_tied(config, text, family)
     layers, caches = attention_layers(fields, name, family or Family(), heads, kinds)
     feed, moe = feedforward_layers(fields, name, family or Family(), heads.hidden_size, kinds)
-    vision = vision_matrices(config)
+    vision = vision_matrices(config, heads.hidden_size)
     notes, confidence = _notes(name, family, fields, bool(vision))
     return ModelShape(
         family=name,

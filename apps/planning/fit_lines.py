@@ -46,7 +46,8 @@ def read_line(line: Mapping[str, Any]) -> tuple[ServingPlan, Memory, int | None]
     if precision.name == "nf4-plain" and re.search("bnb-4bit|unsloth", text(line, "model_id").lower()):
         precision = PRECISIONS["nf4"]  # such releases are stored with double quantisation
     engine = text(line, "engine").lower() or "vllm"
-    gpu = read_gpu(text(line, "gpu") or _missing_gpu(line), number(line, "gpu_memory_gib", least=0.1, most=10_000))
+    memory_gib = number(line, "gpu_memory_gib", least=0.1, most=10_000)
+    gpu = read_gpu(text(line, "gpu") or _missing_gpu(line), memory_gib)
     tensor, pipeline = _parallel(line, gpu)
     file_bytes = _gguf_bytes(line, shape, precision.name) if precision.gguf else None
     plan = ServingPlan(
@@ -66,7 +67,8 @@ def read_line(line: Mapping[str, Any]) -> tuple[ServingPlan, Memory, int | None]
     )
     if engine.replace(".", "_").replace("-", "_") in ("llama_cpp", "llamacpp", "ollama") and file_bytes is None:
         file_bytes = whole(line, "weights_bytes", most=10**14) or gguf_file_bytes(shape, "BF16").middle
-    return plan, Memory("gpu", gpu.usable_bytes, text(line, "gpu")), file_bytes
+    is_guessed = gpu.kind is None and memory_gib is None
+    return plan, Memory("gpu", gpu.usable_bytes, text(line, "gpu"), is_guessed), file_bytes
 
 
 def _missing_gpu(line: Mapping[str, Any]) -> str:

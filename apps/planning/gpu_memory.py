@@ -22,7 +22,7 @@ USABLE_GIB = {
     "rtx-pro-6000": 94.97, "rtx-5090": 31.36, "h200-sxm": 139.81, "h200-nvl": 139.81, "h20": 95.08,
     "h20-141": 139.81, "l40s": 44.40, "l40": 44.40, "a40": 44.43, "rtx-a6000": 47.43, "rtx-6000-ada": 47.37,
     "mi300x": 191.69, "b200": 178.36, "h100-nvl": 93.11, "gh200-96": 94.50, "2080ti-22": 21.66, "2080ti": 10.75,
-    "rtx-5080": 15.47, "rtx-4080": 15.69,
+    "rtx-5080": 15.47, "rtx-4080": 15.69, "l20": 44.40, "gb10": 119.6,
 }  # fmt: skip
 _ECC_SHARE, _PLAIN_SHARE = 0.925, 0.983
 _ECC_CARDS = ("l4", "a2", "a10", "a16", "a40", "l40", "l40s", "t4")
@@ -75,6 +75,7 @@ def _leading_count(text: str) -> tuple[int, str]:
 
 def _spaced(text: str) -> str:
     """Spellings such as 2080Ti, RTX4090 and 4090 brought to the words of drivers."""
+    text = re.sub(r"(?i)\bdgx\s+spark\b", "GB10", text)
     spaced = re.sub(r"(?i)\b(rtx|gtx)(?=\d)", r"\1 ", re.sub(r"(?i)(\d{4})ti\b", r"\1 Ti", text))
     spaced = re.sub(r"(?i)(\d)\s+g(i?)b\b", r"\1GB", spaced)
     return spaced if "rtx" in spaced.lower() else re.sub(r"\b([345]0[56789]0)\b", r"RTX \1", spaced)

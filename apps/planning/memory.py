@@ -239,8 +239,8 @@ def _confidence(plan: ServingPlan, memory: Memory, verdicts: list[Verdict]) -> C
     if len({verdict == "too_big" for verdict in verdicts}) > 1 or plan.shape.confidence == "low":
         return "low"
     # The CPU overhead rests on one measured model, so it never earns "high".
-    sure = len(set(verdicts)) == 1 and memory.kind == "gpu" and plan.shape.confidence == "high"
-    return "high" if sure else "medium"
+    measured = memory.kind == "gpu" and not memory.is_guessed
+    return "high" if len(set(verdicts)) == 1 and measured and plan.shape.confidence == "high" else "medium"
 
 
 def _reason(plan: ServingPlan, memory: Memory, verdict: Verdict, case: _Case, short: int) -> str:

@@ -25,6 +25,7 @@ class Memory:
     kind: Literal["gpu", "cpu"]
     total_bytes: int
     name: str = ""  # the GPU's product name: vLLM's defaults depend on it
+    is_guessed: bool = False  # from a size in words such as "24GB class"
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from apps.planning.config_vision import vision_matrices
 from apps.planning.configs import shape_from_config
 from apps.planning.kv_cache import kv_layout
 from apps.planning.memory import serving_fit
@@ -21,12 +22,35 @@ from apps.planning.weights import weights_bytes, weights_on_gpu
 DATA = Path(__file__).parent / "data"
 # Parameter counts of each family's default model, built by transformers 5.16 without weights.
 COUNTS: list[dict[str, Any]] = json.loads((DATA / "parameter_counts.json").read_text())
+# Parameters of the vision part and what joins it to the text, built by transformers 5.19 likewise.
+VISION: list[dict[str, Any]] = json.loads((DATA / "vision_counts.json").read_text())
 LLAMA = reference_model("Llama-3.1-8B-Instruct").config
 
 
 @pytest.mark.parametrize("row", COUNTS, ids=lambda row: str(row["config"]["model_type"]))
 def test_parameters_of_every_family(row: dict[str, Any]) -> None:
     assert shape_from_config(row["config"]).parameters == pytest.approx(row["parameters"], rel=1e-4)
+
+
+@pytest.mark.parametrize("row", VISION, ids=lambda row: str(row["config"]["model_type"]))
+def test_parameters_of_the_vision_part(row: dict[str, Any]) -> None:
+    (vision,) = vision_matrices(row["config"], row["config"]["text_config"]["hidden_size"])
+    assert vision.parameters == pytest.approx(row["parameters"], rel=2e-3)
+
+
+@pytest.mark.parametrize(
+    ("name", "published"),
+    [
+        ("google/gemma-3-4b-it", 4_300_079_472),
+        ("google/gemma-3-27b-it", 27_432_406_640),
+        ("meta-llama/Llama-4-Scout-17B-16E-Instruct", 108_641_793_536),
+        ("Qwen/Qwen2-VL-7B-Instruct", 8_291_375_616),
+        ("Qwen/Qwen2.5-VL-72B-Instruct", 73_410_777_344),
+    ],
+)
+def test_multimodal_models_count_their_vision_part(name: str, published: int) -> None:
+    """The totals that the repositories' safetensors headers add up to."""
+    assert shape_from_config(reference_model(name).config).parameters == pytest.approx(published, rel=2e-4)
 
 
 def test_every_reference_model_has_a_shape_and_its_own_name() -> None:

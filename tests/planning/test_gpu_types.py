@@ -28,6 +28,12 @@ SEEN = [  # name and MiB as NVML or amdsmi report them
     ("Tesla V100-SXM2-16GB", 16_384, "v100-16"),
     ("Tesla T4", 15_360, "t4"),
     ("AMD Instinct MI300X OAM", 196_592, "mi300x"),
+    ("AMD Instinct MI250X", 65_520, "mi250x"),
+    ("NVIDIA GH200 144G HBM3e", 146_831, "gh200-144"),
+    ("NVIDIA GeForce RTX 4070 Ti SUPER", 16_376, "rtx-4070-ti-super"),
+    ("NVIDIA GeForce RTX 4070 Ti", 12_282, "rtx-4070-ti"),
+    ("NVIDIA TITAN RTX", 24_576, "titan-rtx"),
+    ("NVIDIA L20", 46_068, "l20"),
 ]
 
 

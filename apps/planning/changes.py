@@ -67,7 +67,7 @@ def _shorter(plan: ServingPlan, memory: Memory) -> Iterator[_Candidate]:
 
 
 def _same_weights(plan: ServingPlan) -> Iterator[_Candidate]:
-    if plan.kv_cache_dtype == "auto":
+    if plan.cache_dtype == "auto":
         yield "keep the KV cache in fp8", (("kv_cache_dtype", "fp8"),), replace(plan, kv_cache_dtype="fp8")
     if (plan.max_num_seqs or 256) > _FEWEST_SEQUENCES:
         fewer = replace(plan, max_num_seqs=_FEWEST_SEQUENCES)

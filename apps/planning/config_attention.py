@@ -25,7 +25,9 @@ def attention_layers(
         if layers:
             own = _wide(fields, name, heads) if kind == "full" else heads
             matrices += _latent(fields, own, layers) if own.latent else _plain(fields, family, name, own, layers)
-            caches.append(_cache(kind, own, layers, kinds.window))
+            # Layers that look at an image keep nothing of the text (Llama 3.2 Vision).
+            keeps = layers - min(layers, len(fields.list_of("cross_attention_layers"))) if kind == "full" else layers
+            caches.append(_cache(kind, own, keeps, kinds.window))
     if kinds.both:
         matrices += _plain(fields, family, name, heads, kinds.both)
         caches.append(_cache("full", heads, kinds.both, 0))

@@ -16,7 +16,9 @@ ALIASES: dict[str, tuple[str, ...]] = {
     "num_attention_heads": ("n_head", "n_heads", "num_heads", "decoder_attention_heads"),
     "num_key_value_heads": ("num_kv_heads", "n_head_kv", "n_kv_heads", "kv_n_heads", "num_kv_head"),
     "head_dim": ("kv_channels", "attention_head_dim", "head_size", "attention_head_size"),
-    "intermediate_size": ("n_inner", "ffn_hidden_size", "ffn_dim", "d_ff", "feed_forward_size", "decoder_ffn_dim"),
+    "intermediate_size": (
+        "n_inner", "ffn_hidden_size", "ffn_dim", "d_ff", "feed_forward_size", "decoder_ffn_dim", "ff_intermediate_size",
+    ),
     "vocab_size": ("padded_vocab_size", "n_vocab"),
     "max_position_embeddings": (
         "n_positions", "n_ctx", "seq_length", "max_seq_len", "max_sequence_length", "model_max_length",

@@ -31,6 +31,18 @@ def precision_of(quantization: Mapping[str, Any]) -> str:
     return _of_group(method, scheme or quantization)
 
 
+def has_fp8_cache(quantization: Mapping[str, Any], version: tuple[int, int]) -> bool:
+    """Whether vLLM of that version keeps an 8-bit KV cache because the checkpoint brings the scales for one.
+
+    vLLM's attention layer obeys the scheme of compressed-tensors since 0.10, that of ModelOpt since 0.12.
+    """
+    scheme = quantization.get("kv_cache_scheme")
+    eight_bits = isinstance(scheme, Mapping) and scheme.get("num_bits") == 8
+    since = (0, 12) if "modelopt" in str(quantization.get("quant_method")).lower() else (0, 10)
+    algorithm = str(quantization.get("kv_cache_quant_algo") or "").upper()
+    return (eight_bits or algorithm == "FP8") and version >= since
+
+
 def _of_bitsandbytes(quantization: Mapping[str, Any]) -> str:
     if quantization.get("load_in_8bit") is True:
         return "int8"

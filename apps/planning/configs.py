@@ -14,13 +14,14 @@ from apps.planning.config_feedforward import feedforward_layers
 from apps.planning.config_fields import Fields
 from apps.planning.config_heads import Heads, read_heads
 from apps.planning.config_layers import layer_kinds
-from apps.planning.config_vision import vision_matrices
-from apps.planning.families import FAMILIES, TEXT_FAMILIES, Family
+from apps.planning.config_modalities import modality_matrices
+from apps.planning.families import FAMILIES, NESTED_DEFAULTS, TEXT_FAMILIES, Family
 from apps.planning.shapes import EMBEDDING, OUTPUT, CannotEstimate, Confidence, Matrix, ModelShape
 
 _UNREAD = {
     "gemma3n_text": "its layers share caches and parameters",
     "gemma3n": "its layers share caches and parameters",
+    "nemotron_nas": "each of its layers has a size of its own",
     "longcat_flash": "its layers hold two attention blocks and experts without weights",
     **dict.fromkeys(("t5", "mt5", "bart", "whisper", "marian"), "it is an encoder with a decoder"),
     **dict.fromkeys(("bert", "roberta", "xlm_roberta", "modernbert", "distilbert"), "it is an encoder without a cache"),
@@ -31,17 +32,20 @@ def shape_from_config(config: Mapping[str, Any]) -> ModelShape:
     """The shape that `config` describes. Raises CannotEstimate saying what is missing or contradictory."""
     if not isinstance(config, Mapping):
         raise CannotEstimate("A config.json must be a JSON object.")
+    if isinstance(config.get("thinker_config"), Mapping):  # what Qwen's Omni models serve; the talker stays out
+        config = config["thinker_config"]
     text = _text_part(config)
     name = _family_name(config, text)
     family = FAMILIES.get(name)
-    fields = Fields(text, (family or Family()).defaults)
+    nested = NESTED_DEFAULTS.get(name, {}) if text is not config else {}
+    fields = Fields(text, {**(family or Family()).defaults, **nested})
     heads = read_heads(fields, name)
     kinds = layer_kinds(fields, name, family or Family())
     tied = _is_tied(config, text, family)
     layers, caches = attention_layers(fields, name, family or Family(), heads, kinds)
     feed, moe = feedforward_layers(fields, name, family or Family(), heads.hidden_size, kinds)
-    vision = vision_matrices(config, heads.hidden_size)
-    notes, confidence = _notes(name, family, fields, bool(vision))
+    others = modality_matrices(config, heads.hidden_size)
+    notes, confidence = _notes(name, family, fields, bool(others))
     return ModelShape(
         family=name,
         layers=kinds.total,
@@ -53,7 +57,7 @@ def shape_from_config(config: Mapping[str, Any]) -> ModelShape:
         vocab_size=fields.count("vocab_size"),
         max_context=fields.count_or("max_position_embeddings", 0),
         tied_embeddings=tied,
-        matrices=tuple([*_outer(fields, family or Family(), heads, tied), *layers, *feed, *vision]),
+        matrices=tuple([*_outer(fields, family or Family(), heads, tied), *layers, *feed, *others]),
         caches=tuple(caches),
         experts=moe.experts,
         experts_used=moe.used,
@@ -106,11 +110,11 @@ def _outer(fields: Fields, family: Family, heads: Heads, tied: bool) -> list[Mat
     return matrices
 
 
-def _notes(name: str, family: Family | None, fields: Fields, vision: bool) -> tuple[tuple[str, ...], Confidence]:
+def _notes(name: str, family: Family | None, fields: Fields, others: bool) -> tuple[tuple[str, ...], Confidence]:
     notes: list[str] = []
     confidence: Confidence = "high"
-    if vision:
-        notes.append("The vision part is counted from its own config.")
+    if others:
+        notes.append("The part for images or sound is counted from its own config.")
         confidence = "medium"
     if fields.defaulted:
         missing = ", ".join(sorted(set(fields.defaulted)))

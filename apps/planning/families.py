@@ -81,6 +81,7 @@ FAMILIES: dict[str, Family] = {
     ),
     "phi": _BIASED,
     "phi3": Family(),
+    "phi3small": Family(qkv_bias=True, output_bias=True, mlp_bias=True, norm_bias=True, tied=True),
     "phi4_multimodal": Family(),
     "phimoe": Family(qkv_bias=True, output_bias=True, norm_bias=True),
     "deepseek_v2": _DEEPSEEK,
@@ -163,9 +164,20 @@ FAMILIES: dict[str, Family] = {
     "solar_open": Family(),
 }  # fmt: skip
 
+# What the classes assume where the text part of a multimodal config is silent; a config of its own names these.
+_LLAMA_SIZES = {"hidden_size": 4096, "num_hidden_layers": 32, "num_attention_heads": 32, "vocab_size": 32000}
+NESTED_DEFAULTS: dict[str, dict[str, int]] = {
+    "llama": {**_LLAMA_SIZES, "intermediate_size": 11008, "max_position_embeddings": 2048},
+    "mistral": {
+        **_LLAMA_SIZES, "intermediate_size": 14336, "num_key_value_heads": 8, "max_position_embeddings": 131072,
+    },
+}  # fmt: skip
+
 # Wrappers around a language model whose own config names no family.
 TEXT_FAMILIES = {
     "gemma3": "gemma3_text", "gemma4": "gemma4_text", "llama4": "llama4_text", "qwen3_5": "qwen3_5_text",
     "qwen3_5_moe": "qwen3_5_moe_text", "qwen3_vl": "qwen3_vl_text", "qwen3_vl_moe": "qwen3_vl_moe_text",
-    "mistral3": "mistral", "llava": "llama", "kimi_k25": "kimi_k2", "mllama": "llama", "paligemma": "gemma",
+    "mistral3": "mistral", "llava": "llama", "kimi_k25": "kimi_k2", "paligemma": "gemma",
+    "mllama": "llama", "mllama_text_model": "llama", "qwen2_5_omni_text": "qwen2", "qwen2_5_omni_thinker": "qwen2",
+    "qwen3_omni_moe_text": "qwen3_moe", "qwen3_omni_moe_thinker": "qwen3_moe",
 }  # fmt: skip

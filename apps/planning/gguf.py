@@ -36,7 +36,7 @@ _SHORT = {"Q4_K": "Q4_K_M", "Q5_K": "Q5_K_M", "Q3_K": "Q3_K_M", "Q4": "Q4_K_M", 
 _FALLBACK = {"Q4_K": "Q5_0", "Q5_K": "Q5_1", "Q6_K": "Q8_0"}
 _SMALL_BLOCKS = frozenset({"F32", "F16", "BF16", "Q8_0", "Q5_1", "Q5_0", "Q4_1", "Q4_0", "IQ4_NL", "MXFP4"})
 _NEVER = frozenset({"ffn_gate_inp", "conv", "position_embd", "shared_gate"})  # stay at 32 bits
-_SEPARATE = frozenset({"vision"})  # a file of its own
+_SEPARATE = frozenset({"vision", "audio"})  # a file of its own
 # Families whose files hold query, key and value as one tensor, which has rules of its own.
 _FUSED = frozenset({
     "phi", "phi3", "falcon", "gpt2", "gpt_neox", "bloom", "mpt", "qwen", "chatglm", "gpt_bigcode", "dbrx",

@@ -133,7 +133,7 @@ def _budget(plan: ServingPlan, memory: Memory) -> int:
 def _layout(plan: ServingPlan, memory: Memory) -> KvLayout:
     return kv_layout(
         plan.shape,
-        value_bytes=kv_value_bytes(plan.kv_cache_dtype, plan.precision),
+        value_bytes=kv_value_bytes(plan.cache_dtype, plan.precision),
         sparse_latent=plan.kv_cache_dtype == "fp8_ds_mla",
         tensor_parallel=plan.tensor_parallel,
         pipeline_parallel=plan.pipeline_parallel,

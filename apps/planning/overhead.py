@@ -25,6 +25,15 @@ _SAMPLED_AT_ONCE = 512  # by the later samplers
 # NCCL and CUDA contexts by tensor parallel size, GiB.
 _BUFFERS: dict[int, Range] = {1: (0.02, 0.2, 0.4), 2: (0.3, 0.55, 1.0), 4: (0.4, 0.7, 1.5), 8: (0.5, 0.9, 2.0)}
 _OLD_ENGINE_CHUNKS_FROM, _CHUNKS_SINCE = 32_768, (0, 6)
+_FIRST_V1 = (0, 8)  # the first in which the new engine was the default
+_MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+# The first whole month of a minor release, by the dates of its tags; after the last month nothing is assumed.
+_RELEASES: tuple[tuple[tuple[int, int], tuple[int, int]], ...] = (
+    ((2023, 10), (0, 2)), ((2024, 2), (0, 3)), ((2024, 4), (0, 4)), ((2024, 7), (0, 5)), ((2024, 10), (0, 6)),
+    ((2025, 2), (0, 7)), ((2025, 4), (0, 8)), ((2025, 6), (0, 9)), ((2025, 8), (0, 10)), ((2025, 10), (0, 11)),
+    ((2025, 12), (0, 12)), ((2026, 1), (0, 13)), ((2026, 2), (0, 15)), ((2026, 3), (0, 16)),
+)  # fmt: skip
+_LAST_MONTH = (2026, 3)
 # One measurement: 3.9 GB resident in all for a 135M float32 model with 1 GiB of KV cache, vLLM 0.32 on CPU.
 _CPU_PROCESSES = (1.8e9, 2.25e9, 3.5e9)
 
@@ -51,21 +60,30 @@ class Batch:
 def parse_version(text: str) -> tuple[int, int] | None:
     """(0, 11) from "0.11.0"; None for free text such as "2026" or "any", which never is an error.
 
-    A year or the words "V0" stand for the releases of their time.
+    A month, a year or the word "V0" stand for the releases of their time, "V1" for no older one than its first.
     """
     found = re.search(r"(?<![\d.])v?(\d{1,2})\.(\d{1,3})(?!\d)", text)
     if found:
         return int(found[1]), int(found[2])
-    return _dated_version(text) or ((0, 7) if re.search(r"\bV0\b", text, re.I) else None)
+    dated = _dated_version(text)
+    if dated and re.search(r"\bV1\b", text, re.I):
+        return max(dated, _FIRST_V1)
+    return dated or ((0, 7) if re.search(r"\bV0\b", text, re.I) else None)
 
 
 def _dated_version(text: str) -> tuple[int, int] | None:
-    """vLLM's releases by the year that a log names instead: the old engine until 2024, V1 in 2025."""
+    """The newest vLLM of the month that a log names instead, or one of the year; None after the months known."""
     year = re.search(r"\b(20\d\d)\b", text)
     if year is None:
         return None
-    by_year = {2023: (0, 2), 2024: (0, 6), 2025: (0, 10)}
-    return by_year.get(int(year[1])) or ((0, 2) if int(year[1]) < 2023 else None)
+    month = re.search(rf"\b({'|'.join(_MONTHS)})[a-z]*\.? 20", text, re.I)
+    if month is None:
+        by_year = {2023: (0, 2), 2024: (0, 6), 2025: (0, 10)}
+        return by_year.get(int(year[1])) or ((0, 2) if int(year[1]) < 2023 else None)
+    at = (int(year[1]), _MONTHS.index(month[1].lower()) + 1)
+    if at > _LAST_MONTH:
+        return None
+    return max((version for since, version in _RELEASES if since <= at), default=(0, 1))
 
 
 def default_utilisation(version: tuple[int, int]) -> float:

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from apps.planning.config_precision import has_fp8_cache
 from apps.planning.overhead import parse_version
 from apps.planning.shapes import CannotEstimate, Confidence, ModelShape
 
@@ -54,6 +55,12 @@ class ServingPlan:
     @property
     def version(self) -> tuple[int, int]:
         return parse_version(self.engine_version) or NEWEST
+
+    @property
+    def cache_dtype(self) -> str:
+        """What the KV cache is kept in; `auto` follows the checkpoint's own scheme where it has one."""
+        scheme = self.quantization if isinstance(self.quantization, Mapping) else {}
+        return "fp8" if self.kv_cache_dtype == "auto" and has_fp8_cache(scheme, self.version) else self.kv_cache_dtype
 
     @property
     def context(self) -> int:

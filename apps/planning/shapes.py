@@ -18,7 +18,7 @@ EMBEDDING, OUTPUT, ROUTER = "token_embd", "output", "ffn_gate_inp"
 EXPERTS = frozenset({"ffn_gate_exps", "ffn_up_exps", "ffn_down_exps"})
 # Matrices that no quantiser of whole models touches, beside vectors.
 UNQUANTISED = frozenset({
-    EMBEDDING, OUTPUT, ROUTER, "position_embd", "per_layer_token_embd", "vision", "conv", "shared_gate",
+    EMBEDDING, OUTPUT, ROUTER, "position_embd", "per_layer_token_embd", "vision", "audio", "conv", "shared_gate",
 })  # fmt: skip
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import random
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from apps.planning.config_vision import vision_matrices
+from apps.planning.config_modalities import modality_matrices
 from apps.planning.configs import shape_from_config
 from apps.planning.kv_cache import kv_layout
 from apps.planning.memory import serving_fit
@@ -34,7 +35,7 @@ def test_parameters_of_every_family(row: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("row", VISION, ids=lambda row: str(row["config"]["model_type"]))
 def test_parameters_of_the_vision_part(row: dict[str, Any]) -> None:
-    (vision,) = vision_matrices(row["config"], row["config"]["text_config"]["hidden_size"])
+    (vision,) = modality_matrices(row["config"], row["config"]["text_config"]["hidden_size"])
     assert vision.parameters == pytest.approx(row["parameters"], rel=2e-3)
 
 
@@ -51,6 +52,60 @@ def test_parameters_of_the_vision_part(row: dict[str, Any]) -> None:
 def test_multimodal_models_count_their_vision_part(name: str, published: int) -> None:
     """The totals that the repositories' safetensors headers add up to."""
     assert shape_from_config(reference_model(name).config).parameters == pytest.approx(published, rel=2e-4)
+
+
+CLIP = {"hidden_size": 1024, "image_size": 336, "intermediate_size": 4096, "num_hidden_layers": 24, "patch_size": 14}
+OMNI = {"hidden_size": 3584, "intermediate_size": 18944, "num_attention_heads": 28, "num_hidden_layers": 28,
+        "num_key_value_heads": 4, "vocab_size": 152064, "model_type": "qwen2_5_omni_text"}  # fmt: skip
+MLLAMA = {"hidden_size": 4096, "intermediate_size": 14336, "num_attention_heads": 32, "num_hidden_layers": 40,
+          "num_key_value_heads": 8, "vocab_size": 128256, "model_type": "mllama_text_model",
+          "cross_attention_layers": [3, 8, 13, 18, 23, 28, 33, 38]}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("config", "published", "cached_layers"),
+    [
+        # LLaVA 1.5 7B names neither sizes nor heads of its text part: the class's own count.
+        ({"model_type": "llava", "text_config": {"model_type": "llama", "vocab_size": 32064}, "vision_config": CLIP},
+         7_063_427_072, 32),
+        ({"model_type": "llava", "vision_config": {"model_type": "pixtral", "patch_size": 16, "image_size": 1024},
+          "text_config": {"model_type": "mistral", "hidden_size": 5120, "head_dim": 128, "intermediate_size": 14336,
+                          "num_hidden_layers": 40, "num_key_value_heads": 8, "vocab_size": 131072}},
+         12_682_742_784, 40),
+        ({"model_type": "mllama", "text_config": MLLAMA,
+          "vision_config": {"hidden_size": 1280, "intermediate_size": 5120, "num_hidden_layers": 32, "image_size": 560,
+                            "num_global_layers": 8, "patch_size": 14, "vision_output_dim": 7680}},
+         10_670_220_835, 32),
+        ({"model_type": "qwen2_5_omni", "thinker_config": {
+            "model_type": "qwen2_5_omni_thinker", "text_config": OMNI,
+            "vision_config": {"depth": 32, "hidden_size": 1280, "intermediate_size": 3420},
+            "audio_config": {"d_model": 1280, "encoder_layers": 32, "encoder_ffn_dim": 5120}}},
+         8_931_813_888, 28),
+    ],
+)  # fmt: skip
+def test_multimodal_configs_that_leave_much_unsaid(config: dict[str, Any], published: int, cached_layers: int) -> None:
+    shape = shape_from_config(config)
+    assert shape.parameters == pytest.approx(published, rel=1e-3)
+    assert sum(cache.layers for cache in shape.caches) == cached_layers
+
+
+@pytest.mark.parametrize(
+    ("quantization", "version", "dtype"),
+    [
+        ({"quant_method": "compressed-tensors", "kv_cache_scheme": {"num_bits": 8, "type": "float"}}, "0.11.0", "fp8"),
+        ({"quant_method": "compressed-tensors", "kv_cache_scheme": {"num_bits": 8, "type": "float"}}, "0.8.5", "auto"),
+        ({"quant_method": "compressed-tensors", "kv_cache_scheme": None}, "0.11.0", "auto"),
+        ({"quant_method": "modelopt", "kv_cache_quant_algo": "FP8"}, "0.11.0", "auto"),
+        ({"quant_method": "modelopt", "kv_cache_quant_algo": "FP8"}, "", "fp8"),
+    ],
+)
+def test_a_checkpoint_with_scales_for_its_cache(quantization: dict[str, Any], version: str, dtype: str) -> None:
+    shape = shape_from_config(LLAMA)
+    plan = ServingPlan(shape, "fp8", max_model_len=8192, quantization=quantization, engine_version=version)
+    assert plan.cache_dtype == dtype
+    own = serving_fit(plan, Memory("gpu", 40 * 2**30)).kv_bytes_per_token
+    asked = serving_fit(replace(plan, kv_cache_dtype="bf16"), Memory("gpu", 40 * 2**30)).kv_bytes_per_token
+    assert asked == own * (2 if dtype == "fp8" else 1)
 
 
 def test_every_reference_model_has_a_shape_and_its_own_name() -> None:

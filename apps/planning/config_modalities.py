@@ -1,4 +1,4 @@
-"""The vision part of a multimodal model, as far as its own config tells: a vision transformer and what joins it.
+"""What a multimodal model has for images and sound, as far as its own config tells: transformers, and what joins them.
 
 How each family joins its images to the text is read off the classes of transformers 5.19.
 """
@@ -11,28 +11,51 @@ from typing import Any
 from apps.planning.config_fields import LARGEST
 from apps.planning.shapes import Matrix
 
-_GATED = ("qwen2_5_vl", "mistral3", "pixtral", "glm4v")  # three matrices in the feed-forward part, not two
+# Three matrices in the feed-forward part instead of two.
+_GATED = ("qwen2_5_vl", "qwen2_5_omni", "mistral3", "pixtral", "glm4v")
+_DEFAULTS = {"pixtral": {"hidden_size": 1024, "intermediate_size": 4096, "num_hidden_layers": 24}}
 _ROTARY = ("qwen2_vl", "qwen2_5_vl", "mistral3", "pixtral")  # without a table of positions
 
 
-def vision_matrices(config: Mapping[str, Any], text_size: int) -> list[Matrix]:
-    """One matrix that stands for the whole part; none where the config names no sizes. `text_size` is the text's
-    hidden size."""
+def modality_matrices(config: Mapping[str, Any], text_size: int) -> list[Matrix]:
+    """A matrix for each part, which stands for all of it; none where the config names no sizes.
+
+    `text_size` is the hidden size of the text part.
+    """
+    parts = {"vision": _vision(config, text_size), "audio": _audio(config, text_size)}
+    return [Matrix(name, parameters, 1, 1, 1) for name, parameters in parts.items() if parameters]
+
+
+def _audio(config: Mapping[str, Any], text_size: int) -> int:
+    """An encoder as Whisper's: two convolutions before its layers, one linear after them."""
+    audio = config.get("audio_config")
+    if not isinstance(audio, Mapping):
+        return 0
+    size, layers = _size(audio, "d_model", "hidden_size"), _size(audio, "encoder_layers", "num_hidden_layers")
+    inner = _size(audio, "encoder_ffn_dim", "intermediate_size")
+    bins = _size(audio, "num_mel_bins") or 128
+    blocks = layers * (4 * size * size + 2 * size * inner)
+    return blocks + 3 * size * (bins + size) + size * text_size if blocks else 0
+
+
+def _vision(config: Mapping[str, Any], text_size: int) -> int:
     vision = config.get("vision_config")
     if not isinstance(vision, Mapping):
-        return []
+        return 0
+    vision = {**_DEFAULTS.get(str(vision.get("model_type")), {}), **vision}
     # Qwen2-VL calls the text's size hidden_size here, and its own embed_dim.
     size, layers = _size(vision, "embed_dim", "hidden_size", "width"), _size(vision, "num_hidden_layers", "depth")
     if not size or not layers:
-        return []
+        return 0
+    layers += _size(vision, "num_global_layers")
     family = str(config.get("model_type"))
     inner = _size(vision, "intermediate_size") or round(size * (_ratio(vision) or 4))
     if family.startswith("glm4v"):
         inner = _size(vision, "out_hidden_size") or inner
-    gated = 3 if family.startswith(_GATED) else 2
+    gated = 3 if family.startswith(_GATED) or vision.get("model_type") == "pixtral" else 2
     blocks = layers * (4 * size * size + gated * size * inner)
     joint = next((joint for name, joint in _JOINTS.items() if family.startswith(name)), _two_linears)
-    return [Matrix("vision", blocks + _patches(vision, family, size) + joint(config, vision, size, text_size), 1, 1, 1)]
+    return blocks + _patches(vision, family, size) + joint(config, vision, size, text_size)
 
 
 def _patches(vision: Mapping[str, Any], family: str, size: int) -> int:
@@ -40,7 +63,8 @@ def _patches(vision: Mapping[str, Any], family: str, size: int) -> int:
     patch = _size(vision, "patch_size") or 14
     channels = _size(vision, "in_channels", "num_channels", "in_chans") or 3
     frames = _size(vision, "temporal_patch_size") or (2 if family.startswith("qwen") else 1)
-    side = 0 if family.startswith(_ROTARY) else _size(vision, "image_size") // patch
+    rotary = family.startswith(_ROTARY) or vision.get("model_type") == "pixtral"
+    side = 0 if rotary else _size(vision, "image_size") // patch
     return size * (channels * frames * patch * patch + (_size(vision, "num_position_embeddings") or side * side))
 
 
@@ -72,6 +96,13 @@ def _four_side_by_side(config: Mapping[str, Any], vision: Mapping[str, Any], siz
     return 4 * size * text + text * text
 
 
+def _tiles(config: Mapping[str, Any], vision: Mapping[str, Any], size: int, text: int) -> int:
+    """Llama 3.2 Vision has positions for each of four tiles in each of nine arrangements."""
+    patches = (_size(vision, "image_size") // (_size(vision, "patch_size") or 14)) ** 2 + 1
+    tables = 9 * 4 * size * (patches + 2)
+    return tables + _size(vision, "vision_output_dim") * text
+
+
 def _glm_merger(config: Mapping[str, Any], vision: Mapping[str, Any], size: int, text: int) -> int:
     merged = size * (_size(vision, "spatial_merge_size") or 2) ** 2
     return merged * text + text * text + 3 * text * _size(vision, "intermediate_size")
@@ -86,6 +117,7 @@ _JOINTS: dict[str, Callable[[Mapping[str, Any], Mapping[str, Any], int, int], in
     "mistral3": _patch_merger,
     "internvl": _four_side_by_side,
     "glm4v": _glm_merger,
+    "mllama": _tiles,
 }
 
 

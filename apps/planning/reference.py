@@ -21,6 +21,7 @@ from apps.planning.shapes import CannotEstimate
 _FILE = Path(__file__).with_name("reference_models.json")
 # Suffixes of quantised releases, and the precision each one means.
 _QUANTISED = (
+    (r"-bf16", "bf16"), (r"-fp?16", "fp16"), (r"-?fp8-w8a8", "fp8"),
     (r"-?gptq-?int8|-?w8a8(-fp8)?|-?int8", "int8"), (r"-?gptq(-?int4)?|-?w4a16.*", "int4-gptq"),
     (r"-?awq(-int4)?|-int4-awq", "int4-awq"), (r"-?bnb-4bit|-unsloth-bnb-4bit", "nf4"), (r"-?nvfp4|-?fp4", "nvfp4"),
     (r"-?fp8(-dynamic|-kv|-static.*)?", "fp8"), (r"-?mxfp4", "mxfp4"), (r"-?int4", "int4"), (r"-?gguf", ""),

@@ -125,6 +125,8 @@ def test_every_reference_model_has_a_shape_and_its_own_name() -> None:
         ("unsloth/meta-llama-3.1-8b-instruct-bnb-4bit", "meta-llama/Llama-3.1-8B-Instruct", "nf4"),
         ("RedHatAI/Llama-3.3-70B-Instruct-FP8-dynamic", "meta-llama/Llama-3.3-70B-Instruct", "fp8"),
         ("openai/gpt-oss-20b", "openai/gpt-oss-20b", "mxfp4"),
+        ("Qwen3-32B bf16", "Qwen/Qwen3-32B", "bf16"),
+        ("Qwen2.5-7B-Instruct fp8 w8a8", "Qwen/Qwen2.5-7B-Instruct", "fp8"),
     ],
 )
 def test_models_are_found_by_the_names_people_write(asked: str, model_id: str, precision: str) -> None:

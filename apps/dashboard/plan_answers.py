@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from datetime import UTC, datetime
 from typing import Any
 
 from django.conf import settings
@@ -14,10 +15,13 @@ from apps.evals.models import Suite
 from apps.evals.plans import plan_eval_run
 from apps.fleet.models import Device
 from apps.fleet.querysets import largest_device
+from apps.jobs.chances import fleet_timeline
 from apps.planning import fit_lines, train_lines
 from apps.planning.gpu_memory import NamedGpu, read_gpu
 from apps.planning.gpu_types import gpu_type_of
 from apps.planning.memory import GIB
+from apps.planning.placement import Need
+from apps.planning.timeline import HostTimeline
 
 
 def with_version(line: dict[str, Any], version: ModelVersion | None) -> dict[str, Any]:
@@ -43,14 +47,38 @@ def fit_answer(line: dict[str, Any], version: ModelVersion | None, hosts: list[s
         "gpu": str(line["gpu"]),
         "gpus": plan.tensor_parallel * plan.pipeline_parallel,
         "hosts": hosts or [],
+        "starts": [],
     }
 
 
 def fit_here(line: dict[str, Any], version: ModelVersion | None) -> list[dict[str, Any]]:
-    """The same on each kind of GPU in the fleet, the hosts that have it named. Raises Problem 422 without a GPU."""
+    """The same on each kind of GPU in the fleet, with the hosts that have it and when they could take the model.
+
+    Raises Problem 422 without a GPU.
+    """
+    timeline = fleet_timeline()
+    answers = []
+    for (name, memory_bytes), on_host in _gpus_by_kind().items():
+        answer = fit_answer(line | {"gpu": name, "gpu_memory_gib": memory_bytes / GIB}, version, sorted(on_host))
+        if answer["fits"]:
+            open_hosts = [timeline.hosts[host] for host in on_host if host in timeline.hosts]
+            answer["starts"] = _starts(Need(gpus=answer["gpus"], vram_bytes=memory_bytes), open_hosts)
+        answers.append(answer)
+    return answers
+
+
+def _starts(need: Need, hosts: list[HostTimeline]) -> list[dict[str, Any]]:
+    """Soonest first; hosts that never have so many GPUs free stay out."""
+    starts = sorted(
+        (start for host in hosts if (start := host.earliest(need))), key=lambda start: (start.at, start.host)
+    )
     return [
-        fit_answer(line | {"gpu": name, "gpu_memory_gib": memory_bytes / GIB}, version, sorted(on_host))
-        for (name, memory_bytes), on_host in _gpus_by_kind().items()
+        {
+            "host": start.host,
+            "at": datetime.fromtimestamp(start.at, tz=UTC) if start.is_known else None,
+            "waits_for": list(start.after),
+        }
+        for start in sorted(starts, key=lambda start: (start.at, start.host))
     ]
 
 

@@ -5,6 +5,7 @@ Estimates of apps/planning over the catalogue and the fleet. Sizes in GiB on eac
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any, Literal
 
 from django.http import HttpRequest
@@ -46,12 +47,21 @@ class FitIn(ModelAsked):
     enforce_eager: bool | None = None
 
 
+class HostStart(Schema):
+    """When a host could start it, behind the jobs that wait now; `at` is null where only a person can say."""
+
+    host: str
+    at: datetime | None
+    waits_for: list[str]  # jobs that hold the GPUs until then
+
+
 class FitOut(Schema):
     """`fits` is true for a tight fit too. `kv_tokens` and `max_concurrency` at the context that was asked for."""
 
     gpu: str
     gpus: int
     hosts: list[str]  # of ours that have them; empty for a GPU that was named
+    starts: list[HostStart]  # soonest first, where it fits
     fits: bool
     verdict: Literal["fits", "tight", "too_big"]
     reason: str | None  # weights, kv_cache or activation

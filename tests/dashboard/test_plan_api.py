@@ -6,10 +6,21 @@ from typing import Any
 
 import pytest
 from django.test import Client
+from django.utils import timezone
 
 from apps.accounts.models import Team
+from apps.fleet.models import Host, Reservation
 from apps.planning.reference import reference_model
-from tests.factories import api_headers, make_host, make_stored_version, make_suite, make_team, make_user
+from tests.factories import (
+    api_headers,
+    make_attempt,
+    make_host,
+    make_job,
+    make_stored_version,
+    make_suite,
+    make_team,
+    make_user,
+)
 
 pytestmark = pytest.mark.django_db
 ON_H100: dict[str, Any] = {"model_id": "Qwen/Qwen3-32B", "gpu": "H100"}
@@ -45,6 +56,25 @@ def test_the_hardware_here_with_the_hosts_that_have_it(ask: Any, team: Team) -> 
     (row,) = ask("fit", {"version": version.public_id, "max_model_len": 4096}).json()["items"]
     assert row["hosts"] == ["atlas"]
     assert row["weights_gib_per_gpu"] == pytest.approx(15.0, abs=0.1)
+
+
+def test_when_each_host_could_start_it(ask: Any, team: Team) -> None:
+    def starts() -> Any:
+        (row,) = ask("fit", {"model_id": "Llama-3.1-8B", "max_model_len": 4096, "gpus": 2}).json()["items"]
+        return [(each["host"], each["at"] is not None, each["waits_for"]) for each in row["starts"]]
+
+    make_host("brio", gpus=1)
+    atlas, cedar = make_host("atlas", gpus=2), make_host("cedar", gpus=2)
+    assert starts() == [("atlas", True, []), ("cedar", True, [])]
+    server, training = make_job(team, kind="serve"), make_job(team, kind="train", time_limit_seconds=3600)
+    for job, host in ((server, atlas), (training, cedar)):
+        job.status = "running"
+        job.save()
+        attempt = make_attempt(job, host, claimed_at=timezone.now())
+        Reservation.objects.create(device=host.devices.get(kind="gpu", index=0), holder=attempt.pk)
+    assert starts() == [("cedar", True, [training.public_id]), ("atlas", False, [server.public_id])]
+    Host.objects.filter(pk=cedar.pk).update(cordoned=True)
+    assert starts() == [("atlas", False, [server.public_id])]
 
 
 @pytest.mark.parametrize(

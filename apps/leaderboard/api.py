@@ -1,7 +1,8 @@
-"""REST: the table of a suite, and two versions side by side. Everything here was measured by this installation."""
+"""REST: the table of a suite and two versions side by side, measured by this installation; what others reported."""
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 from django.http import HttpRequest
@@ -15,6 +16,7 @@ from apps.evals.models import EvalRun, Score
 from apps.evals.schemas import IntervalOut, interval_out
 from apps.leaderboard.board import Board, Row, board
 from apps.leaderboard.comparison import compare_versions, result_of
+from apps.leaderboard.reported import reported_benchmarks, reported_rows
 from apps.leaderboard.suites import chosen_suite
 from apps.statistics.paired import Comparison
 
@@ -109,6 +111,38 @@ def leaderboard(request: HttpRequest, suite: str = "") -> dict[str, Any]:
             "not_compared": [],
         }
     return board_out(board(user, chosen))
+
+
+class ReportedOut(Schema):
+    """`score` in per cent, under a setting of the reporter's own; `kind` is open or closed."""
+
+    model: str
+    kind: str
+    benchmark: str
+    score: float
+    setting: str
+    self_reported: bool
+    date: str
+    source: str = "reported"
+    read_in: str
+
+
+class ReportedListOut(Schema):
+    benchmark: str
+    benchmarks: list[str]
+    items: list[ReportedOut]
+    next: str | None = None
+
+
+@router.get("/leaderboard/reported", response=ReportedListOut)
+def leaderboard_reported(request: HttpRequest, benchmark: str = "", q: str = "") -> dict[str, Any]:
+    """What others published, best first; `q` holds words of the model's name. Never mixed with measured rows."""
+    signed_in(request)
+    benchmarks = reported_benchmarks()
+    chosen = benchmark or benchmarks[0]
+    rows = reported_rows(chosen, q)
+    items = [asdict(row) | {"source": "reported", "read_in": row.source} for row in rows]
+    return {"benchmark": chosen, "benchmarks": benchmarks, "items": items}
 
 
 @router.get("/leaderboard/compare", response=CompareOut)

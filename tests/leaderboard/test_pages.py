@@ -138,3 +138,26 @@ def test_before_anything_is_measured(alice: User, client: Client) -> None:
     assert "Nothing to compare yet" in client.get("/leaderboard/compare").content.decode()
     assert get(client, alice, "/leaderboard").json()["items"] == []
     assert client.get("/leaderboard?suite=unknown").status_code == 404
+
+
+def test_reported_scores_stand_apart_with_setting_and_source(
+    versions: tuple[ModelVersion, ModelVersion], alice: User, client: Client
+) -> None:
+    page = client.get("/leaderboard/reported?benchmark=GPQA").content.decode()
+    assert "tag reported" in page
+    assert "tag measured" not in page
+    assert "closed</span>" in page
+    assert client.get("/leaderboard/reported?benchmark=Riddles").status_code == 404
+    assert "No model of that name" in client.get("/leaderboard/reported?q=nosuch").content.decode()
+
+    answer = client.get("/api/v1/leaderboard/reported?benchmark=MMLU-Pro&q=qwen3", headers=api_headers(alice)).json()
+    assert answer["items"]
+    for item in answer["items"]:
+        assert (item["source"], item["benchmark"]) == ("reported", "MMLU-Pro")
+        assert "qwen3" in item["model"].lower()
+        assert item["read_in"]
+    scores = [item["score"] for item in answer["items"]]
+    assert scores == sorted(scores, reverse=True)
+    refused = client.get("/api/v1/leaderboard/reported?benchmark=Riddles", headers=api_headers(alice))
+    assert refused.status_code == 422
+    assert refused.json()["errors"][0]["field"] == "benchmark"

@@ -24,6 +24,7 @@ from apps.evals.run_page import run_page
 from apps.evals.sample_page import one_sample
 from apps.jobs.option_form import OptionsForm, option_form
 from apps.jobs.services import engine_named
+from apps.jobs.terms_form import TermsForm
 
 
 @require_safe
@@ -61,16 +62,21 @@ def eval_sample(request: HttpRequest, run_id: str, sample_id: int) -> HttpRespon
 def eval_run_new(request: HttpRequest) -> HttpResponse:
     user = signed_in(request)
     form, options = _forms(request)
-    if request.method == "POST" and form.is_valid() and options.is_valid():
+    terms = TermsForm(request.POST if request.method == "POST" else None, user=user, kind="evaluate")
+    if request.method == "POST" and all([form.is_valid(), options.is_valid(), terms.is_valid()]):
         try:
             run = services.create_eval_run(
-                team=team_for(user, None), user=user, options=options.options, **form.cleaned_data
+                team=team_for(user, None),
+                user=user,
+                options=options.options,
+                terms=terms.terms(),
+                **form.cleaned_data,
             )
             return redirect("eval_run", run.public_id)
         except Problem as problem:
             add_problem(form, problem)
     status = 422 if request.method == "POST" else 200
-    context = {"form": form, "options": options} | preview_eval_run(form, options)
+    context = {"form": form, "options": options, "terms": terms} | preview_eval_run(form, options)
     return render(request, "evals/eval_run_new.html", context, status=status)
 
 

@@ -20,6 +20,7 @@ from apps.finetunes.models import Dataset, FineTune
 from apps.finetunes.preview import preview_fine_tune
 from apps.jobs.option_form import option_form
 from apps.jobs.services import engine_named
+from apps.jobs.terms_form import TermsForm
 
 
 @vary_on_headers("HX-Request")
@@ -48,16 +49,21 @@ def fine_tune_new(request: HttpRequest) -> HttpResponse:
     initial = {"base": asked.pk if asked else None, "dataset": request.GET.get("dataset")}
     form = FineTuneForm(chosen, user=user, initial=initial)
     options = option_form(engine_named(services.ENGINE, kind="train").Options, chosen)
-    if request.method == "POST" and form.is_valid() and options.is_valid():
+    terms = TermsForm(chosen, user=user, kind="train")
+    if request.method == "POST" and all([form.is_valid(), options.is_valid(), terms.is_valid()]):
         try:
             made = services.create_fine_tune(
-                team=form.cleaned_data["base"].team, user=user, options=options.options, **form.cleaned_data
+                team=form.cleaned_data["base"].team,
+                user=user,
+                options=options.options,
+                terms=terms.terms(),
+                **form.cleaned_data,
             )
             return redirect("fine_tune", made.public_id)
         except Problem as problem:
             add_problem(form, problem)
     status = 422 if request.method == "POST" else 200
-    context = {"form": form, "options": options} | preview_fine_tune(form, options)
+    context = {"form": form, "options": options, "terms": terms} | preview_fine_tune(form, options)
     return render(request, "finetunes/fine_tune_new.html", context, status=status)
 
 

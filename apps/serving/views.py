@@ -14,6 +14,8 @@ from apps.accounts.problems import Problem
 from apps.accounts.rest import signed_in
 from apps.engines.registry import get_engine
 from apps.jobs.option_form import OptionsForm, option_form
+from apps.jobs.terms import Terms
+from apps.jobs.terms_form import TermsForm
 from apps.serving import services
 from apps.serving.forms import EndpointForm
 from apps.serving.lookups import visible_endpoint
@@ -34,17 +36,19 @@ def _forms(request: HttpRequest) -> tuple[EndpointForm, OptionsForm]:
 @require_http_methods(["GET", "HEAD", "POST"])
 def endpoint_new(request: HttpRequest) -> HttpResponse:
     form, options = _forms(request)
-    if request.method == "POST" and form.is_valid() and options.is_valid():
+    sent = request.POST if request.method == "POST" else None
+    terms = TermsForm(sent, user=signed_in(request), kind="serve")
+    if request.method == "POST" and all([form.is_valid(), options.is_valid(), terms.is_valid()]):
         try:
-            return redirect("endpoint", _create(request, form, options).public_id)
+            return redirect("endpoint", _create(request, form, options, terms.terms()).public_id)
         except Problem as problem:
             add_problem(form, problem)
     status = 422 if request.method == "POST" else 200
-    context = {"form": form, "options": options} | preview_endpoint(form, options)
+    context = {"form": form, "options": options, "terms": terms} | preview_endpoint(form, options)
     return render(request, "serving/endpoint_new.html", context, status=status)
 
 
-def _create(request: HttpRequest, form: EndpointForm, options: OptionsForm) -> Endpoint:
+def _create(request: HttpRequest, form: EndpointForm, options: OptionsForm, terms: Terms) -> Endpoint:
     version = form.cleaned_data["version"]
     return services.create_endpoint(
         team=version.team,
@@ -53,6 +57,7 @@ def _create(request: HttpRequest, form: EndpointForm, options: OptionsForm) -> E
         name=form.cleaned_data["name"],
         engine=form.cleaned_data["engine"],
         options=options.options,
+        terms=terms,
     )
 
 

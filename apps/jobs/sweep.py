@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -37,7 +38,7 @@ class Sweep:
         self.waits: list[Wait] = []
         self.holds: list[Hold] = []
         self.no_room: dict[object, Wait] = {}  # by need: one refusal answers for all
-        self.cannot: dict[object, str] = {}  # by need and files
+        self.cannot: dict[object, tuple[Need, str]] = {}  # by need and files
         self.quota_hints: dict[Need, str] = {}
         self.started = 0
         self.is_unfinished = False
@@ -74,7 +75,7 @@ class Sweep:
         if key in self.no_room:
             return Wait(job, self.no_room[key].reason, lacks_room=True)
         if (job.need, job.files) in self.cannot:
-            return Wait(job, self.cannot[job.need, job.files])
+            return self._wait_bound(job, *self.cannot[job.need, job.files])
         answer = place(job.need, self._offered_to(job))
         if isinstance(answer, Choice):
             return self._start(job)
@@ -116,8 +117,10 @@ class Sweep:
             return Wait(job, choice.reason, lacks_room=True)
         try:
             why = start_or_prepare(job_pk=job.pk, choice=choice)
-        except (CannotPrepare, NoFreePort) as refusal:
-            self.cannot[job.need, job.files] = str(refusal)
+        except CannotPrepare as refusal:
+            return self._wait_for_files(job, row, str(refusal))
+        except NoFreePort as refusal:
+            self.cannot[job.need, job.files] = job.need, str(refusal)
             return Wait(job, str(refusal))
         except (DeviceTaken, IntegrityError):
             self._look_at_fleet()
@@ -126,6 +129,23 @@ class Sweep:
             return Wait(job, why)
         self._note_start(job, choice)
         return None
+
+    def _wait_for_files(self, job: WaitingJob, row: Job, refusal: str) -> Wait:
+        """Nothing brings them to where there is room, so it waits for a host that has them and could take it."""
+        need, reason = job.need, refusal
+        for name in handler_of(row).preferred_hosts(row) if need.host is None else ():
+            answer = place(replace(job.need, host=name), self._offered_to(job))
+            if isinstance(answer, Refusal) and answer.can_wait:
+                need, reason = replace(job.need, host=name), f"Its files lie only on {name}. {answer.reason}"
+                break
+        self.cannot[job.need, job.files] = need, reason
+        return self._wait_bound(job, need, reason)
+
+    def _wait_bound(self, job: WaitingJob, need: Need, reason: str) -> Wait:
+        """`need` names a host where the job's own does not, if its files bind it there."""
+        is_bound = need != job.need
+        hint = "It starts elsewhere once its files lie there too." if is_bound else ""
+        return Wait(replace(job, need=need), reason, hint, lacks_room=is_bound)
 
     def _note_start(self, job: WaitingJob, choice: Choice) -> None:
         self.started += 1

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.test import Client
 from django.utils import timezone
 
 from apps.accounts.models import Team, User
+from apps.catalog.placement import model_ref
 from apps.jobs.models import Job
 from apps.jobs.queue import stand_of, waiting_jobs
 from apps.jobs.scheduling import place_waiting_jobs
-from tests.factories import GIB, api_headers, make_host, make_team, make_user
+from tests.factories import GIB, api_headers, make_host, make_job, make_stored_version, make_team, make_user
 from tests.jobs.conftest import submit
 
 
@@ -104,3 +106,27 @@ def test_the_place_in_the_line_is_the_schedulers(team: Team, alice: User) -> Non
         assert [row.pk for row in stand.near] == line[max(0, number - 1) : number + 2]
     Job.objects.filter(pk=line[0]).update(not_before=timezone.now() + timedelta(minutes=1))
     assert stand_of(Job.objects.get(pk=line[0]), neighbours=1) is None
+
+
+def test_a_job_whose_files_lie_elsewhere_waits_for_that_host(team: Team, alice: User) -> None:
+    atlas = make_host("atlas", gpus=1)
+    make_host("brio", gpus=1)
+    version = make_stored_version(team, source="path", source_ref="/data/tiny", host=atlas)
+    model = model_ref(version).model_dump()
+
+    def job(name: str, **fields: Any) -> Job:
+        spec = {"kind": "evaluate", "engine": "fake-eval", "model": model}
+        return make_job(team, name=name, gpus_needed=1, spec=spec, **fields)
+
+    first = job("first", time_limit_seconds=3600)
+    place_waiting_jobs()
+    second, third = job("second"), job("third")
+    place_waiting_jobs()
+    assert first.attempts.get().host == atlas
+    for waiting in (second, third):
+        waiting.refresh_from_db()
+        assert waiting.wait_reason == "Its files lie only on atlas. Needs 1 GPU on one host; atlas has 0 free."
+        assert "It starts elsewhere once its files lie there too." in waiting.wait_hint
+        assert not waiting.attempts.exists()
+    assert second.expected_start_at is not None
+    assert first.public_id in second.wait_hint

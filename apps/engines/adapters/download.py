@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from apps.engines.base import Command, Engine, Event, Placement, Produced, Result, RunSpec, Strict
+from apps.engines.file_headers import BadHeader
 from apps.engines.folder import manifest_sha256, model_facts
 from apps.engines.lines import read_own_line
 from apps.engines.sources import parse_source
@@ -48,7 +49,11 @@ class Download(Engine):
         for file in files:
             if not (folder / file["path"]).is_file():
                 return Result(ok=False, reason="model_not_found", cause=f"{folder / file['path']} is gone again")
-        facts = model_facts(folder) | {"source": record["source"], "revision": record["revision"]}
+        try:
+            read = model_facts(folder)
+        except BadHeader as damage:
+            return Result(ok=False, reason="bad_config", cause=str(damage))
+        facts = read | {"source": record["source"], "revision": record["revision"]}
         produced = Produced(
             role="weights",
             path=str(folder),

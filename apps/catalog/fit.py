@@ -37,6 +37,11 @@ class DeviceClass:
     most_on_one_host: int = 1
 
     @property
+    def key(self) -> str:
+        """Everything a verdict depends on, and a word for an address."""
+        return f"{self.title[:150]}/{self.memory_bytes}/{self.most_on_one_host}"
+
+    @property
     def memory(self) -> Memory:
         return Memory(kind=self.kind, total_bytes=self.memory_bytes, name=self.title)
 

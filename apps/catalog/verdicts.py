@@ -5,13 +5,13 @@ A page reads them; a chore fills them. One of an older formula, or of devices th
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 from django.contrib.postgres.aggregates import ArrayAgg
 from django.db.models import Exists, OuterRef, Q, QuerySet
 
-from apps.catalog.fit import DeviceClass, best_fit, device_classes
+from apps.catalog.fit import DeviceClass, RunsOn, best_fit, device_classes
 from apps.catalog.models import ModelVersion, Verdict
 from apps.planning.memory import FORMULA_VERSION
 
@@ -55,12 +55,35 @@ def sweep() -> None:
     judge_missing(devices)
 
 
-def verdicts_of(version_ids: Iterable[int], devices: Sequence[DeviceClass]) -> dict[int, dict[str, Verdict]]:
-    """Version -> device class key -> its current verdict."""
-    found: dict[int, dict[str, Verdict]] = defaultdict(dict)
-    for verdict in _current(devices).filter(version__in=list(version_ids)):
-        found[verdict.version_id][verdict.device] = verdict
-    return found
+@dataclass(frozen=True)
+class KeptFit(RunsOn):
+    """A verdict as a `runs on` cell; None is one that the next sweep brings."""
+
+    device: DeviceClass
+    verdict: Verdict | None
+
+    @property
+    def count(self) -> int:  # type: ignore[override]
+        return self.verdict.count if self.verdict else 1
+
+    @property
+    def precision(self) -> str:  # type: ignore[override]
+        return self.verdict.precision if self.verdict else ""
+
+    @property
+    def fits(self) -> bool:
+        return self.verdict is not None and self.verdict.verdict in RUNS
+
+    @property
+    def why_not(self) -> str:
+        return self.verdict.reason if self.verdict else "being worked out"
+
+
+def kept_fits(version_ids: Iterable[int], devices: Sequence[DeviceClass]) -> dict[int, list[KeptFit]]:
+    """Version -> one cell for each device class, with one query for all of them."""
+    ids = list(version_ids)
+    found = {(each.version_id, each.device): each for each in _current(devices).filter(version__in=ids)}
+    return {pk: [KeptFit(device, found.get((pk, device.key))) for device in devices] for pk in ids}
 
 
 def running_on_one(devices: Sequence[DeviceClass]) -> dict[str, set[int]]:

@@ -21,12 +21,10 @@ RUNS = ("fits", "tight")
 
 def judge_missing(devices: Sequence[DeviceClass], *, limit: int = SWEEP) -> int:
     """Judges up to `limit` versions that lack a current verdict, newest first; how many there were."""
-    missing = Q()
-    for device in devices:
-        missing |= ~Exists(_current([device]).filter(version=OuterRef("pk")))
-    if not missing:
+    lacks = [~Exists(_current([device]).filter(version=OuterRef("pk"))) for device in devices]
+    if not lacks:
         return 0
-    versions = list(ModelVersion.objects.filter(missing).order_by("-pk")[:limit])
+    versions = list(ModelVersion.objects.filter(Q(*lacks, _connector=Q.OR)).order_by("-pk")[:limit])
     judge(versions, devices)
     return len(versions)
 

@@ -114,7 +114,9 @@ def measure(count: int, rounds: int) -> dict[str, object]:
     from django.test import Client
 
     from apps.accounts.models import User
+    from stackweb.settled_memory import settle_memory
 
+    settle_memory()  # as the server does when it starts
     client = Client(HTTP_HOST="localhost")
     client.force_login(User.objects.get(username="alice"))
     taken: dict[str, list[float]] = {name: [] for name in QUERIES}

@@ -97,14 +97,16 @@ def choose(
     counts: dict[str, Counter[str]] = {facet.key: Counter() for facet in asked}
     wanted = [frozenset(chosen.get(facet.key, ())) for facet in asked]
     found = []
+    filtered = [at for at, wish in enumerate(wanted) if wish]
     for entry in entries:
-        values = [facet.values(entry) for facet in asked]
-        missed = [at for at, wish in enumerate(wanted) if wish and wish.isdisjoint(values[at])]
+        missed = [at for at in filtered if wanted[at].isdisjoint(asked[at].values(entry))]
         if not missed:
             found.append(entry)
         if len(missed) <= 1:  # counts under the choices of the other facets
-            for at in missed or range(len(asked)):
-                counts[asked[at].key].update(values[at])
+            for facet in [asked[at] for at in missed] or asked:
+                tally = counts[facet.key]
+                for value in facet.values(entry):
+                    tally[value] += 1
     shown = [_shown(facet, counts[facet.key], wish) for facet, wish in zip(asked, wanted, strict=True)]
     return found, [facet for facet in shown if facet.options]
 

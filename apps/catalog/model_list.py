@@ -11,11 +11,10 @@ from apps.catalog.facets import Entry, choose, facets
 from apps.catalog.fit import DeviceClass, device_classes
 from apps.catalog.models import Artifact, Model, ModelImport, ModelVersion
 from apps.catalog.querysets import SORTS, ModelQuerySet
-from apps.catalog.verdicts import KeptFit, judge_missing, kept_fits, running_on_one
+from apps.catalog.verdicts import KeptFit, kept_fits, running_on_one
 
 ROWS = 50  # on a page
 CLASSES = 4  # columns of the "runs on" cells
-JUDGED_AT_ONCE = 50  # versions too new for the chore, while a page is drawn
 
 
 @dataclass(frozen=True)
@@ -44,7 +43,6 @@ def model_list(user: User, wish: Wish, *, served: Collection[int] = ()) -> dict[
     sort = wish.sort if wish.sort.removeprefix("-") in SORTS else "-added"
     visible = Model.objects.visible_to(user)
     devices = device_classes()[:CLASSES]
-    judge_missing(devices, limit=JUDGED_AT_ONCE)
     runners = running_on_one(devices)
     asked = facets(runners, {device.key: device.title for device in devices})
     found, shown = choose(entries_of(visible.matching(wish.text)), asked, wish.chosen)

@@ -69,6 +69,10 @@ class KeptFit(RunsOn):
         return self.verdict.precision if self.verdict else ""
 
     @property
+    def cell(self) -> str:
+        return super().cell if self.verdict else "…"
+
+    @property
     def fits(self) -> bool:
         return self.verdict is not None and self.verdict.verdict in RUNS
 

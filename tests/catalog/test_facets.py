@@ -71,6 +71,8 @@ def test_runs_here_goes_by_kept_verdicts(alice: Client, team: Team) -> None:
     make_stored_version(team, name="runs")
     make_stored_version(team, name="unknown", facts={})
     (gpu,) = device_classes()
+    assert "being worked out" in alice.get("/models").text
+    sweep()
     assert names(alice, "/models?runs=any") == ["runs"]
     assert counts(alice, "/models")["runs"] == {"any": 1, gpu.key: 1}
     assert Verdict.objects.count() == 2

@@ -25,6 +25,7 @@ app.conf.update(
         "look for silent hosts": {"task": "fleet.review_silence", "schedule": 5.0},
         "meter gateway usage": {"task": "gateway.flush_usage", "schedule": 2.0},
         "advance tours": {"task": "tour.advance", "schedule": 2.0},
+        "judge which models run here": {"task": "catalog.judge_versions", "schedule": 5.0},
         "accrue costs": {"task": "costs.accrue", "schedule": 60.0},
         "roll up telemetry": {"task": "fleet.roll_up_telemetry", "schedule": 60.0},
         "forget old telemetry": {"task": "fleet.forget_telemetry", "schedule": 600.0},

@@ -21,7 +21,7 @@ router = Router(tags=["models"])
 
 @router.get("/models", response=ModelPage)
 def list_models(request: HttpRequest, q: str = "", cursor: str | None = None, limit: int = 50) -> dict[str, Any]:
-    """Models of your teams, newest first; `q` searches name, publisher, source and licence."""
+    """Models of your teams, newest first; `q` searches name, publisher, source, licence and summary."""
     rows = Model.objects.visible_to(signed_in(request)).matching(q).select_related("team")
     rows = rows.prefetch_related("versions__artifacts__locations__host")
     return page_of(rows, cursor=cursor, limit=limit, show=model_out)

@@ -37,12 +37,50 @@ class DeviceClass:
     most_on_one_host: int = 1
 
     @property
+    def key(self) -> str:
+        """Everything a verdict depends on, and a word for an address."""
+        return f"{self.title[:150]}/{self.memory_bytes}/{self.most_on_one_host}"
+
+    @property
     def memory(self) -> Memory:
         return Memory(kind=self.kind, total_bytes=self.memory_bytes, name=self.title)
 
 
+class RunsOn:
+    """A `runs on` cell, of a fit worked out now or of a kept verdict."""
+
+    device: DeviceClass
+    count: int
+    precision: str
+
+    @property
+    def fits(self) -> bool:
+        raise NotImplementedError
+
+    @property
+    def why_not(self) -> str:
+        raise NotImplementedError
+
+    @property
+    def cell(self) -> str:
+        """The precision on one device, ×2 where it takes more, – where it cannot run."""
+        if not self.fits:
+            return "–"
+        return self.precision.partition("-")[0].upper() if self.count == 1 else f"×{self.count}"
+
+    @property
+    def shade(self) -> str:
+        return _SHADES.get(self.precision, "f1") if self.fits and self.count == 1 else "f0"
+
+    @property
+    def spoken(self) -> str:
+        if self.fits:
+            return f"{self.device.title}: {self.precision.upper()} on {self.count}"
+        return f"{self.device.title}: {self.why_not}"
+
+
 @dataclass(frozen=True)
-class Fit:
+class Fit(RunsOn):
     """One way to serve a version here. Without an estimate, `problem` says why there is none."""
 
     device: DeviceClass
@@ -65,21 +103,8 @@ class Fit:
         return sum(self.parts.values())
 
     @property
-    def cell(self) -> str:
-        """The `runs on` cell: the precision on one device, ×2 where it takes more, – where it cannot run."""
-        if not self.fits:
-            return "–"
-        return self.precision.partition("-")[0].upper() if self.count == 1 else f"×{self.count}"
-
-    @property
-    def shade(self) -> str:
-        return _SHADES.get(self.precision, "f1") if self.fits and self.count == 1 else "f0"
-
-    @property
-    def spoken(self) -> str:
-        if self.fits:
-            return f"{self.device.title}: {self.precision.upper()} on {self.count}"
-        return f"{self.device.title}: {self.estimate.reason if self.estimate else self.problem}"
+    def why_not(self) -> str:
+        return self.estimate.reason if self.estimate else self.problem
 
 
 def device_classes() -> list[DeviceClass]:

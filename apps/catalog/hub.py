@@ -46,6 +46,10 @@ class HubFacts:
     card: str = ""  # Markdown without its front matter
     size_bytes: int = 0  # of the safetensors files
     config: dict[str, Any] = field(default_factory=dict)
+    task: str = ""  # e.g. text-generation
+    languages: list[str] = field(default_factory=list)  # codes, as the card gives them
+    monthly_downloads: int | None = None
+    is_gated: bool = False
 
 
 def endpoint() -> str:
@@ -78,6 +82,10 @@ def read_hub(repo: str, revision: str = "") -> HubFacts:
         summary=_summary(info),
         size_bytes=size,
         config=config if isinstance(config, dict) else {},
+        task=str(info.pipeline_tag or "")[:60],
+        languages=_languages(info),
+        monthly_downloads=info.downloads if isinstance(info.downloads, int) and 0 <= info.downloads < 2**53 else None,
+        is_gated=bool(info.gated),
     )
 
 
@@ -102,6 +110,13 @@ def _license(info: ModelInfo) -> str:
     card = info.card_data
     given = (card.get("license_name") or card.get("license") or "") if card else ""
     return str(", ".join(given) if isinstance(given, list) else given)
+
+
+def _languages(info: ModelInfo) -> list[str]:
+    """At most twenty; a card may hold one code, a list of them, or anything else that its author wrote."""
+    given = info.card_data.get("language") if info.card_data else None
+    codes = [given] if isinstance(given, str) else given if isinstance(given, list) else []
+    return [code[:20] for code in codes if isinstance(code, str)][:20]
 
 
 def _summary(info: ModelInfo) -> str:

@@ -57,9 +57,19 @@ def version_facts(version: ModelVersion) -> list[tuple[str, str]]:
         ("Shape", ", ".join(part for part in (layers, f"heads {heads}" if heads else "") if part)),
         ("Vocabulary", f"{facts['vocab_size']:,}" if facts.get("vocab_size") else ""),
         ("Chat template", {True: "yes", False: "none"}.get(facts.get("chat_template"), "")),
+        ("Active parameters", f"{version.active_parameter_count:,}" if version.active_parameter_count else ""),
+        ("Remote code", "needed: its config names Python of the repository" if version.needs_remote_code else ""),
+        ("Task", version.model.task.replace("-", " ")),
+        ("Languages", ", ".join(version.model.languages)),
+        ("Downloads a month", _count(version.model.monthly_downloads)),
+        ("Gated", "yes: its terms are accepted on the Hub" if version.model.is_gated else ""),
         ("Note", version.note),
     ]
     return [(label, value) for label, value in rows if value]
+
+
+def _count(number: int | None) -> str:
+    return "" if number is None else f"{number:,} when it was imported"
 
 
 def _best(fits: list[Fit]) -> Fit | None:

@@ -1,17 +1,31 @@
-"""What the Models page shows: its headline and one row for each model."""
+"""What the Models page shows: its headline, its facets and a page of rows."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from apps.accounts.models import User
-from apps.catalog.fit import DeviceClass, Fit, best_fit, device_classes
+from apps.catalog.facets import Entry, choose, facets
+from apps.catalog.fit import DeviceClass, device_classes
 from apps.catalog.models import Artifact, Model, ModelImport, ModelVersion
-from apps.catalog.querysets import SORTS
+from apps.catalog.querysets import SORTS, ModelQuerySet
+from apps.catalog.verdicts import KeptFit, kept_fits, running_on_one
 
-ROWS = 200
+ROWS = 50  # on a page
 CLASSES = 4  # columns of the "runs on" cells
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What a person asked of the list. Unknown keys mean the usual; an unknown option of a facet finds nothing."""
+
+    text: str = ""
+    sort: str = "-added"
+    show: str = "all"  # all, stored or served
+    page: int = 1
+    chosen: Mapping[str, Sequence[str]] = field(default_factory=dict)  # facet -> options
 
 
 @dataclass(frozen=True)
@@ -21,60 +35,95 @@ class ModelRow:
     version_count: int
     artifact: Artifact | None
     hosts: list[str]
-    fits: list[Fit]
-
-    @property
-    def runs_here(self) -> bool:
-        """On a single device that we own."""
-        return any(fit.fits and fit.count == 1 for fit in self.fits)
+    fits: list[KeptFit]
 
 
-def model_list(user: User, *, text: str, sort: str) -> dict[str, Any]:
-    """The template's context. An unknown sort key means newest first."""
-    sort = sort if sort.removeprefix("-") in SORTS else "-added"
+def model_list(user: User, wish: Wish, *, served: Collection[int] = ()) -> dict[str, Any]:
+    """The template's context. `served`: models that an endpoint serves."""
+    sort = wish.sort if wish.sort.removeprefix("-") in SORTS else "-added"
     visible = Model.objects.visible_to(user)
-    models = list(visible.matching(text).with_newest().sorted_by(sort)[:ROWS])
     devices = device_classes()[:CLASSES]
-    rows = model_rows(models, devices)
+    runners = running_on_one(devices)
+    asked = facets(runners, {device.key: device.title for device in devices})
+    found, shown = choose(entries_of(visible.matching(wish.text)), asked, wish.chosen)
+    kinds = {
+        "all": ("All", found),
+        "stored": ("On disk", [entry for entry in found if entry.location_id]),
+        "served": ("Serving", [entry for entry in found if entry.pk in served]),
+    }
+    show = wish.show if wish.show in kinds else "all"
+    ordered = _sorted(kinds[show][1], sort)
+    pages = max(1, -(-len(ordered) // ROWS))
+    page = min(max(wish.page, 1), pages)
+    on_page = ordered[(page - 1) * ROWS : page * ROWS]
     imports = ModelImport.objects.visible_to(user).filter(job__finished_at=None).select_related("job")
     return {
-        "rows": rows,
+        "rows": model_rows([entry.pk for entry in on_page], devices),
         "devices": devices,
+        "facets": shown,
+        "chosen_count": sum(option.is_chosen for facet in shown for option in facet.options),
         "imports": list(imports.order_by("-pk")[:10]),
-        "text": text,
+        "text": wish.text,
         "sort": sort,
+        "show": show,
+        "filters": [(key, title, len(kept)) for key, (title, kept) in kinds.items()],
+        "page": page,
+        "pages": pages,
+        "found_count": len(found),
+        "shown_count": len(ordered),
         "total": visible.count(),
-        "headline": _headline(rows, devices),
-        "disk_bytes": sum(row.artifact.size_bytes for row in rows if row.artifact and row.hosts),
+        "headline": _headline(found, runners, devices),
+        "disk_bytes": sum(entry.size_bytes or 0 for entry in ordered if entry.location_id),
         "has_cpu_only": bool(devices) and devices[0].kind == "cpu",
     }
 
 
-def model_rows(models: list[Model], devices: list[DeviceClass]) -> list[ModelRow]:
-    """Rows for models that carry `with_newest`, with three queries for all of them."""
-    ids = [model.newest_id for model in models if model.newest_id]  # type: ignore[attr-defined]
-    versions = ModelVersion.objects.filter(pk__in=ids).select_related("model")
-    newest = {version.model_id: version for version in versions.prefetch_related("artifacts__locations__host")}
-    counts: dict[int, int] = {}
-    for model_id in ModelVersion.objects.filter(model__in=models).values_list("model_id", flat=True):
-        counts[model_id] = counts.get(model_id, 0) + 1
-    return [_row(model, newest.get(model.pk), counts.get(model.pk, 0), devices) for model in models]
+def entries_of(models: ModelQuerySet) -> list[Entry]:
+    """One entry a model, of its newest version, in one query."""
+    newest = models.order_by("pk", "-versions__pk", "versions__artifacts__pk", "versions__artifacts__locations__pk")
+    columns = newest.distinct("pk").values_list(
+        "pk", "name", "license", "task", "languages", "created_at",
+        "versions__pk", "versions__parameter_count", "versions__context_length", "versions__precision",
+        "versions__artifacts__role", "versions__artifacts__format", "versions__artifacts__size_bytes",
+        "versions__artifacts__locations__pk",
+    )  # fmt: skip
+    return [Entry(*row) for row in columns]
 
 
-def _row(model: Model, version: ModelVersion | None, count: int, devices: list[DeviceClass]) -> ModelRow:
+def _sorted(entries: list[Entry], key: str) -> list[Entry]:
+    """By a key of SORTS, `-` in front for descending; unknown values stand last, equal ones by name."""
+    column = SORTS[key.removeprefix("-")]
+    by_name = sorted(entries, key=lambda entry: entry.name)
+    known = [entry for entry in by_name if getattr(entry, column) is not None]
+    known.sort(key=lambda entry: getattr(entry, column), reverse=key.startswith("-"))
+    return known + [entry for entry in by_name if getattr(entry, column) is None]
+
+
+def model_rows(ids: Sequence[int], devices: Sequence[DeviceClass]) -> list[ModelRow]:
+    """Rows of these models in this order, with a handful of queries for all of them."""
+    models = Model.objects.in_bulk(ids)
+    versions: dict[int, list[ModelVersion]] = {pk: [] for pk in ids}
+    stored = ModelVersion.objects.filter(model__in=ids).order_by("-pk")
+    for version in stored.prefetch_related("artifacts__locations__host"):
+        versions[version.model_id].append(version)
+    fits = kept_fits([of_model[0].pk for of_model in versions.values() if of_model], devices)
+    return [_row(models[pk], versions[pk], fits) for pk in ids if pk in models]
+
+
+def _row(model: Model, versions: list[ModelVersion], fits: dict[int, list[KeptFit]]) -> ModelRow:
+    version = versions[0] if versions else None
     artifact = next(iter(version.artifacts.all()), None) if version else None
     hosts = sorted(location.host.name for location in artifact.locations.all()) if artifact else []
-    fits = [best_fit(version, device) for device in devices] if version else []
-    return ModelRow(model, version, count, artifact, hosts, fits)
+    return ModelRow(model, version, len(versions), artifact, hosts, fits[version.pk] if version else [])
 
 
-def _headline(rows: list[ModelRow], devices: list[DeviceClass]) -> str:
-    if not rows:
+def _headline(found: list[Entry], runners: Mapping[str, set[int]], devices: list[DeviceClass]) -> str:
+    if not found:
         return "Models"
-    count = f"{len(rows)} {'model' if len(rows) == 1 else 'models'}"
+    count = f"{len(found):,} {'model' if len(found) == 1 else 'models'}"
     if not devices:
         return f"{count}; no host is connected to run them"
-    able = sum(row.runs_here for row in rows)
+    able = sum(any(entry.version_id in versions for versions in runners.values()) for entry in found)
     where = "on the CPU of a host here" if devices[0].kind == "cpu" else "on a single GPU you own"
     verb = "runs" if able == 1 else "run"
-    return f"{able} of {count} {verb} {where}"
+    return f"{able:,} of {count} {verb} {where}"

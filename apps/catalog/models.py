@@ -27,6 +27,11 @@ class Model(TeamOwned):
     license = models.CharField(max_length=80, blank=True)
     summary = models.CharField(max_length=300, blank=True)
     card = models.TextField(blank=True)  # Markdown, sanitised when shown
+    # What the Hub said when the model was imported; empty for other sources.
+    task = models.CharField(max_length=60, blank=True)  # e.g. text-generation
+    languages = models.JSONField(default=list)  # codes of its card: ["en", "de"]
+    monthly_downloads = models.PositiveBigIntegerField(null=True, blank=True)
+    is_gated = models.BooleanField(default=False)
 
     objects = ModelQuerySet.as_manager()  # type: ignore[misc]  # the abstract base names a wider one
 
@@ -48,7 +53,9 @@ class ModelVersion(TeamOwned):
     note = models.CharField(max_length=200, blank=True)  # e.g. "from Q4_1 weights"
     precision = models.CharField(max_length=20, blank=True)  # of the stored weights
     parameter_count = models.BigIntegerField(null=True, blank=True)
+    active_parameter_count = models.BigIntegerField(null=True, blank=True)  # of a mixture of experts: met by a token
     context_length = models.PositiveIntegerField(null=True, blank=True)  # tokens
+    needs_remote_code = models.BooleanField(default=False)  # its config.json names Python of the repository
     facts = models.JSONField(default=dict)  # architecture, layers, heads, vocab ... from config.json
 
     class Meta:
@@ -56,6 +63,23 @@ class ModelVersion(TeamOwned):
 
     def __str__(self) -> str:
         return f"{self.model.name}@{self.label}"
+
+
+class Verdict(models.Model):
+    """How one version runs on one class of devices, worked out before a page asks; see verdicts.py."""
+
+    version = models.ForeignKey(ModelVersion, on_delete=models.CASCADE, related_name="verdicts")
+    device = models.CharField(max_length=200)  # DeviceClass.key
+    formula_version = models.CharField(max_length=40)
+    count = models.PositiveSmallIntegerField()  # devices it takes; 1 where it runs on none
+    precision = models.CharField(max_length=20, blank=True)
+    verdict = models.CharField(max_length=10, blank=True)  # fits | tight | too_big; empty: no estimate
+    reason = models.TextField(blank=True)  # why it does not run
+    used_bytes = models.BigIntegerField(default=0)  # on each device
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["version", "device"], name="one_verdict_per_device_class")]
+        indexes = [models.Index(fields=["device", "formula_version"], name="verdict_by_device_class")]
 
 
 class LineageEdge(models.Model):

@@ -17,6 +17,7 @@ from apps.engines.base import Produced, Result
 from apps.fleet.models import Host
 from apps.jobs.models import Job
 from apps.jobs.states import JobStatus
+from apps.planning.configs import shape_from_config
 from apps.planning.precisions import precision_name
 from apps.planning.shapes import CannotEstimate
 
@@ -88,6 +89,8 @@ def promise_adapter_version(*, base: ModelVersion, name: str, team: Team, user: 
         note=f"{job.public_id} makes it: a LoRA adapter on {base}"[:200],
         precision=base.precision,
         parameter_count=base.parameter_count,
+        active_parameter_count=base.active_parameter_count,
+        needs_remote_code=base.needs_remote_code,
         context_length=base.context_length,
         facts=base.facts,
     )
@@ -124,12 +127,17 @@ def _downloaded_version(row: ModelImport, produced: Produced) -> ModelVersion:
             "license": facts.get("license", "")[:80],
             "summary": facts.get("summary", "")[:300],
             "card": facts.get("card", ""),
+            "task": facts.get("task", ""),
+            "languages": facts.get("languages", []),
+            "monthly_downloads": facts.get("monthly_downloads"),
+            "is_gated": facts.get("is_gated", False),
         },
     )
     if (model.source, model.source_ref) != (row.source, row.source_ref):
         raise CannotRegister(f"{row.name} has become the name of another model; import it under a new name.")
     # A folder names no revision, so its content is its name.
     label = (row.revision or produced.sha256)[:12]
+    config = produced.facts.get("config", {})
     version, _ = ModelVersion.objects.get_or_create(
         model=model,
         label=label,
@@ -140,7 +148,9 @@ def _downloaded_version(row: ModelImport, produced: Produced) -> ModelVersion:
             "note": facts.get("note", "")[:200],
             "precision": _stored_precision(produced.facts),
             "parameter_count": produced.facts.get("parameters"),
+            "active_parameter_count": active_parameters(config),
             "context_length": produced.facts.get("context_length"),
+            "needs_remote_code": "auto_map" in config,
             "facts": produced.facts,
         },
     )
@@ -155,6 +165,15 @@ def _stored_precision(facts: dict[str, Any]) -> str:
         return precision_name(stored) if stored else ""
     except CannotEstimate:
         return str(stored)[:20]
+
+
+def active_parameters(config: dict[str, Any]) -> int | None:
+    """What a token meets in a mixture of experts; None for a dense or an unknown architecture."""
+    try:
+        shape = shape_from_config(config)
+    except CannotEstimate:
+        return None
+    return shape.active_parameters if shape.is_moe else None
 
 
 def _artifact(version: ModelVersion, role: Artifact.Role, produced: Produced) -> Artifact:

@@ -124,6 +124,10 @@ def _described(source: Source) -> tuple[Source, dict[str, Any]]:
         "summary": hub.summary,
         "card": hub.card,
         "size_bytes": hub.size_bytes,
+        "task": hub.task,
+        "languages": hub.languages,
+        "monthly_downloads": hub.monthly_downloads,
+        "is_gated": hub.is_gated,
     }
     return Source("hub", source.name, hub.commit), facts
 

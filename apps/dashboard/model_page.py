@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
+from urllib.parse import urlencode
 
 from django.db.models import Count, Q
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 from django.views.decorators.vary import vary_on_headers
@@ -14,9 +15,10 @@ from django.views.decorators.vary import vary_on_headers
 from apps.accounts.access import visible_or_404
 from apps.accounts.htmx import part_of
 from apps.accounts.models import User
+from apps.accounts.paging import whole_number
 from apps.accounts.rest import signed_in
 from apps.catalog.model_facts import model_facts
-from apps.catalog.model_list import ModelRow, model_list
+from apps.catalog.model_list import Wish, model_list
 from apps.catalog.models import Model, ModelVersion
 from apps.evals.comparison import score_interval
 from apps.evals.models import EvalRun, Score
@@ -32,25 +34,28 @@ SCORES, JOBS = 12, 8
 @vary_on_headers("HX-Request")
 def models(request: HttpRequest) -> HttpResponse:
     user = signed_in(request)
-    context = model_list(user, text=request.GET.get("q", ""), sort=request.GET.get("sort", ""))
-    counts = _score_counts([row.model for row in context["rows"]])
-    chosen = _chosen(user, context["rows"], request.GET.get("show", "all"))
-    part = part_of(request, "list")
-    return render(request, f"catalog/models.html{part}", context | chosen | {"score_counts": counts})
-
-
-def _chosen(user: User, rows: list[ModelRow], show: str) -> dict[str, Any]:
-    """All rows, those with files on a host, or those that an endpoint serves; and how many there are of each."""
     running = Endpoint.objects.visible_to(user).filter(wish=Endpoint.Wish.RUNNING)
     served = set(running.values_list("version__model_id", flat=True))
-    kinds = {
-        "all": ("All", rows),
-        "stored": ("On disk", [row for row in rows if row.hosts]),
-        "served": ("Serving", [row for row in rows if row.model.pk in served]),
-    }
-    show = show if show in kinds else "all"
-    filters = [(key, title, len(found)) for key, (title, found) in kinds.items()]
-    return {"rows": kinds[show][1], "show": show, "filters": filters, "found_count": len(rows)}
+    context = model_list(user, _wish(request.GET), served=served)
+    context["score_counts"] = _score_counts([row.model for row in context["rows"]])
+    context["query"] = _rest_of_query(request.GET, without=("page",))
+    context["query_of_all"] = _rest_of_query(request.GET, without=("page", "show"))
+    return render(request, f"catalog/models.html{part_of(request, 'list')}", context)
+
+
+def _wish(asked: QueryDict) -> Wish:
+    return Wish(
+        text=asked.get("q", ""),
+        sort=asked.get("sort", ""),
+        show=asked.get("show", "all"),
+        page=whole_number(asked.get("page", "1")) or 1,
+        chosen=dict(asked.lists()),
+    )
+
+
+def _rest_of_query(asked: QueryDict, *, without: Sequence[str]) -> str:
+    """The address's query for links that change only what is left out."""
+    return urlencode([(key, value) for key, values in asked.lists() if key not in without for value in values])
 
 
 def _score_counts(models: Sequence[Model]) -> dict[int, int]:

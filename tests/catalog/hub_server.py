@@ -49,6 +49,7 @@ def git_id(data: bytes) -> str:
 class Repo:
     files: dict[str, bytes]
     license: str = "apache-2.0"
+    language: Any = "en"  # as the card gives it
     gated: bool = False  # the files need a token that was let in
     private: bool = False  # everything needs that token
     token: str = "hf_let_in"
@@ -127,7 +128,8 @@ class _Handler(BaseHTTPRequestHandler):
             "pipeline_tag": "text-generation",
             "library_name": "transformers",
             "tags": [],
-            "cardData": {"license": repo.license},
+            "downloads": 1234,
+            "cardData": {"license": repo.license, "language": repo.language},
             "siblings": [self._sibling(path, data) for path, data in repo.files.items()],
         }
         self._send(200, json.dumps(body).encode(), {"Content-Type": "application/json"}, body_wanted)

@@ -22,6 +22,17 @@ def test_a_branch_is_pinned_to_its_commit_with_licence_size_and_card(hub: Hub) -
     assert facts.size_bytes == len(hub.repos["tiny/model"].files["model.safetensors"])
     assert facts.card.startswith("# Tiny")
     assert facts.config["num_hidden_layers"] == 2
+    assert (facts.task, facts.languages) == ("text-generation", ["en"])
+    assert (facts.monthly_downloads, facts.is_gated) == (1234, False)
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [(["en", "de"], ["en", "de"]), (None, []), ({"en": 1}, []), (["en", 5, "x" * 99], ["en", "x" * 20])],
+)
+def test_languages_are_kept_as_codes_whatever_the_card_holds(hub: Hub, given: object, kept: list[str]) -> None:
+    hub.repos["tiny/model"] = tiny_repo(language=given)
+    assert read_hub("tiny/model").languages == kept
 
 
 def test_a_gated_repository_is_refused_until_the_token_is_let_in(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:

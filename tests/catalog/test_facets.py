@@ -1,0 +1,113 @@
+"""Facets, pages and kept verdicts of the Models page."""
+
+from __future__ import annotations
+
+import pytest
+from django.test import Client
+
+from apps.accounts.models import Team
+from apps.catalog.fit import device_classes
+from apps.catalog.models import Verdict
+from apps.catalog.verdicts import judge_missing, kept_fits, running_on_one, sweep
+from tests.factories import make_host, make_stored_version, make_team, make_user
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def team() -> Team:
+    return make_team()
+
+
+@pytest.fixture
+def alice(client: Client, team: Team) -> Client:
+    client.force_login(make_user("alice", team=team))
+    return client
+
+
+def counts(client: Client, address: str) -> dict[str, dict[str, int]]:
+    facets = client.get(address).context["facets"]
+    return {facet.key: {option.value: option.count for option in facet.options} for facet in facets}
+
+
+def names(client: Client, address: str) -> list[str]:
+    return [row.model.name for row in client.get(address).context["rows"]]
+
+
+def test_facets_combine_and_count_beside_what_is_chosen(alice: Client, team: Team) -> None:
+    make_stored_version(team, name="small")
+    large = make_stored_version(team, name="large", parameter_count=7_000_000_000, context_length=131072)
+    large.model.languages = ["en", "de"]
+    large.model.license = "mit"
+    large.model.save()
+    all_counts = counts(alice, "/models")
+    assert all_counts["parameters"] == {"4": 1, "4-15": 1}
+    assert all_counts["context"] == {"32k": 1, "128k": 1}
+    assert all_counts["licence"] == {"apache-2.0": 1, "mit": 1}
+    assert names(alice, "/models?parameters=4") == ["small"]
+    assert names(alice, "/models?parameters=4&parameters=4-15&sort=name") == ["large", "small"]
+    assert names(alice, "/models?parameters=4-15&licence=mit&language=de") == ["large"]
+    beside = counts(alice, "/models?parameters=4")
+    assert beside["parameters"] == {"4": 1, "4-15": 1}
+    assert beside["licence"] == {"apache-2.0": 1}
+
+
+def test_an_unknown_option_finds_nothing_and_can_be_taken_back(alice: Client, team: Team) -> None:
+    make_stored_version(team)
+    page = alice.get("/models?licence=<b>nonsense")
+    assert page.context["rows"] == []
+    assert 'value="&lt;b&gt;nonsense" checked' in page.text
+    assert "No model matches these filters" in page.text
+
+
+def test_another_teams_models_are_not_counted(alice: Client, team: Team) -> None:
+    make_stored_version(team)
+    make_stored_version(make_team(), name="hidden")
+    assert counts(alice, "/models")["licence"] == {"apache-2.0": 1}
+
+
+def test_runs_here_goes_by_kept_verdicts(alice: Client, team: Team) -> None:
+    make_host("rack", gpus=2)
+    make_stored_version(team, name="runs")
+    make_stored_version(team, name="unknown", facts={})
+    (gpu,) = device_classes()
+    assert "being worked out" in alice.get("/models").text
+    sweep()
+    assert names(alice, "/models?runs=any") == ["runs"]
+    assert counts(alice, "/models")["runs"] == {"any": 1, gpu.key: 1}
+    assert Verdict.objects.count() == 2
+
+
+def test_pages_hold_fifty_and_a_page_beyond_the_last_is_the_last(alice: Client, team: Team) -> None:
+    for number in range(52):
+        make_stored_version(team, name=f"m{number:02}")
+    assert names(alice, "/models?sort=name&page=2") == ["m50", "m51"]
+    assert names(alice, "/models?sort=name&page=99") == ["m50", "m51"]
+    assert names(alice, "/models?sort=name&page=-1&q=m0") == [f"m0{digit}" for digit in range(10)]
+    page = alice.get("/models?sort=name&licence=apache-2.0").text
+    assert "Page 1 of 2" in page
+    assert "?sort=name&amp;licence=apache-2.0&amp;page=2" in page
+
+
+def test_a_verdict_of_an_older_formula_or_of_other_devices_is_never_current(team: Team) -> None:
+    version = make_stored_version(team)
+    make_host("rack", gpus=1)
+    devices = device_classes()
+    judge_missing(devices)
+    assert running_on_one(devices) == {devices[0].key: {version.pk}}
+    Verdict.objects.update(formula_version="vllm-0")
+    assert running_on_one(devices) == {devices[0].key: set()}
+    assert kept_fits([version.pk], devices)[version.pk][0].why_not == "being worked out"
+    sweep()
+    assert running_on_one(devices) == {devices[0].key: {version.pk}}
+    Verdict.objects.create(version=version, device="gone/1/1", formula_version="vllm-2", count=1)
+    sweep()
+    assert list(Verdict.objects.values_list("device", flat=True)) == [devices[0].key]
+
+
+def test_a_sweep_judges_a_bounded_number_and_the_next_one_the_rest(team: Team) -> None:
+    make_host("rack", gpus=1)
+    for number in range(3):
+        make_stored_version(team, name=f"m{number}")
+    devices = device_classes()
+    assert [judge_missing(devices, limit=2) for _ in range(3)] == [2, 1, 0]

@@ -72,7 +72,8 @@ def test_the_job_runs_as_asked(page: str, team: Team, sent: dict[str, dict[str, 
 
 @pytest.mark.parametrize("page", KINDS)
 def test_left_alone_it_runs_as_usual(page: str, sent: dict[str, dict[str, Any]], client: Client) -> None:
-    assert "<details" in client.get(page).content.decode()
+    shown = client.get(page).content.decode()
+    assert '<details class="panel-b"><summary class="link">When it runs' in shown
     assert client.post(page, sent[page]).status_code == 302
     job = Job.objects.get(kind=KINDS[page])
     assert (job.priority, job.after.count(), job.spread, job.time_limit_seconds) == (0, 0, False, None)

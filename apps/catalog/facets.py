@@ -5,10 +5,13 @@ An option's count says how many models it would show beside what is chosen in th
 
 from __future__ import annotations
 
+import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from itertools import compress
+from operator import attrgetter
+from typing import Any, NamedTuple
 
 OPTIONS = 12  # of one facet, most frequent first
 BILLION = 10**9
@@ -35,8 +38,7 @@ class Entry(NamedTuple):
     name: str
     license: str
     task: str
-    languages: list[str]
-    created_at: object
+    languages: str  # a JSON list
     version_id: int | None
     parameters: int | None
     context: int | None
@@ -49,9 +51,13 @@ class Entry(NamedTuple):
 
 @dataclass(frozen=True)
 class Facet:
+    """`trait`: what of a model decides; `values`: the options that such a trait belongs to. Thousands of models
+    share few traits, so options are worked out once for each trait."""
+
     key: str
     title: str
-    values: Callable[[Entry], Iterable[str]]
+    trait: Callable[[Entry], Hashable]
+    values: Callable[[Any], Iterable[str]]
     titles: Mapping[str, str] | None = None  # of fixed options, in this order
 
 
@@ -72,42 +78,55 @@ class ShownFacet:
 
 def facets(runners: Mapping[str, set[int]], devices: Mapping[str, str]) -> list[Facet]:
     """`runners`: device class -> versions that one such device runs; `devices`: device class -> its title."""
-    anywhere: set[int | None] = set().union(*runners.values())
-
-    def runs(entry: Entry) -> list[str]:
-        able = [key for key, versions in runners.items() if entry.version_id in versions]
-        return ["any", *able] if entry.version_id in anywhere else []
-
+    runs: dict[int | None, tuple[str, ...]] = {}
+    for key, versions in runners.items():
+        for version in versions:
+            runs[version] = (*runs.get(version, ("any",)), key)
     return [
-        Facet("runs", "Runs on one", runs, {"any": "Any device here", **devices} if devices else {}),
-        Facet("parameters", "Parameters", _size, {key: title for key, (title, _, _) in SIZES.items()}),
-        Facet("licence", "Licence", lambda entry: _known(entry.license.lower())),
-        Facet("format", "Format", lambda entry: _known("LoRA adapter" if entry.role == "adapter" else entry.format)),
-        Facet("precision", "Precision", lambda entry: _known(entry.precision)),
-        Facet("context", "Context", _contexts, {key: title for key, (title, _) in CONTEXTS.items()}),
-        Facet("language", "Language", lambda entry: set(entry.languages)),
-        Facet("task", "Task", lambda entry: _known(entry.task)),
-    ]
+        Facet(
+            "runs", "Runs on one", lambda entry: runs.get(entry.version_id, ()), tuple,
+            {"any": "Any device here", **devices} if devices else {},
+        ),
+        Facet("parameters", "Parameters", attrgetter("parameters"), _sizes,
+              {key: title for key, (title, _, _) in SIZES.items()}),
+        Facet("licence", "Licence", attrgetter("license"), _lower),
+        Facet("format", "Format", attrgetter("role", "format"), _format),
+        Facet("precision", "Precision", attrgetter("precision"), _known),
+        Facet("context", "Context", attrgetter("context"), _contexts,
+              {key: title for key, (title, _) in CONTEXTS.items()}),
+        Facet("language", "Language", attrgetter("languages"), _languages),
+        Facet("task", "Task", attrgetter("task"), _known),
+    ]  # fmt: skip
 
 
 def choose(
     entries: Sequence[Entry], asked: Sequence[Facet], chosen: Mapping[str, Sequence[str]]
 ) -> tuple[list[Entry], list[ShownFacet]]:
     """The entries that have one chosen value of every facet in which something is chosen, and the counts."""
-    counts: dict[str, Counter[str]] = {facet.key: Counter() for facet in asked}
+    traits = [list(map(facet.trait, entries)) for facet in asked]
+    options = [
+        {trait: frozenset(facet.values(trait)) for trait in set(column)}
+        for facet, column in zip(asked, traits, strict=True)
+    ]
     wanted = [frozenset(chosen.get(facet.key, ())) for facet in asked]
-    found = []
-    filtered = [at for at, wish in enumerate(wanted) if wish]
-    for entry in entries:
-        missed = [at for at in filtered if wanted[at].isdisjoint(asked[at].values(entry))]
-        if not missed:
-            found.append(entry)
-        if len(missed) <= 1:  # counts under the choices of the other facets
-            for facet in [asked[at] for at in missed] or asked:
-                tally = counts[facet.key]
-                for value in facet.values(entry):
-                    tally[value] += 1
-    shown = [_shown(facet, counts[facet.key], wish) for facet, wish in zip(asked, wanted, strict=True)]
+    missed, last_missed = [0] * len(entries), [-1] * len(entries)
+    for at, wish in enumerate(wanted):
+        if wish:
+            wrong = {trait for trait, values in options[at].items() if wish.isdisjoint(values)}
+            for index, trait in enumerate(traits[at]):
+                if trait in wrong:
+                    missed[index] += 1
+                    last_missed[index] = at
+    found = [entry for entry, misses in zip(entries, missed, strict=True) if not misses]
+    shown = []
+    for at, (facet, wish) in enumerate(zip(asked, wanted, strict=True)):
+        # What the other facets leave: entries that miss nothing, or only here.
+        left = [not m or (m == 1 and last == at) for m, last in zip(missed, last_missed, strict=True)]
+        counts: Counter[str] = Counter()
+        for trait, count in Counter(compress(traits[at], left)).items():
+            for value in options[at][trait]:
+                counts[value] += count
+        shown.append(_shown(facet, counts, wish))
     return found, [facet for facet in shown if facet.options]
 
 
@@ -125,10 +144,22 @@ def _known(value: str | None) -> list[str]:
     return [value] if value else []
 
 
-def _size(entry: Entry) -> list[str]:
-    number = entry.parameters
+def _lower(value: str) -> list[str]:
+    return _known(value.lower())
+
+
+def _format(stored: tuple[str | None, str | None]) -> list[str]:
+    role, kind = stored
+    return _known("LoRA adapter" if role == "adapter" else kind)
+
+
+def _languages(value: str) -> list[str]:
+    return [str(each) for each in json.loads(value)]
+
+
+def _sizes(number: int | None) -> list[str]:
     return [] if number is None else [key for key, (_, least, below) in SIZES.items() if least <= number < below]
 
 
-def _contexts(entry: Entry) -> list[str]:
-    return [key for key, (_, least) in CONTEXTS.items() if (entry.context or 0) >= least]
+def _contexts(tokens: int | None) -> list[str]:
+    return [key for key, (_, least) in CONTEXTS.items() if (tokens or 0) >= least]

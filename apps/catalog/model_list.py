@@ -6,6 +6,9 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from django.db.models import TextField
+from django.db.models.functions import Cast
+
 from apps.accounts.models import User
 from apps.catalog.facets import Entry, choose, facets
 from apps.catalog.fit import DeviceClass, device_classes
@@ -82,7 +85,7 @@ def entries_of(models: ModelQuerySet) -> list[Entry]:
     """One entry a model, of its newest version, in one query."""
     newest = models.order_by("pk", "-versions__pk", "versions__artifacts__pk", "versions__artifacts__locations__pk")
     columns = newest.distinct("pk").values_list(
-        "pk", "name", "license", "task", "languages", "created_at",
+        "pk", "name", "license", "task", Cast("languages", TextField()),
         "versions__pk", "versions__parameter_count", "versions__context_length", "versions__precision",
         "versions__artifacts__role", "versions__artifacts__format", "versions__artifacts__size_bytes",
         "versions__artifacts__locations__pk",
@@ -101,9 +104,9 @@ def _sorted(entries: list[Entry], key: str) -> list[Entry]:
 
 def model_rows(ids: Sequence[int], devices: Sequence[DeviceClass]) -> list[ModelRow]:
     """Rows of these models in this order, with a handful of queries for all of them."""
-    models = Model.objects.in_bulk(ids)
+    models = Model.objects.defer("card").in_bulk(ids)
     versions: dict[int, list[ModelVersion]] = {pk: [] for pk in ids}
-    stored = ModelVersion.objects.filter(model__in=ids).order_by("-pk")
+    stored = ModelVersion.objects.filter(model__in=ids).defer("facts").order_by("-pk")
     for version in stored.prefetch_related("artifacts__locations__host"):
         versions[version.model_id].append(version)
     fits = kept_fits([of_model[0].pk for of_model in versions.values() if of_model], devices)

@@ -14,7 +14,7 @@ SORTS = {
     "parameters": "parameters",
     "context": "context",
     "size": "size_bytes",
-    "added": "created_at",
+    "added": "pk",
 }
 
 

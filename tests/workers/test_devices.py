@@ -108,4 +108,12 @@ def test_a_shim_keeps_its_gpu_while_no_agent_runs(
     worker.start()
     held.cancel = True
     server.wait(lambda: held.finish)
-    device_locks.release(device_locks.lock_gpus(["GPU-a"], tmp_path / "second"))
+    server.wait(lambda: is_free("GPU-a", tmp_path / "second"))  # the shim itself ends a moment after the engine
+
+
+def is_free(uuid: str, state_dir: Path) -> bool:
+    try:
+        device_locks.release(device_locks.lock_gpus([uuid], state_dir))
+    except Problem:
+        return False
+    return True

@@ -173,6 +173,7 @@ def _fit(version: ModelVersion, device: DeviceClass, count: int, tokens_per_user
             precision=precision,
             file_bytes=version.facts.get("weights_bytes"),
             stored_precision=version.precision,
+            quantization=version.quantization,
             max_model_len=tokens,
             tokens_per_user=tokens,
             tensor_parallel=count,

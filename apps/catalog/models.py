@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.db import models
 from django.utils import timezone
 
@@ -63,6 +65,12 @@ class ModelVersion(TeamOwned):
 
     def __str__(self) -> str:
         return f"{self.model.name}@{self.label}"
+
+    @property
+    def quantization(self) -> Any:
+        """quantization_config of its config.json, whatever that holds; None for weights stored plainly."""
+        config = self.facts.get("config")
+        return config.get("quantization_config") if isinstance(config, dict) else None
 
 
 class Verdict(models.Model):

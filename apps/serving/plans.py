@@ -72,8 +72,8 @@ def _fit(
     memory = Memory(kind, capacity, device.name)  # type: ignore[arg-type]
     try:
         shape = shape_from_config(version.facts.get("config", {}))
-        plan = _with_options(ServingPlan(shape=shape, engine_version=engine.version), options, kind)
-        plan = _with_files(plan, version)
+        asked = ServingPlan(shape=shape, quantization=version.quantization, engine_version=engine.version)
+        plan = _with_files(_with_options(asked, options, kind), version)
         change = smallest_change(plan, memory, most_gpus=_gpus_of(device))
         return serving_fit(plan, memory), "", change.words if change else ""
     except CannotEstimate as error:

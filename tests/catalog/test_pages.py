@@ -9,7 +9,15 @@ from apps.accounts.models import Team
 from apps.catalog.fit import best_fit, device_classes
 from apps.catalog.models import ModelImport
 from tests.catalog.hub_server import Hub
-from tests.factories import make_adapter, make_host, make_stored_version, make_team, make_user
+from tests.factories import (
+    LLAMA_CONFIG,
+    make_adapter,
+    make_host,
+    make_model_version,
+    make_stored_version,
+    make_team,
+    make_user,
+)
 
 pytestmark = pytest.mark.django_db
 
@@ -64,6 +72,22 @@ def test_runs_on_counts_gpus_and_falls_back_to_the_cpu(team: Team) -> None:
     unknown = make_stored_version(team, name="unknown", facts={})
     assert best_fit(unknown, gpu).cell == "–"
     assert "config.json" in best_fit(unknown, gpu).problem
+
+
+def test_a_fit_follows_the_checkpoints_own_8_bit_cache(team: Team) -> None:
+    make_host(gpus=1)
+    (gpu,) = device_classes()
+    plain = make_model_version(team, precision="fp8", facts={"config": LLAMA_CONFIG})
+    scheme = {"quant_method": "compressed-tensors", "kv_cache_scheme": {"num_bits": 8, "type": "float"}}
+    scaled = make_model_version(
+        team, precision="fp8", facts={"config": {**LLAMA_CONFIG, "quantization_config": scheme}}
+    )
+    estimates = [best_fit(version, gpu).estimate for version in (plain, scaled)]
+    assert estimates[0] is not None
+    assert estimates[1] is not None
+    assert estimates[0].kv_bytes_per_token == 2 * estimates[1].kv_bytes_per_token
+    odd = make_model_version(team, precision="fp8", facts={"config": {**LLAMA_CONFIG, "quantization_config": ["x"]}})
+    assert best_fit(odd, gpu).estimate is not None
 
 
 def test_the_model_page_shows_fit_files_lineage_and_a_harmless_card(alice: Client, team: Team) -> None:

@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Sequence
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 from django import template
@@ -64,6 +65,7 @@ MEMORY_NAMES = {"kv": "KV cache"}
 
 
 @register.simple_tag
+@lru_cache(1024)  # a page of rows draws the same few some hundred times
 def icon(name: str, css: str = "") -> SafeString:
     href = f"{static('icons/icons.svg')}#{name}"
     return format_html('<svg class="i {}" aria-hidden="true"><use href="{}"/></svg>', css, href)

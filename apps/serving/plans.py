@@ -6,11 +6,13 @@ import math
 from dataclasses import dataclass, replace
 from typing import Any
 
+from apps.accounts.problems import invalid
 from apps.catalog.models import ModelVersion
 from apps.catalog.placement import model_ref, needed_files, promise_of
 from apps.engines.base import Engine, RunSpec
+from apps.fleet.local_host import local_host
 from apps.fleet.models import Device
-from apps.fleet.querysets import largest_device
+from apps.fleet.querysets import largest_device, most_gpus
 from apps.jobs.kinds import CannotPrepare
 from apps.jobs.services import checked_options, default_placement, engine_named
 from apps.planning.changes import smallest_change
@@ -41,11 +43,14 @@ class Plan:
 
 
 def plan_serving(*, version: ModelVersion, engine: str, options: dict[str, Any], name: str) -> Plan:
-    """Raises Problem 422 for an unknown engine or a wrong option; an estimate that fails is no error."""
+    """Raises Problem 422 for an unknown engine, a wrong option, and for more GPUs than any host has; an estimate
+    that fails is no error."""
     adapter = engine_named(engine, kind="serve")
     checked = checked_options(adapter, options)
     variant, gpus = default_placement()
     gpus *= _whole(checked.get("tensor_parallel")) or 1
+    if gpus > 1:
+        _require_host_with(gpus)
     device = largest_device("gpu" if gpus else "cpu")
     capacity = device.capacity_bytes if device else 0
     fit, why_not, change = _fit(version, checked, adapter, device, capacity)
@@ -56,6 +61,15 @@ def plan_serving(*, version: ModelVersion, engine: str, options: dict[str, Any],
     spec = RunSpec(kind="serve", engine=engine, model=model_ref(version), served_name=name, options=checked)
     ram = 0 if gpus else _ram(fit, version)
     return Plan(adapter, spec, variant, gpus, device, capacity, fit, why_not, ram, change)
+
+
+def _require_host_with(gpus: int) -> None:
+    """An endpoint's GPUs share one host: the gateway's own, where that is a host."""
+    gateway = local_host()
+    name, most = most_gpus(only=gateway)
+    if gpus > most:
+        message = f"An endpoint can have at most {most} GPUs here, those of {name or gateway}; you ask for {gpus}."
+        raise invalid("options.tensor_parallel", message, value=gpus, nearest=str(most))
 
 
 def _whole(value: object) -> int | None:

@@ -74,6 +74,19 @@ def test_on_a_gpu_the_job_asks_for_as_many_as_share_each_layer() -> None:
     assert job.spec["options"][KV_SPACE_OPTION] is None
 
 
+def test_gpus_that_no_host_has_are_refused_and_nothing_is_made() -> None:
+    team = make_team()
+    alice, host = make_user(team=team), make_host("atlas", gpus=4)
+    make_host("brio", gpus=2)
+    version = make_stored_version(team, host=host)
+    with pytest.raises(Problem) as refused:
+        create_endpoint(team=team, user=alice, version=version, options={"tensor_parallel": 6})
+    (error,) = refused.value.errors
+    assert (refused.value.status, error.field, error.nearest) == (422, "options.tensor_parallel", "4")
+    assert error.message == "An endpoint can have at most 4 GPUs here, those of atlas; you ask for 6."
+    assert (Endpoint.objects.count(), Job.objects.count()) == (0, 0)
+
+
 def test_a_model_outside_the_formulas_is_served_without_an_estimate() -> None:
     team = make_team()
     alice, host = make_user(team=team), make_host()

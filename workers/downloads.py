@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from apps.engines.base import CauseReason
-from apps.engines.folder import RECORD, manifest, missing_parts, visible_files
+from apps.engines.folder import RECORD, files_of_model, manifest, missing_parts
 from apps.engines.lines import failed_line, phase_line, progress_line
 from apps.engines.sources import Source, parse_source
 from workers.environments import InstallError, say
@@ -36,7 +36,8 @@ def models_dir() -> Path:
 
 def default_folder(source: Source) -> Path:
     """A readable folder name under the models folder."""
-    return models_dir() / re.sub(r"[^A-Za-z0-9._-]+", "--", f"{source.name}@{source.revision}").lower()
+    chosen = f":{source.variant}" if source.variant else ""
+    return models_dir() / re.sub(r"[^A-Za-z0-9._-]+", "--", f"{source.name}{chosen}@{source.revision}").lower()
 
 
 def download(source: Source, into: Path, variant: str) -> dict[str, Any]:
@@ -70,11 +71,12 @@ def _fetch(source: Source, partial: Path, variant: str) -> tuple[str, dict[str, 
     return fetch_package(source, partial, variant), {}
 
 
-def _record(source: Source, folder: Path, revision: str, known: dict[str, str]) -> dict[str, Any]:
-    """Hashes every file, which also proves a download against the hashes the source gave (`known`)."""
-    if missing := missing_parts(folder):
+def _record(source: Source, place: Path, revision: str, known: dict[str, str]) -> dict[str, Any]:
+    """Hashes every file of the model at `place`, which also proves a download against the hashes that its source gave
+    (`known`)."""
+    folder, names = files_of_model(place)
+    if missing := missing_parts(folder, names):
         raise DownloadError("model_not_found", missing)
-    names = visible_files(folder)
     total = sum((folder / name).stat().st_size for name in names)
     done = reported = 0
 

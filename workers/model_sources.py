@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import shutil
 import subprocess
 import threading
 from collections import deque
+from fnmatch import fnmatch
 from pathlib import Path
 
 import httpx2
@@ -19,6 +21,7 @@ from apps.engines.file_headers import BadHeader
 from apps.engines.gguf_header import read_gguf_file
 from apps.engines.lines import progress_line
 from apps.engines.locks import LOCKS
+from apps.engines.repository_files import gguf_choices
 from apps.engines.sources import Source
 from workers.environments import install, say
 from workers.package_index import uv
@@ -41,11 +44,13 @@ def fetch_hub(source: Source, folder: Path) -> tuple[str, dict[str, str]]:
     """Returns the commit that was fetched and the hash the Hub gives for each file."""
     try:
         info = HfApi().model_info(source.name, revision=source.revision, files_metadata=True)
-        wanted = [file for file in info.siblings or [] if any(Path(file.rfilename).match(p) for p in WANTED)]
+        files = info.siblings or []
+        patterns = _wanted(source, files)
+        wanted = [file for file in files if any(fnmatch(file.rfilename, each) for each in patterns)]
         total = sum(file.size or 0 for file in wanted)
         check_room(folder, total, str(source))
         with _WatchedFolder(folder, total):
-            snapshot_download(source.name, revision=info.sha, local_dir=folder, allow_patterns=WANTED)
+            snapshot_download(source.name, revision=info.sha, local_dir=folder, allow_patterns=patterns)
     except GatedRepoError as error:
         raise DownloadError(
             "gated_model", f"{source.name} is gated: ask for access on its page and set a Hub token"
@@ -62,6 +67,18 @@ def fetch_hub(source: Source, folder: Path) -> tuple[str, dict[str, str]]:
         raise DownloadError("engine_exited", f"The Hub cannot be reached for {source}: {error}") from error
     shutil.rmtree(folder / ".cache", ignore_errors=True)
     return info.sha or "", _hashes(wanted)
+
+
+def _wanted(source: Source, files: list[RepoSibling]) -> list[str]:
+    """Patterns of the files to fetch: one GGUF quantisation, or whatever belongs to safetensors weights."""
+    if not source.variant:
+        return WANTED
+    choices = gguf_choices({file.rfilename: file.size or 0 for file in files})
+    chosen = next((each for each in choices if each.label == source.variant), None)
+    if chosen is None:
+        known = ", ".join(each.label for each in choices) or "none"
+        raise DownloadError("model_not_found", f"{source.name} has no GGUF quantisation {source.variant}; has: {known}")
+    return [*map(glob.escape, chosen.files), "LICENSE*", "README.md"]
 
 
 def _hashes(files: list[RepoSibling]) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""What a model folder holds: its manifest and the facts of its config.json and safetensors headers.
+"""What a model folder holds: its manifest, and the facts of its config.json and safetensors headers, or of its GGUF.
 
 Reading only; a folder is what a download, a conversion or a training run left behind.
 """
@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from apps.engines.file_headers import BadHeader
+from apps.engines.gguf_facts import gguf_facts
+from apps.engines.repository_files import GgufChoice, gguf_choices
 from apps.engines.safetensors_header import read_safetensors_file
 
 RECORD = ".stackweb.json"  # written by a finished download: where the folder came from, and its manifest
@@ -55,10 +57,13 @@ def manifest_sha256(files: list[dict[str, Any]]) -> str:
     return hashlib.sha256("".join(f"{line}\n" for line in lines).encode()).hexdigest()
 
 
-def missing_parts(folder: Path) -> str:
-    """What keeps `folder` from being a model in Hugging Face format; empty when nothing does."""
+def missing_parts(folder: Path, names: Sequence[str]) -> str:
+    """What keeps these files of `folder` from being a model, in Hugging Face format or as one GGUF quantisation; empty
+    when nothing does."""
     if not folder.is_dir():
         return f"{folder} is not a folder on this host"
+    if _is_gguf(names):
+        return _missing_of_gguf(folder, names)
     if not (folder / "config.json").is_file():
         return f"{folder} has no config.json; name a folder in Hugging Face format"
     if not any(folder.glob("*.safetensors")):
@@ -66,11 +71,49 @@ def missing_parts(folder: Path) -> str:
     return ""
 
 
-def model_facts(folder: Path) -> dict[str, Any]:
+def files_of_model(path: Path) -> tuple[Path, list[str]]:
+    """The folder that `path` names and the files in it that belong to the model: all of a folder's; of a GGUF file
+    the other parts that its name counts."""
+    if path.suffix.lower() != ".gguf" or not path.is_file():
+        return path, visible_files(path)
+    beside = {each.name: each.stat().st_size for each in path.parent.glob("*.gguf")}
+    choice = next((each for each in gguf_choices(beside) if path.name in each.files), None)
+    return path.parent, list(choice.files) if choice else [path.name]
+
+
+def format_of(names: Sequence[str]) -> str:
+    return "gguf" if _is_gguf(names) else "safetensors"
+
+
+def _is_gguf(names: Sequence[str]) -> bool:
+    return _has(names, ".gguf") and not _has(names, ".safetensors")
+
+
+def _has(names: Sequence[str], suffix: str) -> bool:
+    return any(name.lower().endswith(suffix) for name in names)
+
+
+def _choices(folder: Path, names: Sequence[str]) -> list[GgufChoice]:
+    return gguf_choices({name: (folder / name).stat().st_size for name in names})
+
+
+def _missing_of_gguf(folder: Path, names: Sequence[str]) -> str:
+    choices = _choices(folder, names)
+    if not choices:
+        return f"{folder} has no whole GGUF file of a model: parts are missing, or it holds a projector only"
+    if len(choices) > 1:
+        files = ", ".join(choice.files[0] for choice in choices[:6])
+        return f"{folder} holds {len(choices)} GGUF models ({files}); name the file of one"
+    return ""
+
+
+def model_facts(folder: Path, names: Sequence[str]) -> dict[str, Any]:
     """Architecture, shape, precision, parameter count and chat template; absent facts are left out.
 
     Raises BadHeader for a config.json or a weight file that is not what it says.
     """
+    if _is_gguf(names):
+        return gguf_facts(folder, _choices(folder, names)[0])
     config = _json(folder / "config.json")
     text = config | _part(config, "text_config")
     heads, hidden = _size(text.get("num_attention_heads")), _size(text.get("hidden_size"))

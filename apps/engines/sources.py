@@ -1,7 +1,8 @@
 """Where a model comes from, as one line of text.
 
 hub:owner/name@revision      a Hub repository; the revision defaults to main
-path:/absolute/folder        a folder on the host, used where it is
+hub:owner/name:Q4_K_M@main   one quantisation of a repository of GGUF files
+path:/absolute/folder        a folder on the host, used where it is; or one GGUF file (its first part)
 package:name==version        a small model carried by a locked package (locks/package-models.txt)
 """
 
@@ -10,6 +11,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from typing import Literal, get_args
+
+from apps.engines.repository_files import LABEL
 
 SourceKind = Literal["hub", "path", "package"]
 _REPO = re.compile(r"^[\w.-]+(/[\w.-]+)?$")
@@ -21,10 +24,12 @@ class Source:
     kind: SourceKind
     name: str  # repository, folder or package
     revision: str = ""  # Hub revision or package version
+    variant: str = ""  # which of a Hub repository's GGUF quantisations; empty: its safetensors
 
     def __str__(self) -> str:
         separator = {"hub": "@", "package": "==", "path": ""}[self.kind]
-        return f"{self.kind}:{self.name}{separator}{self.revision}"
+        chosen = f":{self.variant}" if self.variant else ""
+        return f"{self.kind}:{self.name}{chosen}{separator}{self.revision}"
 
 
 def parse_source(text: str) -> Source:
@@ -37,10 +42,11 @@ def parse_source(text: str) -> Source:
             raise ValueError(f"{text!r} is not an absolute path; write path:/folder/of/the/model")
         return Source("path", rest.rstrip("/"))
     if scheme == "hub":
-        name, _, revision = rest.partition("@")
-        if not _REPO.match(name) or ".." in name:
+        whole, _, revision = rest.partition("@")
+        name, chosen, variant = whole.partition(":")
+        if not _REPO.match(name) or ".." in name or (chosen and not LABEL.fullmatch(variant)):
             raise ValueError(f"{text!r} names no repository; write hub:owner/name or hub:owner/name@revision")
-        return Source("hub", name, revision or "main")
+        return Source("hub", name, revision or "main", variant)
     name, _, version = rest.partition("==")
     if not version or not _PACKAGE.match(name):
         raise ValueError(f"{text!r} names no package version; write package:name==1.0")

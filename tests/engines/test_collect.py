@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from apps.engines.base import Result, RunSpec
-from apps.engines.folder import RECORD, manifest, manifest_sha256, missing_parts, model_facts
+from apps.engines.folder import RECORD, manifest, manifest_sha256, missing_parts, model_facts, visible_files
 from apps.engines.programs.fake_run import write_tensor
 from apps.engines.registry import get_engine
 
@@ -141,13 +141,13 @@ def test_a_manifest_names_content_not_place_or_bookkeeping(tmp_path: Path) -> No
 
 def test_what_keeps_a_folder_from_being_a_model(tmp_path: Path) -> None:
     folder = make_model(tmp_path / "model")
-    assert missing_parts(folder) == ""
+    assert missing_parts(folder, visible_files(folder)) == ""
     (folder / "model.safetensors").unlink()
-    assert "no .safetensors" in missing_parts(folder)
+    assert "no .safetensors" in missing_parts(folder, visible_files(folder))
     (folder / "config.json").unlink()
-    assert "no config.json" in missing_parts(folder)
-    assert "not a folder" in missing_parts(tmp_path / "nowhere")
-    assert model_facts(folder).get("layers") is None
+    assert "no config.json" in missing_parts(folder, visible_files(folder))
+    assert "not a folder" in missing_parts(tmp_path / "nowhere", [])
+    assert model_facts(folder, visible_files(folder)).get("layers") is None
 
 
 @pytest.mark.parametrize("engine", ["fake-train", "fake-eval", "download", "install"])

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from apps.engines.file_headers import BadHeader
-from apps.engines.folder import model_facts
+from apps.engines.folder import model_facts, visible_files
 from apps.engines.gguf_header import read_gguf
 from apps.engines.safetensors_header import read_safetensors
 from tests.engines.header_files import (
@@ -150,7 +150,7 @@ def test_every_cut_of_a_file_is_refused(name: str) -> None:
 def test_a_config_that_is_none_is_refused(config: bytes, words: str, tmp_path: Path) -> None:
     (tmp_path / "config.json").write_bytes(config)
     with pytest.raises(BadHeader, match=words):
-        model_facts(tmp_path)
+        model_facts(tmp_path, visible_files(tmp_path))
 
 
 def test_a_config_that_lies_leaves_its_facts_out(tmp_path: Path) -> None:
@@ -159,6 +159,6 @@ def test_a_config_that_lies_leaves_its_facts_out(tmp_path: Path) -> None:
         "num_attention_heads": 0, "max_position_embeddings": 2**70, "vocab_size": True, "num_hidden_layers": 4,
     }  # fmt: skip
     (tmp_path / "config.json").write_text(json.dumps(config))
-    facts = model_facts(tmp_path)
+    facts = model_facts(tmp_path, visible_files(tmp_path))
     assert facts["layers"] == 4
     assert not {"architecture", "hidden_size", "attention_heads", "context_length", "vocab_size"} & facts.keys()

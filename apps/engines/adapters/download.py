@@ -9,7 +9,7 @@ from typing import Any
 
 from apps.engines.base import Command, Engine, Event, Placement, Produced, Result, RunSpec, Strict
 from apps.engines.file_headers import BadHeader
-from apps.engines.folder import manifest_sha256, model_facts
+from apps.engines.folder import format_of, manifest_sha256, model_facts
 from apps.engines.lines import read_own_line
 from apps.engines.sources import parse_source
 
@@ -49,14 +49,16 @@ class Download(Engine):
         for file in files:
             if not (folder / file["path"]).is_file():
                 return Result(ok=False, reason="model_not_found", cause=f"{folder / file['path']} is gone again")
+        names = [file["path"] for file in files]
         try:
-            read = model_facts(folder)
+            read = model_facts(folder, names)
         except BadHeader as damage:
             return Result(ok=False, reason="bad_config", cause=str(damage))
         facts = read | {"source": record["source"], "revision": record["revision"]}
         produced = Produced(
             role="weights",
             path=str(folder),
+            format=format_of(names),
             size_bytes=sum(file["size_bytes"] for file in files),
             sha256=manifest_sha256(files),
             files=files,

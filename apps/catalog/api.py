@@ -9,10 +9,13 @@ from django.urls import reverse
 from ninja import Router, Status
 
 from apps.accounts.access import team_for, visible_or_404
+from apps.accounts.problems import invalid
 from apps.accounts.rest import create_once, page_of, signed_in
+from apps.catalog.choices import offer_of
+from apps.catalog.fit import Fit
 from apps.catalog.lookups import host_named
 from apps.catalog.models import Artifact, LineageEdge, Model, ModelImport, ModelVersion
-from apps.catalog.schemas import ImportIn, ImportOut, ModelDetailOut, ModelPage
+from apps.catalog.schemas import ImportIn, ImportOut, ModelDetailOut, ModelPage, OfferOut
 from apps.catalog.services import import_model
 from apps.jobs.api import job_out
 
@@ -44,6 +47,31 @@ def start_import(request: HttpRequest, payload: ImportIn) -> Status[dict[str, An
     return Status(*create_once(request, create))
 
 
+@router.get("/models/choices", response=OfferOut)
+def get_choices(request: HttpRequest, source_ref: str, revision: str = "") -> dict[str, Any]:
+    """What a Hub repository offers: its formats, and each GGUF quantisation with its size and fit on this fleet."""
+    signed_in(request)
+    try:
+        offer = offer_of(source_ref.strip(), revision.strip())
+    except ValueError as error:
+        raise invalid("source_ref", str(error), value=source_ref) from None
+    choices = [
+        {"variant": each.label, "size_bytes": each.size_bytes, "fits": [_fit_out(fit) for fit in each.fits]}
+        for each in offer.choices
+    ]
+    return {"commit": offer.commit, "formats": [vars(each) for each in offer.formats], "choices": choices}
+
+
+def _fit_out(fit: Fit) -> dict[str, Any]:
+    return {
+        "device": fit.device.title,
+        "count": fit.count,
+        "verdict": fit.estimate.verdict if fit.estimate else None,
+        "reason": fit.estimate.reason if fit.estimate else fit.problem,
+        "used_bytes": round(fit.used_bytes),
+    }
+
+
 @router.get("/models/{model_id}", response=ModelDetailOut)
 def get_model(request: HttpRequest, model_id: str) -> dict[str, Any]:
     model: Model = visible_or_404(Model.objects.select_related("team"), signed_in(request), model_id, noun="model")
@@ -58,6 +86,7 @@ def import_out(row: ModelImport) -> dict[str, Any]:
         "source": row.source,
         "source_ref": row.source_ref,
         "revision": row.revision,
+        "variant": row.variant,
         "version": row.version.public_id if row.version else None,
         "model": row.version.model.public_id if row.version else None,
         "job": job_out(row.job),
@@ -87,6 +116,7 @@ def version_out(version: ModelVersion) -> dict[str, Any]:
         "id": version.public_id,
         "label": version.label,
         "revision": version.revision,
+        "variant": version.variant,
         "note": version.note,
         "precision": version.precision,
         "parameters": version.parameter_count,

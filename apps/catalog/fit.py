@@ -14,6 +14,7 @@ from django.db.models import Max
 from apps.catalog.models import ModelVersion
 from apps.fleet.models import RAM_KEPT_BYTES, Device, Host
 from apps.planning.configs import shape_from_config
+from apps.planning.llama_cpp import llama_cpp_fit
 from apps.planning.memory import serving_fit
 from apps.planning.precisions import PRECISIONS
 from apps.planning.serving_plan import FitEstimate, Memory, ServingPlan
@@ -160,6 +161,8 @@ def _shape(config: str) -> ModelShape:
 
 
 def _fit(version: ModelVersion, device: DeviceClass, count: int, tokens_per_user: int) -> Fit:
+    if version.is_gguf:
+        return _gguf_fit(version, device, count, tokens_per_user)
     precision = version.precision
     if device.kind == "cpu" and precision in ("bf16", "fp16"):
         precision = "fp32"  # our CPU builds compute in 32 bits: 16-bit arithmetic is very slow there
@@ -182,3 +185,15 @@ def _fit(version: ModelVersion, device: DeviceClass, count: int, tokens_per_user
         return Fit(device, count, precision, serving_fit(plan, device.memory))
     except CannotEstimate as error:
         return Fit(device, count, precision, None, str(error))
+
+
+def _gguf_fit(version: ModelVersion, device: DeviceClass, count: int, tokens_per_user: int) -> Fit:
+    """As llama.cpp loads it: the file's own bytes, and a cache of one user's tokens."""
+    try:
+        shape = _shape(json.dumps(version.facts.get("config", {}), sort_keys=True))
+        tokens = min(tokens_per_user, shape.max_context or tokens_per_user)
+        plan = ServingPlan(shape=shape, max_model_len=tokens, tokens_per_user=tokens, tensor_parallel=count)
+        estimate = llama_cpp_fit(plan, device.memory, version.facts["weights_bytes"])
+        return Fit(device, count, version.precision, estimate)
+    except CannotEstimate as error:
+        return Fit(device, count, version.precision, None, str(error))

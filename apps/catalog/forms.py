@@ -24,6 +24,7 @@ class ImportForm(forms.Form):
 class HubForm(ImportForm):
     source = Model.Source.HUB
     source_ref = forms.CharField(label="Repository", max_length=400, help_text="owner/name, as in its address")
+    variant = forms.CharField(max_length=60, required=False, widget=forms.HiddenInput)
     revision = forms.CharField(max_length=80, required=False, help_text="Branch, tag or commit; main when empty")
     name = forms.CharField(max_length=120, required=False, help_text="As in the repository when empty")
     host = _host_field("Download to", "Any host")
@@ -32,7 +33,9 @@ class HubForm(ImportForm):
 class FolderForm(ImportForm):
     source = Model.Source.PATH
     source_ref = forms.CharField(
-        label="Folder", max_length=400, help_text="Absolute, with config.json and .safetensors; read, never changed"
+        label="Folder or GGUF file",
+        max_length=400,
+        help_text="Absolute: a folder with config.json and .safetensors, or one .gguf; read, never changed",
     )
     name = forms.CharField(max_length=120, required=False, help_text="As the folder when empty")
     host = _host_field("On host", "Choose a host")

@@ -27,12 +27,16 @@ from huggingface_hub.hf_api import ModelInfo
 from huggingface_hub.utils import build_hf_headers, hf_raise_for_status  # type: ignore[attr-defined]
 
 from apps.accounts.problems import FieldError, Problem, invalid
+from apps.catalog.hub_weights import Weights, chosen_weights, read_remote_gguf
+from apps.engines.file_headers import BadHeader
+from apps.engines.gguf_config import config_from_gguf
+from apps.engines.repository_files import Format, GgufChoice, formats_of, gguf_choices
 from apps.fleet.egress import EgressRefused, egress_client
 
 TEXT_LIMIT_BYTES = 400_000  # of a card or a config
 TEXT_SECONDS = 20.0
 # What asking a Hub may raise, beside OSError.
-_REFUSALS = (HfHubHTTPError, HFValidationError, json.JSONDecodeError, EgressRefused, httpx2.HTTPError)
+_REFUSALS = (HfHubHTTPError, HFValidationError, json.JSONDecodeError, BadHeader, EgressRefused, httpx2.HTTPError)
 
 
 @dataclass(frozen=True)
@@ -44,12 +48,23 @@ class HubFacts:
     license: str = ""
     summary: str = ""
     card: str = ""  # Markdown without its front matter
-    size_bytes: int = 0  # of the safetensors files
-    config: dict[str, Any] = field(default_factory=dict)
+    size_bytes: int = 0  # of the weights that were asked for
+    variant: str = ""  # the GGUF quantisation that these are; empty for safetensors
+    config: dict[str, Any] = field(default_factory=dict)  # of config.json, or as the GGUF header says it
     task: str = ""  # e.g. text-generation
     languages: list[str] = field(default_factory=list)  # codes, as the card gives them
     monthly_downloads: int | None = None
     is_gated: bool = False
+
+
+@dataclass(frozen=True)
+class HubChoices:
+    """`formats`: bytes by format. `config` is that of the smallest quantisation, alike for all of them."""
+
+    commit: str
+    formats: dict[Format, int]
+    gguf: list[GgufChoice]
+    config: dict[str, Any]
 
 
 def endpoint() -> str:
@@ -61,16 +76,16 @@ def install_client() -> None:
     set_client_factory(lambda: egress_client(allow_hosts=[urlsplit(endpoint()).hostname or ""]))
 
 
-def read_hub(repo: str, revision: str = "") -> HubFacts:
-    """Facts of the repository, pinned to a commit. Raises Problem naming the field and the next step."""
-    if is_offline_mode():
-        raise _unreachable("HF_HUB_OFFLINE is set, so the Hub is not asked. Use a folder or a package.")
-    api = HfApi(endpoint=endpoint(), token=_token())
+def read_hub(repo: str, revision: str = "", variant: str = "") -> HubFacts:
+    """Facts of the repository, pinned to a commit; `variant` names one of its GGUF quantisations.
+
+    Raises Problem naming the field and the next step.
+    """
     try:
-        info = api.model_info(repo, revision=revision or None, files_metadata=True, timeout=15)
-        size = _safetensors_bytes(repo, info)
+        info = _model_info(repo, revision)
+        weights = chosen_weights(repo, file_sizes(info), variant)
         # The Hub tells everyone about a gated repository, but gives its files only to those let in.
-        config = json.loads(_text(repo, info.sha or "", "config.json") or "{}")
+        config = _config(repo, info, weights)
         card = _text(repo, info.sha or "", "README.md")
     except (*_REFUSALS, OSError) as error:
         raise _problem(error, repo, revision) from error
@@ -80,8 +95,9 @@ def read_hub(repo: str, revision: str = "") -> HubFacts:
         license=_license(info),
         card=_without_front_matter(card),
         summary=_summary(info),
-        size_bytes=size,
-        config=config if isinstance(config, dict) else {},
+        size_bytes=weights.size_bytes,
+        variant=weights.variant,
+        config=config,
         task=str(info.pipeline_tag or "")[:60],
         languages=_languages(info),
         monthly_downloads=info.downloads if isinstance(info.downloads, int) and 0 <= info.downloads < 2**53 else None,
@@ -89,21 +105,44 @@ def read_hub(repo: str, revision: str = "") -> HubFacts:
     )
 
 
+def read_choices(repo: str, revision: str = "") -> HubChoices:
+    """What the repository offers, before one is chosen. Raises Problem as `read_hub`."""
+    try:
+        info = _model_info(repo, revision)
+        sizes = file_sizes(info)
+        choices = gguf_choices(sizes)
+        first = Weights(choices[0].size_bytes, choices[0].label, choices[0].files) if choices else Weights(0)
+        config = _config(repo, info, first)
+    except (*_REFUSALS, OSError) as error:
+        raise _problem(error, repo, revision) from error
+    return HubChoices(info.sha or "", formats_of(sizes), choices, config)
+
+
+def _model_info(repo: str, revision: str) -> ModelInfo:
+    if is_offline_mode():
+        raise _unreachable("HF_HUB_OFFLINE is set, so the Hub is not asked. Use a folder or a package.")
+    api = HfApi(endpoint=endpoint(), token=_token())
+    return api.model_info(repo, revision=revision or None, files_metadata=True, timeout=15)
+
+
+def file_sizes(info: ModelInfo) -> dict[str, int]:
+    return {file.rfilename: file.size or 0 for file in info.siblings or []}
+
+
+def _config(repo: str, info: ModelInfo, weights: Weights) -> dict[str, Any]:
+    """What llama.cpp goes by is the file's own header; everything else reads config.json."""
+    commit = info.sha or ""
+    if not weights.files:
+        config = json.loads(_text(repo, commit, "config.json") or "{}")
+        return config if isinstance(config, dict) else {}
+    name = weights.files[0]
+    url = hf_hub_url(repo, name, revision=commit, endpoint=endpoint())
+    return config_from_gguf(read_remote_gguf(url, _token(), file_sizes(info)[name]))
+
+
 def _token() -> str | bool:
     """HF_TOKEN, and never a token that some person once saved on this machine."""
     return os.environ.get("HF_TOKEN") or False
-
-
-def _safetensors_bytes(repo: str, info: ModelInfo) -> int:
-    sizes = [file.size or 0 for file in info.siblings or [] if file.rfilename.endswith(".safetensors")]
-    if not sizes:
-        raise invalid(
-            "source_ref",
-            f"{repo} has no .safetensors file. Pickled weights can run code and are refused; "
-            "name a repository with safetensors weights.",
-            value=repo,
-        )
-    return sum(sizes)
 
 
 def _license(info: ModelInfo) -> str:
@@ -160,8 +199,9 @@ def _problem(error: Exception, repo: str, revision: str) -> Problem:
             return invalid("revision", f"{repo} has no revision {revision!r}. Leave it empty for main.", value=revision)
         case HFValidationError():
             return _refused(f"{repo!r} is not a repository name; write owner/name.", repo)
-        case json.JSONDecodeError():
-            return _refused(f"config.json of {repo} is not valid JSON; the model cannot be loaded.", repo)
+        case json.JSONDecodeError() | BadHeader():
+            what = f"weights: {error}" if isinstance(error, BadHeader) else "config.json: it is not valid JSON."
+            return _refused(f"{repo} cannot be loaded by its {what}", repo)
         case EgressRefused():
             return _refused(str(error), repo)
         case HfHubHTTPError():

@@ -52,6 +52,9 @@ class ModelVersion(TeamOwned):
     model = models.ForeignKey(Model, on_delete=models.CASCADE, related_name="versions")
     label = models.CharField(max_length=80)  # short revision, package version, or v1, v2 ...
     revision = models.CharField(max_length=80, blank=True)  # whole commit or package version, to fetch it again
+    variant = models.CharField(
+        max_length=60, blank=True
+    )  # the GGUF quantisation of the repository, as it is named there
     note = models.CharField(max_length=200, blank=True)  # e.g. "from Q4_1 weights"
     precision = models.CharField(max_length=20, blank=True)  # of the stored weights
     parameter_count = models.BigIntegerField(null=True, blank=True)
@@ -65,6 +68,10 @@ class ModelVersion(TeamOwned):
 
     def __str__(self) -> str:
         return f"{self.model.name}@{self.label}"
+
+    @property
+    def is_gguf(self) -> bool:
+        return bool(self.facts.get("format") == "gguf")
 
     @property
     def quantization(self) -> Any:
@@ -145,6 +152,7 @@ class ModelImport(TeamOwned):
     source = models.CharField(max_length=10, choices=Model.Source)
     source_ref = models.CharField(max_length=400)
     revision = models.CharField(max_length=80, blank=True)
+    variant = models.CharField(max_length=60, blank=True)  # one GGUF quantisation of a repository
     name = models.CharField(max_length=120)
     facts = models.JSONField(default=dict)  # what the source says: publisher, license, summary, card, note
     job = models.OneToOneField(Job, on_delete=models.CASCADE, related_name="model_import")

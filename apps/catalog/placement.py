@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from apps.accounts.problems import invalid
 from apps.catalog.models import Artifact, LineageEdge, Location, Model, ModelVersion
 from apps.catalog.services import copy_version
-from apps.engines.base import ModelRef, RunSpec
+from apps.engines.base import Engine, ModelRef, RunSpec
 from apps.fleet.models import Host
 from apps.jobs.kinds import CannotPrepare
 from apps.jobs.models import Job
@@ -30,6 +31,24 @@ class NeededFiles:
 def model_ref(version: ModelVersion) -> ModelRef:
     """The version as a run's spec names it; paths are filled in at claim."""
     return ModelRef(name=version.model.name, version_id=version.public_id, precision=version.precision)
+
+
+def loads(engine: Engine, version: ModelVersion) -> bool:
+    """Whether the engine reads files of the version's format."""
+    return version.is_gguf == (engine.weights_format == "gguf")
+
+
+def check_loads(engine: Engine, version: ModelVersion, field: str) -> None:
+    """Raises Problem 422 on `field` for a version in a format that the engine does not read."""
+    if loads(engine, version):
+        return
+    stored, wanted = ("GGUF", "safetensors") if version.is_gguf else ("safetensors", "GGUF")
+    message = f"{version} is stored as {stored}; {engine.title} loads {wanted}."
+    if engine.kind == "serve":
+        message += f" Serve it with {'llama.cpp' if version.is_gguf else 'vLLM'}."
+    elif version.is_gguf:
+        message += " Import the safetensors of the same model."
+    raise invalid(field, message, value=engine.name if field == "engine" else version.public_id)
 
 
 def prepare_model(job: Job, host: Host) -> Sequence[Job]:
@@ -65,7 +84,7 @@ def resolve_model(job: Job, host: Host) -> RunSpec:
         if not _path_on(artifact, host):
             raise CannotPrepare(f"The files of {artifact.version} are not on {host}.")
     paths = {
-        "path": _path_on(files.weights, host),
+        "path": _loaded_path(files.weights, host),
         "adapter_path": _path_on(files.adapter, host) if files.adapter else "",
     }
     return spec.model_copy(update={"model": spec.model.model_copy(update=paths)})
@@ -104,6 +123,12 @@ def _files_of(job: Job) -> NeededFiles | None:
     if version is None:
         raise CannotPrepare(f"The model version {ref.version_id} ({ref.name}) is no longer in the catalogue.")
     return needed_files(version)
+
+
+def _loaded_path(weights: Artifact, host: Host) -> str:
+    """What an engine is pointed at: the folder, or the first GGUF file in it."""
+    folder = _path_on(weights, host)
+    return f"{folder}/{weights.version.facts['gguf_file']}" if weights.format == "gguf" else folder
 
 
 def _path_on(artifact: Artifact, host: Host) -> str:

@@ -135,16 +135,15 @@ def _downloaded_version(row: ModelImport, produced: Produced) -> ModelVersion:
     )
     if (model.source, model.source_ref) != (row.source, row.source_ref):
         raise CannotRegister(f"{row.name} has become the name of another model; import it under a new name.")
-    # A folder names no revision, so its content is its name.
-    label = (row.revision or produced.sha256)[:12]
     config = produced.facts.get("config", {})
     version, _ = ModelVersion.objects.get_or_create(
         model=model,
-        label=label,
+        label=_label(row, produced),
         defaults={
             "team": row.team,
             "created_by": row.created_by,
             "revision": row.revision,
+            "variant": row.variant,
             "note": facts.get("note", "")[:200],
             "precision": _stored_precision(produced.facts),
             "parameter_count": produced.facts.get("parameters"),
@@ -155,6 +154,13 @@ def _downloaded_version(row: ModelImport, produced: Produced) -> ModelVersion:
         },
     )
     return version
+
+
+def _label(row: ModelImport, produced: Produced) -> str:
+    """A folder names no revision, so its content is its name; of GGUF files the quantisation goes first."""
+    state = (row.revision or produced.sha256)[:12]
+    quantisation = str(produced.facts["quantisation"]) if produced.format == "gguf" else ""
+    return f"{quantisation}-{state}" if quantisation else state
 
 
 def _stored_precision(facts: dict[str, Any]) -> str:

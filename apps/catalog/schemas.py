@@ -41,6 +41,7 @@ class VersionOut(Schema):
     id: str
     label: str
     revision: str
+    variant: str  # GGUF quantisation of the repository; empty for safetensors
     note: str
     precision: str
     parameters: int | None
@@ -84,9 +85,36 @@ class ImportIn(Schema, extra="forbid"):
     source: str = Field(description="hub, package or path")
     source_ref: str = Field(description="owner/name, a package with a model, or an absolute folder on a host")
     revision: str = Field("", description="Hub branch, tag or commit; empty for main")
+    variant: str = Field("", description="of a repository of GGUF files: the quantisation, such as Q4_K_M")
     name: str = Field("", description="empty: named after the source")
     host: str = Field("", description="empty: any host; needed for a folder when there are several hosts")
     team: str = Field("", description="slug; empty: your first team")
+
+
+class OfferedFormatOut(Schema):
+    format: str  # safetensors | gguf | pytorch | onnx | tensorrt | mlmodel
+    size_bytes: int
+    why_not: str  # why nothing here serves it; empty where something does
+
+
+class ChoiceFitOut(Schema):
+    device: str
+    count: int
+    verdict: str | None  # fits | tight | too_big; null: not estimated
+    reason: str
+    used_bytes: int  # on each device
+
+
+class ChoiceOut(Schema):
+    variant: str
+    size_bytes: int
+    fits: list[ChoiceFitOut]
+
+
+class OfferOut(Schema):
+    commit: str
+    formats: list[OfferedFormatOut]
+    choices: list[ChoiceOut]  # GGUF quantisations, smallest first
 
 
 class ImportOut(Schema):
@@ -95,6 +123,7 @@ class ImportOut(Schema):
     source: str
     source_ref: str
     revision: str
+    variant: str
     version: str | None  # null until every file is whole
     model: str | None
     job: JobOut

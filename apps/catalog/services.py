@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import Any
 
 from django.db import transaction
@@ -16,6 +17,7 @@ from apps.catalog.hub import read_hub
 from apps.catalog.models import Location, Model, ModelImport, ModelVersion
 from apps.catalog.packages import PACKAGED_MODELS
 from apps.engines.base import RunSpec
+from apps.engines.repository_files import LABEL
 from apps.engines.sources import Source, parse_source
 from apps.fleet.models import Host
 from apps.jobs.models import JobKind
@@ -34,16 +36,18 @@ def import_model(
     source: str,
     source_ref: str,
     revision: str = "",
+    variant: str = "",
     name: str = "",
     host: Host | None = None,
 ) -> ModelImport:
     """Starts bringing a model in; the version exists once its files are whole on a host.
 
-    The same import asked again returns the earlier one. Raises Problem 403 for a role below member,
-    422 naming the field, 409 for a name that another model has, 503 when the Hub does not answer.
+    `variant` names one GGUF quantisation of a Hub repository, as `owner/name:Q4_K_M` does. The same import asked
+    again returns the earlier one. Raises Problem 403 for a role below member, 422 naming the field, 409 for a name
+    that another model has, 503 when the Hub does not answer.
     """
     require_role(user, Role.MEMBER, team)
-    wanted = _checked_source(source, source_ref.strip(), revision.strip())
+    wanted = _checked_source(source, source_ref.strip(), revision.strip(), variant.strip())
     if wanted.kind == "path":
         host = host or _only_host()
     wanted, facts = _described(wanted)
@@ -56,7 +60,7 @@ def import_model(
 
 def copy_version(*, version: ModelVersion, host: Host) -> ModelImport:
     """Starts bringing a known version to one more host, or returns the import that does so already."""
-    source = parse_source(_source_line(version.model, version.revision))
+    source = _source_of(version)
     under_way: ModelImport | None = (
         ModelImport.objects.filter(version=version, job__pinned_host=host, job__finished_at=None)
         .select_related("job")
@@ -70,12 +74,15 @@ def copy_version(*, version: ModelVersion, host: Host) -> ModelImport:
         )
 
 
-def _source_line(model: Model, revision: str) -> str:
+def _source_of(version: ModelVersion) -> Source:
+    """What brings the same files again."""
+    model = version.model
     separator = "==" if model.source == Model.Source.PACKAGE else "@"
-    return f"{model.source}:{model.source_ref}{separator}{revision}"
+    chosen = f":{version.variant}" if version.variant else ""
+    return parse_source(f"{model.source}:{model.source_ref}{chosen}{separator}{version.revision}")
 
 
-def _checked_source(source: str, source_ref: str, revision: str) -> Source:
+def _checked_source(source: str, source_ref: str, revision: str, variant: str) -> Source:
     """What to fetch, or Problem 422 naming the field that is wrong."""
     if source not in SOURCES:
         raise unknown_choice("source", source, SOURCES, noun="source of models")
@@ -85,13 +92,16 @@ def _checked_source(source: str, source_ref: str, revision: str) -> Source:
         raise invalid("source_ref", "This is longer than 400 characters.", value=source_ref[:40])
     if revision and not REVISION.fullmatch(revision):
         raise invalid("revision", "A revision is a branch, a tag or a commit.", value=revision)
+    if variant and (source != Model.Source.HUB or not LABEL.fullmatch(variant)):
+        raise invalid("variant", "Only a Hub repository of GGUF files has quantisations to choose from.", value=variant)
     if source == Model.Source.PACKAGE:
         return _checked_package(source_ref, revision)
     if source == Model.Source.PATH and revision:
         raise invalid("revision", "A folder has no revision; leave it empty.", value=revision)
     text = f"hub:{source_ref}@{revision}" if source == Model.Source.HUB and revision else f"{source}:{source_ref}"
     try:
-        return parse_source(text)
+        found = parse_source(text)
+        return replace(found, variant=variant) if variant else found
     except ValueError as error:
         raise invalid("source_ref", str(error), value=source_ref) from None
 
@@ -115,8 +125,8 @@ def _described(source: Source) -> tuple[Source, dict[str, Any]]:
         return source, {field: getattr(known, field) for field in shown}
     last_part = source.name.rstrip("/").rpartition("/")[2]
     if source.kind == "path":
-        return source, {"name": last_part}
-    hub = read_hub(source.name, source.revision)
+        return source, {"name": re.sub(r"(-\d{5}-of-\d{5})?\.gguf$", "", last_part)}
+    hub = read_hub(source.name, source.revision, source.variant)
     facts = {
         "name": last_part,
         "publisher": hub.publisher,
@@ -129,7 +139,7 @@ def _described(source: Source) -> tuple[Source, dict[str, Any]]:
         "monthly_downloads": hub.monthly_downloads,
         "is_gated": hub.is_gated,
     }
-    return Source("hub", source.name, hub.commit), facts
+    return Source("hub", source.name, hub.commit, hub.variant), facts
 
 
 def _checked_name(name: str) -> str:
@@ -164,7 +174,7 @@ def _earlier_import(team: Team, source: Source, name: str, host: Host | None) ->
             raise conflict(f"{name} is being imported from elsewhere ({each.source_ref}).", id=each.public_id)
     done: list[ModelImport] = list(same_name.filter(job__status=JobStatus.SUCCEEDED).exclude(version=None))
     for each in [*under_way, *done]:
-        if each.revision == source.revision and _serves_host(each, host):
+        if (each.revision, each.variant) == (source.revision, source.variant) and _serves_host(each, host):
             return each
     return None
 
@@ -200,6 +210,7 @@ def _start_import(
         source=source.kind,
         source_ref=source.name,
         revision=source.revision,
+        variant=source.variant,
         name=name,
         facts=facts or {},
         job=job,

@@ -11,6 +11,7 @@ from apps.accounts.access import team_for
 from apps.accounts.forms import add_problem
 from apps.accounts.problems import Problem
 from apps.accounts.rest import signed_in
+from apps.catalog.choices import Offer, offer_of
 from apps.catalog.forms import FORMS, ImportForm
 from apps.catalog.hub import endpoint
 from apps.catalog.models import ModelImport
@@ -30,11 +31,20 @@ def model_import(request: HttpRequest) -> HttpResponse:
         forms[posted.source.value] = posted
     context = {
         "forms": forms,
+        "offer": _offer(posted) if posted is not None and posted.has_error("variant") else None,
         "packages": list(PACKAGED_MODELS.values()),
         "hosts": Host.objects.order_by("name"),
         "hub": endpoint(),
     }
     return render(request, "catalog/model_import.html", context, status=422 if posted is not None else 200)
+
+
+def _offer(form: ImportForm) -> Offer | None:
+    """The quantisations to choose from; None where the Hub does not answer again, and the refusal names them."""
+    try:
+        return offer_of(form.cleaned_data["source_ref"], form.cleaned_data["revision"])
+    except (Problem, ValueError):
+        return None
 
 
 def _posted_form(request: HttpRequest) -> ImportForm | None:

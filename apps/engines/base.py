@@ -147,6 +147,7 @@ class Engine(ABC):
     kind: ClassVar[Kind]
     Options: ClassVar[type[BaseModel]]
     environment: ClassVar[str | None]  # name of the locked environment, None when it needs none
+    weights_format: ClassVar[Literal["safetensors", "gguf"]] = "safetensors"  # that it loads
     verified_on_gpu: ClassVar[bool] = False
 
     @abstractmethod

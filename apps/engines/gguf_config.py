@@ -45,7 +45,8 @@ def config_from_gguf(header: GgufHeader) -> dict[str, Any]:
         config["vocab_size"] = vocabulary
     if "kv_lora_rank" in config:
         config |= _latent_heads(header)
-    config["tie_word_embeddings"] = "output.weight" not in header.tensors
+    if len(header.tensors) >= _length(header.metadata.get("split.tensors.count")):  # not a part alone
+        config["tie_word_embeddings"] = "output.weight" not in header.tensors
     return config
 
 

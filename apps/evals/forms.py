@@ -29,7 +29,7 @@ class EvalRunForm(forms.Form):
 
     def __init__(self, *args: Any, user: User, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        versions = ModelVersion.objects.visible_to(user).filter(artifacts__isnull=False).select_related("model")
+        versions = ModelVersion.objects.visible_to(user).filter(artifacts__format="safetensors").select_related("model")
         self.fields["version"].queryset = versions.distinct().order_by("-pk")  # type: ignore[attr-defined]
         self.fields["suite"].queryset = Suite.objects.filter(is_current=True).order_by("name")  # type: ignore[attr-defined]
 

@@ -8,7 +8,7 @@ from typing import Any
 from apps.accounts.problems import invalid, unknown_choice
 from apps.calibration.services import NewEstimate
 from apps.catalog.models import ModelVersion
-from apps.catalog.placement import model_ref, needed_files, promise_of
+from apps.catalog.placement import check_loads, model_ref, needed_files, promise_of
 from apps.engines.base import Input, RunSpec
 from apps.evals.models import Suite
 from apps.fleet.querysets import largest_device
@@ -52,6 +52,7 @@ def plan_eval_run(
 ) -> EvalPlan:
     """Raises Problem 422 for an unknown engine, task or option, and for a version without files."""
     asked = engine_named(engine, kind="evaluate")
+    check_loads(asked, version, "version")
     chosen = _chosen_tasks(suite, tasks)
     _check_range("limit", limit, 1, 1_000_000)
     _check_range("num_fewshot", num_fewshot, 0, MAX_FEWSHOT)

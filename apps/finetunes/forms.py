@@ -52,6 +52,6 @@ class FineTuneForm(forms.Form):
     def __init__(self, *args: Any, user: User, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         versions = ModelVersion.objects.visible_to(user).select_related("model")
-        weights = versions.filter(artifacts__role="weights").distinct()
+        weights = versions.filter(artifacts__role="weights", artifacts__format="safetensors").distinct()
         self.fields["base"].queryset = weights.order_by("-pk")  # type: ignore[attr-defined]
         self.fields["dataset"].queryset = Dataset.objects.visible_to(user).order_by("-pk")  # type: ignore[attr-defined]

@@ -14,7 +14,7 @@ from apps.accounts.problems import conflict, invalid
 from apps.accounts.services import lock_team
 from apps.calibration.services import record_estimates
 from apps.catalog.models import ModelVersion
-from apps.catalog.placement import model_ref
+from apps.catalog.placement import check_loads, model_ref
 from apps.catalog.registration import register_adapter_version
 from apps.engines.base import Input, Produced, RunSpec
 from apps.finetunes.chat_rows import read_chat_rows
@@ -63,7 +63,9 @@ def create_dataset(*, team: Team, user: User, name: str, data: bytes, descriptio
 
 def build_spec(*, base: ModelVersion, dataset: Dataset, engine: str, options: dict[str, Any]) -> RunSpec:
     """What the engine will be asked; the preview and the job share it."""
-    checked = checked_options(engine_named(engine, kind="train"), options)
+    asked = engine_named(engine, kind="train")
+    check_loads(asked, base, "base")
+    checked = checked_options(asked, options)
     source = Input(name="dataset.jsonl", sha256=dataset.sha256, size_bytes=dataset.size_bytes)
     return RunSpec(
         kind="train",

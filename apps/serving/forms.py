@@ -9,6 +9,7 @@ from django import forms
 from apps.accounts.models import User
 from apps.accounts.paging import whole_number
 from apps.catalog.models import ModelVersion
+from apps.catalog.placement import loads
 from apps.engines.registry import get_engine
 from apps.jobs.services import engines_for
 
@@ -34,9 +35,8 @@ class EndpointForm(forms.Form):
 
     def offered_engines(self) -> list[dict[str, Any]]:
         """The choices on the page: those that load the version's files, and the engine that is chosen."""
-        chosen, version = self.engine_name(), self.chosen_version()
-        has_gguf = version is not None and version.artifacts.filter(format="gguf").exists()
-        names = [name for name in OFFERED if name != "llama-cpp" or has_gguf]
+        chosen = self.engine_name()
+        names = [name for name in OFFERED if name == chosen or self._loads(name)]
         names += [] if chosen in names else [chosen]
         return [
             {
@@ -49,10 +49,14 @@ class EndpointForm(forms.Form):
         ]
 
     def engine_name(self) -> str:
-        """The chosen engine; the default where the choice is not one."""
+        """The chosen engine; where the choice is none, or cannot load the version, the first that can."""
         known = dict(self.fields["engine"].choices)  # type: ignore[attr-defined]
         given = str(self["engine"].value() or "")
-        return given if given in known else "vllm"
+        return given if given in known and self._loads(given) else next(filter(self._loads, OFFERED))
+
+    def _loads(self, engine: str) -> bool:
+        version = self.chosen_version()
+        return version is None or loads(get_engine(engine), version)
 
     def chosen_version(self) -> ModelVersion | None:
         """Of a form that may be half filled: the version shown in the select."""

@@ -8,7 +8,7 @@ from typing import Any
 
 from apps.accounts.problems import invalid
 from apps.catalog.models import ModelVersion
-from apps.catalog.placement import model_ref, needed_files, promise_of
+from apps.catalog.placement import check_loads, model_ref, needed_files, promise_of
 from apps.engines.base import Engine, RunSpec
 from apps.fleet.local_host import local_host
 from apps.fleet.models import Device
@@ -17,6 +17,7 @@ from apps.jobs.kinds import CannotPrepare
 from apps.jobs.services import checked_options, default_placement, engine_named
 from apps.planning.changes import smallest_change
 from apps.planning.configs import shape_from_config
+from apps.planning.llama_cpp import llama_cpp_fit
 from apps.planning.memory import GIB, serving_fit
 from apps.planning.serving_plan import FitEstimate, Memory, ServingPlan
 from apps.planning.shapes import CannotEstimate
@@ -46,6 +47,7 @@ def plan_serving(*, version: ModelVersion, engine: str, options: dict[str, Any],
     """Raises Problem 422 for an unknown engine, a wrong option, and for more GPUs than any host has; an estimate
     that fails is no error."""
     adapter = engine_named(engine, kind="serve")
+    check_loads(adapter, version, "engine")
     checked = checked_options(adapter, options)
     variant, gpus = default_placement()
     gpus *= _whole(checked.get("tensor_parallel")) or 1
@@ -86,12 +88,24 @@ def _fit(
     memory = Memory(kind, capacity, device.name)  # type: ignore[arg-type]
     try:
         shape = shape_from_config(version.facts.get("config", {}))
+        if version.is_gguf:
+            return _gguf_fit(ServingPlan(shape=shape), options, version, memory)
         asked = ServingPlan(shape=shape, quantization=version.quantization, engine_version=engine.version)
         plan = _with_files(_with_options(asked, options, kind), version)
         change = smallest_change(plan, memory, most_gpus=_gpus_of(device))
         return serving_fit(plan, memory), "", change.words if change else ""
     except CannotEstimate as error:
         return None, str(error), ""
+
+
+def _gguf_fit(
+    plan: ServingPlan, options: dict[str, Any], version: ModelVersion, memory: Memory
+) -> tuple[FitEstimate, str, str]:
+    """llama.cpp shares its context among the requests at once."""
+    context = _whole(options.get("context_length"))
+    users = _whole(options.get("parallel")) or 1
+    asked = replace(plan, max_model_len=context, tokens_per_user=max(1, context // users) if context else None)
+    return llama_cpp_fit(asked, memory, version.facts["weights_bytes"]), "", ""
 
 
 def _gpus_of(device: Device) -> int:

@@ -40,6 +40,7 @@ class LlamaCpp(Engine):
     kind = "serve"
     Options = Options
     environment = "llama-cpp"
+    weights_format = "gguf"
 
     def command(self, spec: RunSpec, placement: Placement) -> Command:
         options = Options.model_validate(spec.options)

@@ -64,9 +64,13 @@ def _must_choose(repo: str, choices: list[GgufChoice]) -> Problem:
 
 
 def _listed(choices: list[GgufChoice]) -> str:
-    shown = ", ".join(f"{each.label} ({each.size_bytes / 1e9:.1f} GB)" for each in choices[:SHOWN_CHOICES])
+    shown = ", ".join(f"{each.label} ({_size(each.size_bytes)})" for each in choices[:SHOWN_CHOICES])
     more = len(choices) - SHOWN_CHOICES
     return f"{shown} and {more} more" if more > 0 else shown
+
+
+def _size(count: int) -> str:
+    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{max(1, count / 1e6):.0f} MB"
 
 
 def _cannot_serve(repo: str, sizes: Mapping[str, int]) -> Problem:

@@ -129,8 +129,10 @@ def _longest(plan: ServingPlan, room: int, value_bytes: float) -> int:
 
 def _reason(plan: ServingPlan, memory: Memory, file_bytes: int, verdict: Verdict, short: int) -> str:
     if verdict != "too_big":
-        spare = "." if verdict == "fits" else ", with little to spare."
-        return f"Every layer fits on the GPU{spare}"
+        where = "Every layer fits on the GPU" if memory.kind == "gpu" else "Every layer fits in RAM"
+        return f"{where}{'.' if verdict == 'fits' else ', with little to spare.'}"
+    if memory.kind == "cpu":
+        return f"Short by {short / GIB:.1f} GiB of RAM."
     layers = layers_that_fit(plan, memory, file_bytes)
     return (
         f"Short by {short / GIB:.1f} GiB: {layers} of {plan.shape.layers} layers fit on the GPU, "

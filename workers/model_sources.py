@@ -8,11 +8,15 @@ import shutil
 import subprocess
 import threading
 from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
 
 import httpx2
 from huggingface_hub import HfApi, snapshot_download
+from huggingface_hub.constants import HF_HUB_CACHE
 from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNotFoundError, RevisionNotFoundError
 from huggingface_hub.hf_api import RepoSibling
 
@@ -40,17 +44,56 @@ class DownloadError(Exception):
         self.reason: CauseReason = reason
 
 
-def fetch_hub(source: Source, folder: Path) -> tuple[str, dict[str, str]]:
-    """Returns the commit that was fetched and the hash the Hub gives for each file."""
-    try:
+@dataclass(frozen=True)
+class HubFiles:
+    """What of a repository's commit is fetched: bytes by path, and the hash that the Hub gives for each."""
+
+    commit: str
+    sizes: dict[str, int]
+    hashes: dict[str, str]
+
+    @property
+    def total_bytes(self) -> int:
+        return sum(self.sizes.values())
+
+
+def ask_hub(source: Source) -> HubFiles:
+    """Raises DownloadError for what the Hub refuses."""
+    with _hub_refusals(source):
         info = HfApi().model_info(source.name, revision=source.revision, files_metadata=True)
-        files = info.siblings or []
-        patterns = _wanted(source, files)
-        wanted = [file for file in files if any(fnmatch(file.rfilename, each) for each in patterns)]
-        total = sum(file.size or 0 for file in wanted)
-        check_room(folder, total, str(source))
-        with _WatchedFolder(folder, total):
-            snapshot_download(source.name, revision=info.sha, local_dir=folder, allow_patterns=patterns)
+    files = info.siblings or []
+    patterns = _wanted(source, files)
+    wanted = [file for file in files if any(fnmatch(file.rfilename, each) for each in patterns)]
+    return HubFiles(info.sha or "", {file.rfilename: file.size or 0 for file in wanted}, _hashes(wanted))
+
+
+def fetch_hub(source: Source, files: HubFiles, folder: Path) -> None:
+    """Raises DownloadError, also before a byte is fetched where the disk cannot hold them."""
+    check_room(folder, files.total_bytes, str(source))
+    names = [glob.escape(name) for name in files.sizes]
+    with _hub_refusals(source), _WatchedFolder(folder, files.total_bytes):
+        snapshot_download(
+            source.name,
+            revision=files.commit,
+            local_dir=folder,
+            cache_dir=folder / ".cache/hub",  # else a damaged file of the host's own cache would be copied each time
+            allow_patterns=names,
+        )
+    shutil.rmtree(folder / ".cache", ignore_errors=True)
+
+
+def cached_snapshot(source: Source, files: HubFiles) -> Path | None:
+    """Where this host's own Hugging Face cache holds every one of these files, by size; None where it does not."""
+    folder = Path(HF_HUB_CACHE) / f"models--{source.name.replace('/', '--')}" / "snapshots" / files.commit
+    is_whole = all((folder / name).is_file() and (folder / name).stat().st_size == size
+                   for name, size in files.sizes.items())  # fmt: skip
+    return folder if is_whole and files.sizes else None
+
+
+@contextmanager
+def _hub_refusals(source: Source) -> Iterator[None]:
+    try:
+        yield
     except GatedRepoError as error:
         raise DownloadError(
             "gated_model", f"{source.name} is gated: ask for access on its page and set a Hub token"
@@ -65,8 +108,6 @@ def fetch_hub(source: Source, folder: Path) -> tuple[str, dict[str, str]]:
         ) from error
     except (HfHubHTTPError, httpx2.HTTPError) as error:
         raise DownloadError("engine_exited", f"The Hub cannot be reached for {source}: {error}") from error
-    shutil.rmtree(folder / ".cache", ignore_errors=True)
-    return info.sha or "", _hashes(wanted)
 
 
 def _wanted(source: Source, files: list[RepoSibling]) -> list[str]:

@@ -35,7 +35,8 @@ def register_download(job: Job) -> None:
     produced = _produced(job)
     version = row.version or _downloaded_version(row, produced)
     artifact = _artifact(version, Artifact.Role.WEIGHTS, produced)
-    _located(artifact, _host_of(job), produced.path, is_adopted=row.source == Model.Source.PATH)
+    is_adopted = row.source == Model.Source.PATH or produced.is_in_place
+    _located(artifact, _host_of(job), produced.path, is_adopted=is_adopted)
     if row.version_id != version.pk:
         row.version = version
         row.save(update_fields=["version"])

@@ -125,6 +125,7 @@ class Produced(Strict):
     sha256: str = ""  # of the manifest: sorted "<sha256>  <relative path>" lines
     files: list[dict[str, Any]] = Field(default_factory=list)  # {path, size_bytes, sha256}
     facts: dict[str, Any] = Field(default_factory=dict)  # config.json facts, parameter count ...
+    is_in_place: bool = False  # found on the host, where it stays; not Stackweb's to delete
 
 
 class Result(Strict):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import random
@@ -106,6 +107,48 @@ def test_r14_a_damaged_file_is_fetched_anew_and_only_it(tiny_hub: Hub, tmp_path:
     assert ended.exit_code == 0, ended.said
     assert (ended.folder / "model.safetensors").read_bytes() == tiny_hub.repos["tiny/model"].files["model.safetensors"]
     assert not ended.folder.with_name("model.partial").exists()
+
+
+def cached(hub: Hub, home: Path) -> Path:
+    """The host's own cache as the official client lays it out: files by hash, and links to them by name."""
+    place = home / ".cache/huggingface/hub/models--tiny--model"
+    (place / "blobs").mkdir(parents=True)
+    (place / "snapshots" / COMMIT).mkdir(parents=True)
+    for name, data in hub.repos["tiny/model"].files.items():
+        blob = place / "blobs" / hashlib.sha256(data).hexdigest()
+        blob.write_bytes(data)
+        (place / "snapshots" / COMMIT / name).symlink_to(blob)
+    return place / "snapshots" / COMMIT
+
+
+def test_what_the_hosts_own_cache_holds_is_used_where_it_lies(tiny_hub: Hub, tmp_path: Path) -> None:
+    snapshot = cached(tiny_hub, tmp_path)
+    ended = download(tiny_hub, tmp_path)
+    assert ended.exit_code == 0, ended.said
+    assert ended.record is not None
+    assert (ended.record["path"], ended.record["in_place"]) == (str(snapshot), True)
+    assert "pytorch_model.bin" not in {file["path"] for file in ended.record["files"]}
+    assert not [path for method, path, _ in tiny_hub.requests if "/resolve/" in path or "/cdn/" in path]
+    assert not ended.folder.exists()
+
+
+def test_a_damaged_cache_is_left_alone_and_the_files_are_fetched(tiny_hub: Hub, tmp_path: Path) -> None:
+    snapshot = cached(tiny_hub, tmp_path)
+    weights = (snapshot / "model.safetensors").resolve()
+    damaged = weights.read_bytes()[:-1] + b"!"
+    weights.write_bytes(damaged)
+    ended = download(tiny_hub, tmp_path)
+    assert ended.exit_code == 0, ended.said
+    assert ended.record is not None
+    assert ended.record["path"] == str(ended.folder)
+    assert weights.read_bytes() == damaged
+
+
+def test_a_cache_that_lacks_a_file_is_not_used(tiny_hub: Hub, tmp_path: Path) -> None:
+    (cached(tiny_hub, tmp_path) / "config.json").unlink()
+    ended = download(tiny_hub, tmp_path)
+    assert ended.record is not None
+    assert ended.record["path"] == str(ended.folder)
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])

@@ -13,7 +13,7 @@ from apps.engines.programs.fake_run import write_tensor
 from apps.engines.sources import Source, parse_source
 from workers import downloads, model_sources
 from workers.downloads import default_folder, download, main
-from workers.model_sources import DownloadError
+from workers.model_sources import DownloadError, HubFiles
 
 
 def make_model(folder: Path) -> None:
@@ -27,11 +27,15 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> list[Source]:
     """Stands in for the Hub; remembers each fetch."""
     fetched: list[Source] = []
 
-    def fetch(source: Source, folder: Path) -> tuple[str, dict[str, str]]:
+    def ask(source: Source) -> HubFiles:
+        hashes = {"model.safetensors": "0" * 64} if source.revision == "damaged" else {}
+        return HubFiles("c0ffee", {"model.safetensors": 1}, hashes)
+
+    def fetch(source: Source, files: HubFiles, folder: Path) -> None:
         fetched.append(source)
         make_model(folder)
-        return "c0ffee", {"model.safetensors": "0" * 64} if source.revision == "damaged" else {}
 
+    monkeypatch.setattr(downloads, "ask_hub", ask)
     monkeypatch.setattr(downloads, "fetch_hub", fetch)
     return fetched
 

@@ -63,5 +63,6 @@ class Download(Engine):
             sha256=manifest_sha256(files),
             files=files,
             facts=facts,
+            is_in_place=bool(record.get("in_place")),
         )
         return Result(ok=True, produced=[produced])

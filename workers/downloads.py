@@ -33,6 +33,7 @@ from workers.model_sources import (
     fetch_package,
     git_id,
 )
+from workers.ollama_source import fetch_ollama
 
 MEGABYTE = 1_000_000
 
@@ -88,6 +89,9 @@ class Found:
 
 
 def _fetch(source: Source, wanted: HubFiles | None, partial: Path, variant: str) -> Found:
+    if source.kind == "ollama":
+        hashes = fetch_ollama(source, partial)
+        return Found(partial, visible_files(partial), source.revision, hashes, is_ours=True)
     if wanted is None:
         revision = fetch_package(source, partial, variant)
         return Found(partial, visible_files(partial), revision, is_ours=True)

@@ -21,6 +21,7 @@ NETWORK = (
 )  # fmt: skip
 INSTALL_PREFIXES = (
     "PIP_", "UV_", "STACKWEB_ENV_", "STACKWEB_TORCH_INDEX", "STACKWEB_FIND_LINKS", "HF_ENDPOINT", "HF_TOKEN",
+    "OLLAMA_REGISTRY",
 )  # fmt: skip
 # uv and pip look for these under HOME, which an engine does not see; and what uv puts there must
 # outlive the attempt.

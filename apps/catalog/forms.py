@@ -30,6 +30,13 @@ class HubForm(ImportForm):
     host = _host_field("Download to", "Any host")
 
 
+class OllamaForm(ImportForm):
+    source = Model.Source.OLLAMA
+    source_ref = forms.CharField(label="Model", max_length=400, help_text="name:tag, such as llama3.2:3b")
+    name = forms.CharField(max_length=120, required=False, help_text="As in the registry when empty")
+    host = _host_field("Download to", "Any host")
+
+
 class FolderForm(ImportForm):
     source = Model.Source.PATH
     source_ref = forms.CharField(
@@ -47,4 +54,6 @@ class PackageForm(ImportForm):
     host = _host_field("Download to", "Any host")
 
 
-FORMS: dict[str, type[ImportForm]] = {form.source.value: form for form in (HubForm, FolderForm, PackageForm)}
+FORMS: dict[str, type[ImportForm]] = {
+    form.source.value: form for form in (HubForm, OllamaForm, FolderForm, PackageForm)
+}

@@ -27,7 +27,8 @@ from huggingface_hub.hf_api import ModelInfo
 from huggingface_hub.utils import build_hf_headers, hf_raise_for_status  # type: ignore[attr-defined]
 
 from apps.accounts.problems import FieldError, Problem, invalid
-from apps.catalog.hub_weights import Weights, chosen_weights, read_remote_gguf
+from apps.catalog.hub_weights import Weights, chosen_weights
+from apps.catalog.remote_gguf import read_remote_gguf
 from apps.engines.file_headers import BadHeader
 from apps.engines.gguf_config import config_from_gguf
 from apps.engines.repository_files import Format, GgufChoice, formats_of, gguf_choices
@@ -137,7 +138,9 @@ def _config(repo: str, info: ModelInfo, weights: Weights) -> dict[str, Any]:
         return config if isinstance(config, dict) else {}
     name = weights.files[0]
     url = hf_hub_url(repo, name, revision=commit, endpoint=endpoint())
-    return config_from_gguf(read_remote_gguf(url, _token(), file_sizes(info)[name]))
+    asked = build_hf_headers(token=_token())
+    header = read_remote_gguf(get_session(), url, file_sizes(info)[name], headers=asked, check=hf_raise_for_status)
+    return config_from_gguf(header)
 
 
 def _token() -> str | bool:

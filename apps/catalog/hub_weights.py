@@ -1,22 +1,13 @@
-"""Which weights of a Hub repository are meant, and what a GGUF file's header says, read by range."""
+"""Which weights of a Hub repository are meant: its safetensors, or one of its GGUF quantisations."""
 
 from __future__ import annotations
 
-import io
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from huggingface_hub import get_session
-from huggingface_hub.utils import build_hf_headers, hf_raise_for_status  # type: ignore[attr-defined]
-
 from apps.accounts.problems import Problem, invalid
-from apps.engines.file_headers import BadHeader
-from apps.engines.gguf_header import GgufHeader, read_gguf
 from apps.engines.repository_files import REFUSED, GgufChoice, formats_of, gguf_choices
 
-HEADER_SECONDS = 60.0
-BLOCK_BYTES = 1_000_000  # a header is read in pieces of this size; most end within ten
 SHOWN_CHOICES = 12
 
 
@@ -78,55 +69,3 @@ def _cannot_serve(repo: str, sizes: Mapping[str, int]) -> Problem:
     found = f"It holds {'; and '.join(known)}." if known else "It holds no model weights that are known."
     message = f"{repo} has no .safetensors and no whole .gguf file. {found}"
     return invalid("source_ref", message, value=repo)
-
-
-def read_remote_gguf(url: str, token: str | bool, size_bytes: int) -> GgufHeader:
-    """The header alone: as many pieces as it takes. Raises BadHeader, and what asking a Hub may raise."""
-    return read_gguf(_RemoteFile(url, token, size_bytes), size_bytes)  # type: ignore[arg-type]
-
-
-class _RemoteFile(io.RawIOBase):
-    """Reads forward through a file on a Hub, one block at a time."""
-
-    def __init__(self, url: str, token: str | bool, size_bytes: int) -> None:
-        super().__init__()
-        self._url, self._headers, self._size = url, build_hf_headers(token=token), size_bytes
-        self._at, self._block_begins, self._block = 0, 0, b""
-        self._deadline = time.monotonic() + HEADER_SECONDS
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        self._at = offset
-        return offset
-
-    def read(self, size: int = -1) -> bytes:
-        found = bytearray()
-        while len(found) < size and self._at < self._size:
-            begin = self._at - self._block_begins
-            if not 0 <= begin < len(self._block):
-                self._fetch()
-                begin = 0
-                if not self._block:
-                    break
-            piece = self._block[begin : begin + size - len(found)]
-            found += piece
-            self._at += len(piece)
-        return bytes(found)
-
-    def _fetch(self) -> None:
-        """Raises BadHeader where the Hub sends the whole file, or takes too long for a few megabytes."""
-        end = min(self._at + BLOCK_BYTES, self._size) - 1
-        asked = self._headers | {"Range": f"bytes={self._at}-{end}"}
-        with get_session().stream("GET", self._url, headers=asked) as answer:
-            if answer.is_error:
-                answer.read()
-            hf_raise_for_status(answer)
-            if answer.status_code != 206:
-                raise BadHeader("The Hub sends no part of a file, only the whole.")
-            held = bytearray()
-            for piece in answer.iter_bytes():
-                held += piece
-                if len(held) >= BLOCK_BYTES:
-                    break
-                if time.monotonic() > self._deadline:
-                    raise BadHeader(f"The Hub did not send its header within {HEADER_SECONDS:g} s.")
-        self._block_begins, self._block = self._at, bytes(held[:BLOCK_BYTES])

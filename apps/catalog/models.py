@@ -18,6 +18,7 @@ class Model(TeamOwned):
 
     class Source(models.TextChoices):
         HUB = "hub", "Hugging Face Hub"
+        OLLAMA = "ollama", "Ollama registry"
         PACKAGE = "package", "Python package"
         PATH = "path", "Folder on a host"
         FINE_TUNE = "fine_tune", "Fine-tuned here"
@@ -54,7 +55,7 @@ class ModelVersion(TeamOwned):
     revision = models.CharField(max_length=80, blank=True)  # whole commit or package version, to fetch it again
     variant = models.CharField(
         max_length=60, blank=True
-    )  # the GGUF quantisation of the repository, as it is named there
+    )  # which GGUF quantisation of the repository, or which Ollama tag
     note = models.CharField(max_length=200, blank=True)  # e.g. "from Q4_1 weights"
     precision = models.CharField(max_length=20, blank=True)  # of the stored weights
     parameter_count = models.BigIntegerField(null=True, blank=True)

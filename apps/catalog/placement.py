@@ -16,6 +16,8 @@ from apps.fleet.models import Host
 from apps.jobs.kinds import CannotPrepare
 from apps.jobs.models import Job
 
+FETCHED = (Model.Source.HUB, Model.Source.OLLAMA, Model.Source.PACKAGE)  # any host can get them there again
+
 
 @dataclass(frozen=True)
 class NeededFiles:
@@ -139,7 +141,7 @@ def _path_on(artifact: Artifact, host: Host) -> str:
 def _bring(artifact: Artifact, host: Host) -> Job:
     """The job that fetches the artifact's files from their source onto `host`."""
     version = artifact.version
-    if artifact.role == Artifact.Role.ADAPTER or version.model.source not in (Model.Source.HUB, Model.Source.PACKAGE):
+    if artifact.role == Artifact.Role.ADAPTER or version.model.source not in FETCHED:
         holders = ", ".join(artifact.locations.order_by("host__name").values_list("host__name", flat=True))
         where = f"lie only on {holders}" if holders else "lie on no host"
         raise CannotPrepare(f"The files of {version} {where} and cannot be fetched to {host}. Run it there instead.")

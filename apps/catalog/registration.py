@@ -160,8 +160,8 @@ def _downloaded_version(row: ModelImport, produced: Produced) -> ModelVersion:
 def _label(row: ModelImport, produced: Produced) -> str:
     """A folder names no revision, so its content is its name; of GGUF files the quantisation goes first."""
     state = (row.revision or produced.sha256)[:12]
-    quantisation = str(produced.facts["quantisation"]) if produced.format == "gguf" else ""
-    return f"{quantisation}-{state}" if quantisation else state
+    chosen = row.variant or (str(produced.facts["quantisation"]) if produced.format == "gguf" else "")
+    return f"{chosen}-{state}" if chosen else state
 
 
 def _stored_precision(facts: dict[str, Any]) -> str:

@@ -62,7 +62,7 @@ class ModelOut(Schema):
     name: str
     team: str
     publisher: str
-    source: str  # hub | package | path | fine_tune
+    source: str  # hub | ollama | package | path | fine_tune
     source_ref: str
     license: str
     summary: str
@@ -82,8 +82,10 @@ class ModelPage(Schema):
 
 
 class ImportIn(Schema, extra="forbid"):
-    source: str = Field(description="hub, package or path")
-    source_ref: str = Field(description="owner/name, a package with a model, or an absolute folder on a host")
+    source: str = Field(description="hub, ollama, package or path")
+    source_ref: str = Field(
+        description="owner/name, name:tag, a package with a model, or an absolute folder or .gguf file on a host"
+    )
     revision: str = Field("", description="Hub branch, tag or commit; empty for main")
     variant: str = Field("", description="of a repository of GGUF files: the quantisation, such as Q4_K_M")
     name: str = Field("", description="empty: named after the source")

@@ -15,6 +15,7 @@ from apps.accounts.problems import conflict, invalid, unknown_choice
 from apps.accounts.services import lock_team
 from apps.catalog.hub import read_hub
 from apps.catalog.models import Location, Model, ModelImport, ModelVersion
+from apps.catalog.ollama import read_ollama
 from apps.catalog.packages import PACKAGED_MODELS
 from apps.engines.base import RunSpec
 from apps.engines.repository_files import LABEL
@@ -26,7 +27,7 @@ from apps.jobs.states import JobStatus
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,119}")
 REVISION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/+-]{0,79}")
-SOURCES = (Model.Source.HUB, Model.Source.PACKAGE, Model.Source.PATH)
+SOURCES = (Model.Source.HUB, Model.Source.OLLAMA, Model.Source.PACKAGE, Model.Source.PATH)
 
 
 def import_model(
@@ -96,8 +97,8 @@ def _checked_source(source: str, source_ref: str, revision: str, variant: str) -
         raise invalid("variant", "Only a Hub repository of GGUF files has quantisations to choose from.", value=variant)
     if source == Model.Source.PACKAGE:
         return _checked_package(source_ref, revision)
-    if source == Model.Source.PATH and revision:
-        raise invalid("revision", "A folder has no revision; leave it empty.", value=revision)
+    if source in (Model.Source.PATH, Model.Source.OLLAMA) and revision:
+        raise invalid("revision", "A folder or an Ollama model has no revision; leave it empty.", value=revision)
     text = f"hub:{source_ref}@{revision}" if source == Model.Source.HUB and revision else f"{source}:{source_ref}"
     try:
         found = parse_source(text)
@@ -126,6 +127,8 @@ def _described(source: Source) -> tuple[Source, dict[str, Any]]:
     last_part = source.name.rstrip("/").rpartition("/")[2]
     if source.kind == "path":
         return source, {"name": re.sub(r"(-\d{5}-of-\d{5})?\.gguf$", "", last_part)}
+    if source.kind == "ollama":
+        return _described_by_ollama(source, last_part)
     hub = read_hub(source.name, source.revision, source.variant)
     facts = {
         "name": last_part,
@@ -140,6 +143,19 @@ def _described(source: Source) -> tuple[Source, dict[str, Any]]:
         "is_gated": hub.is_gated,
     }
     return Source("hub", source.name, hub.commit, hub.variant), facts
+
+
+def _described_by_ollama(source: Source, name: str) -> tuple[Source, dict[str, Any]]:
+    found = read_ollama(source.name, source.variant)
+    publisher = source.name.partition("/")[0]
+    facts = {
+        "name": name,
+        "publisher": "" if publisher == "library" else publisher,
+        "license": found.license,
+        "size_bytes": found.size_bytes,
+        "note": f"{source.name.removeprefix('library/')}:{source.variant} of an Ollama registry",
+    }
+    return replace(source, revision=found.digest), facts
 
 
 def _checked_name(name: str) -> str:

@@ -15,6 +15,7 @@ from apps.catalog.choices import Offer, offer_of
 from apps.catalog.forms import FORMS, ImportForm
 from apps.catalog.hub import endpoint
 from apps.catalog.models import ModelImport
+from apps.catalog.ollama import registry
 from apps.catalog.packages import PACKAGED_MODELS
 from apps.catalog.services import import_model
 from apps.fleet.models import Host
@@ -35,6 +36,7 @@ def model_import(request: HttpRequest) -> HttpResponse:
         "packages": list(PACKAGED_MODELS.values()),
         "hosts": Host.objects.order_by("name"),
         "hub": endpoint(),
+        "ollama": registry(),
     }
     return render(request, "catalog/model_import.html", context, status=422 if posted is not None else 200)
 

@@ -8,14 +8,14 @@ from typing import Any
 
 from apps.engines.gguf_config import config_from_gguf
 from apps.engines.gguf_header import GgufHeader, read_gguf_file
-from apps.engines.repository_files import GgufChoice
+from apps.engines.repository_files import GgufChoice, quantisation_label
 
 
 def gguf_facts(folder: Path, choice: GgufChoice) -> dict[str, Any]:
     """As apps.engines.folder.model_facts; `gguf_file` is what an engine is pointed at. Raises BadHeader."""
     header = joined([read_gguf_file(folder / name) for name in choice.files])
     return facts_of_header(header) | {
-        "quantisation": choice.label,
+        "quantisation": quantisation_label(choice.files[0]) or header.file_type or header.usual_type,
         "weights_bytes": choice.size_bytes,
         "gguf_file": choice.files[0],
     }

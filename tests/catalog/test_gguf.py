@@ -2,33 +2,26 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 from django.test import Client
-from django.utils import timezone
 
 from apps.accounts.models import Team, User
 from apps.accounts.problems import Problem
 from apps.catalog.choices import offer_of
 from apps.catalog.hub import read_hub
-from apps.catalog.models import Artifact, Model, ModelImport, ModelVersion
+from apps.catalog.models import Artifact, Model, ModelImport
 from apps.catalog.placement import resolve_model
-from apps.catalog.registration import register_download
 from apps.catalog.services import copy_version, import_model
-from apps.engines.base import RunSpec
-from apps.engines.registry import get_engine
 from apps.evals.plans import plan_eval_run
 from apps.finetunes.models import Dataset
 from apps.finetunes.services import build_spec
-from apps.jobs.models import Job
 from apps.serving.plans import plan_serving
+from tests.catalog.bringing import fetched
 from tests.catalog.hub_server import COMMIT, Hub, Repo, tiny_repo
-from tests.factories import api_headers, make_attempt, make_host, make_job, make_suite, make_team, make_user
+from tests.factories import api_headers, make_host, make_job, make_suite, make_team, make_user
 from tests.gguf_models import CONTEXT, tiny_gguf, tiny_gguf_parts
 
 pytestmark = pytest.mark.django_db
@@ -61,23 +54,6 @@ def team() -> Team:
 @pytest.fixture
 def alice(team: Team) -> User:
     return make_user(team=team)
-
-
-def fetched(row: ModelImport, folder: Path) -> ModelVersion:
-    """What a host would do: fetch, record, report."""
-    host = row.job.pinned_host or make_host()
-    argv = [sys.executable, "-m", "workers.downloads", row.job.spec["payload"]["source"]]
-    argv += ["--into", str(folder / "model"), "--record", str(folder / "work/download.json")]
-    subprocess.run(argv, check=True, env=os.environ | {"HF_HUB_DISABLE_XET": "1"}, capture_output=True)
-    result = get_engine("download").collect(RunSpec.model_validate(row.job.spec), folder / "work")
-    assert result.ok, result.cause
-    make_attempt(row.job, host=host)
-    ended = {"status": "succeeded", "finished_at": timezone.now(), "result": result.model_dump(mode="json")}
-    Job.objects.filter(pk=row.job_id).update(**ended)
-    register_download(Job.objects.get(pk=row.job_id))
-    version = ModelImport.objects.get(pk=row.pk).version
-    assert version is not None
-    return version
 
 
 def test_facts_come_from_the_files_own_header_read_by_range(gguf: Hub) -> None:

@@ -1,0 +1,130 @@
+"""Asks an Ollama registry what a model's tag holds, before anything is downloaded.
+
+The registry is OLLAMA_REGISTRY. A tag moves, so what it names now is pinned by the weights' own digest. Protocol: the
+OCI distribution specification's manifests and blobs, with media types of ollama/ollama (server/images.go).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx2
+
+from apps.accounts.problems import FieldError, Problem, invalid
+from apps.catalog.remote_gguf import read_remote_gguf
+from apps.engines.file_headers import BadHeader
+from apps.engines.gguf_config import config_from_gguf
+from apps.fleet.egress import EgressRefused, egress_client
+
+MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
+WEIGHTS, LICENCE = "application/vnd.ollama.image.model", "application/vnd.ollama.image.license"
+TEXT_BYTES = 400_000
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+_LICENCES = (
+    (r"Apache License", "apache-2.0"), (r"^\s*MIT License|Permission is hereby granted, free of charge", "mit"),
+    (r"LLAMA ([\d.]+) COMMUNITY LICENSE", "llama{}"), (r"Gemma Terms of Use", "gemma"),
+    (r"Qwen (?:RESEARCH )?LICENSE", "qwen"), (r"DEEPSEEK LICENSE", "deepseek"),
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class OllamaFacts:
+    """What a tag names now."""
+
+    digest: str  # sha256 of the weights, without its prefix
+    size_bytes: int
+    license: str
+    config: dict[str, Any]  # as the GGUF header says it
+
+
+def registry() -> str:
+    return (os.environ.get("OLLAMA_REGISTRY") or "https://registry.ollama.ai").rstrip("/")
+
+
+def read_ollama(name: str, tag: str) -> OllamaFacts:
+    """Raises Problem naming the field and the next step."""
+    with egress_client(allow_hosts=[urlsplit(registry()).hostname or ""]) as client:
+        try:
+            layers = _layers(client, name, tag)
+            weights = _weights(layers, f"{name}:{tag}")
+            digest, size = weights["digest"], weights["size"]
+            url = f"{registry()}/v2/{name}/blobs/{digest}"
+            header = read_remote_gguf(client, url, size, headers={}, check=httpx2.Response.raise_for_status)
+            license = _license(client, name, layers)
+        except BadHeader as error:
+            raise _refused(f"{name}:{tag} cannot be loaded by its weights: {error}", f"{name}:{tag}") from error
+        except EgressRefused as error:
+            raise _refused(str(error), f"{name}:{tag}") from error
+        except httpx2.HTTPStatusError as error:
+            raise _answered(error.response.status_code, f"{name}:{tag}") from error
+        except (httpx2.HTTPError, ValueError) as error:
+            raise _unreachable(f"{registry()} cannot be reached ({str(error)[:200]}). Try later.") from error
+    return OllamaFacts(digest.removeprefix("sha256:"), size, license, config_from_gguf(header))
+
+
+def _layers(client: httpx2.Client, name: str, tag: str) -> list[dict[str, Any]]:
+    """Raises ValueError for an answer that is no manifest."""
+    text = _text(client, f"{registry()}/v2/{name}/manifests/{tag}", {"Accept": MANIFEST})
+    manifest = json.loads(text)
+    layers = manifest.get("layers") if isinstance(manifest, dict) else None
+    if not isinstance(layers, list):
+        raise ValueError("its answer is no manifest")
+    return [
+        layer
+        for layer in layers
+        if isinstance(layer, dict)
+        and _DIGEST.fullmatch(str(layer.get("digest")))
+        and type(layer.get("size")) is int
+        and layer["size"] > 0
+    ]
+
+
+def _weights(layers: list[dict[str, Any]], asked: str) -> dict[str, Any]:
+    found = [layer for layer in layers if layer.get("mediaType") == WEIGHTS]
+    if len(found) != 1:
+        raise _refused(f"{asked} holds {len(found)} weight files; one GGUF file can be imported.", asked)
+    return found[0]
+
+
+def _license(client: httpx2.Client, name: str, layers: list[dict[str, Any]]) -> str:
+    """The name of the first licence text; its first line where the text is not a known one."""
+    layer = next((each for each in layers if each.get("mediaType") == LICENCE), None)
+    if layer is None:
+        return ""
+    text = _text(client, f"{registry()}/v2/{name}/blobs/{layer['digest']}", {})
+    for pattern, known in _LICENCES:
+        if found := re.search(pattern, text, re.I):
+            return known.format(*found.groups())
+    return next((line.strip()[:80] for line in text.splitlines() if line.strip()), "")
+
+
+def _text(client: httpx2.Client, url: str, headers: dict[str, str]) -> str:
+    held = bytearray()
+    with client.stream("GET", url, headers=headers) as answer:
+        answer.raise_for_status()
+        for piece in answer.iter_bytes():
+            held += piece
+            if len(held) > TEXT_BYTES:
+                break
+    return bytes(held[:TEXT_BYTES]).decode("utf-8", "replace")
+
+
+def _answered(status: int, asked: str) -> Problem:
+    if status == 404:
+        return _refused(f"{asked} is not in {registry()}. Write name:tag, such as llama3.2:3b.", asked)
+    if status in (401, 403):
+        return _refused(f"{registry()} lets nobody without an account read {asked} ({status}).", asked)
+    return _unreachable(f"{registry()} answered {status} for {asked}. Try again later.")
+
+
+def _refused(message: str, asked: str) -> Problem:
+    return invalid("source_ref", message, value=asked)
+
+
+def _unreachable(message: str) -> Problem:
+    return Problem(503, "Registry not reachable", message, [FieldError("source_ref", message)])

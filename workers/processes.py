@@ -14,6 +14,8 @@ from workers import cgroups
 
 PROC = Path("/proc")
 END_SECONDS = 30.0
+# In the middle of an exec a process shows no environment, so that one empty look says little.
+EMPTY_LOOKS, LOOK_SECONDS = 3, 0.02
 MARKER = "STACKWEB_ATTEMPT"  # every engine carries it, and its children inherit it
 
 
@@ -168,16 +170,18 @@ def end_attempt(
     deadline = time.monotonic() + timeout_seconds
     name = cgroups.name_of(uuid)
     group = Path(cgroup) if Path(cgroup).name == name else cgroups.find(name)
+    empty_looks = 0
     while True:
         left = of_attempt(uuid, engine_pid, engine_ticks)
         for pid in left:
             send(pid, signal.SIGKILL)
-        is_empty = group is None or cgroups.end(group, 0)
-        if is_empty and not left:
+        is_empty = not left and (group is None or cgroups.end(group, 0))
+        empty_looks = empty_looks + 1 if is_empty else 0
+        if empty_looks == EMPTY_LOOKS:
             return True
         if time.monotonic() > deadline:
             return False
-        time.sleep(0.02)
+        time.sleep(LOOK_SECONDS)
 
 
 def memory_kills() -> int:

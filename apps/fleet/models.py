@@ -43,6 +43,7 @@ class Host(models.Model):
     architecture = models.CharField(max_length=20, blank=True)  # x86_64, aarch64
     gpu_hour_price = models.DecimalField(max_digits=8, decimal_places=4, null=True, blank=True)  # null: the type's
     boot_id = models.CharField(max_length=64, blank=True)
+    earlier_boots = models.JSONField(default=dict)  # boot id -> when it was replaced; see boots.py
     booted_at = models.DateTimeField(null=True, blank=True)  # by the host's own clock
     cuda_version = models.CharField(max_length=20, blank=True)  # the newest that its driver runs
     agent_version = models.CharField(max_length=40, blank=True)

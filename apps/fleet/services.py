@@ -14,6 +14,7 @@ from apps.accounts.models import User
 from apps.accounts.names import LABEL
 from apps.accounts.problems import Problem, conflict, invalid
 from apps.accounts.tokens import HOST_TOKEN, JOIN_TOKEN, digest_token, new_token
+from apps.fleet.boots import note_boot
 from apps.fleet.models import Device, EngineEnvironment, Host, HostToken, JoinToken
 from apps.fleet.schemas import InventoryIn
 from apps.planning.gpu_types import gpu_type_of
@@ -40,6 +41,7 @@ def _check_name(name: str) -> None:
 def _welcome_back(host: Host) -> None:
     """Joining again ends a fence, a goodbye and a removal; a cordon that came with a fence ends with it."""
     fields: dict[str, Any] = {"fenced_at": None, "left_at": None, "removed_at": None}
+    fields |= {"boot_id": "", "earlier_boots": {}}  # it may be another machine of that name
     if host.fenced_at is not None:
         fields |= {"cordoned": False, "is_draining": False, "cordon_reason": ""}
     Host.with_removed.filter(pk=host.pk).update(**fields)
@@ -106,10 +108,13 @@ def join_host(*, join_token: str, name: str, inventory: InventoryIn) -> tuple[Ho
 
 @transaction.atomic
 def record_inventory(*, host: Host, inventory: InventoryIn) -> None:
-    """What the host's agent found; devices that vanished stay as rows, marked absent."""
+    """What the host's agent found; devices that vanished stay as rows, marked absent.
+
+    Raises Problem 409 for what was sent before the host restarted.
+    """
+    note_boot(host=host, boot_id=inventory.boot_id)
     Host.objects.filter(pk=host.pk).update(
         last_seen_at=timezone.now(),
-        boot_id=inventory.boot_id,
         booted_at=inventory.booted_at,
         cuda_version=next((gpu.cuda[:20] for gpu in inventory.gpus if gpu.cuda), ""),
         architecture=inventory.architecture,

@@ -11,6 +11,8 @@ from apps.accounts.problems import conflict, invalid
 from apps.fleet.models import Device, Host, Reservation
 from apps.fleet.operations import checked_reason, locked, locked_row
 from apps.fleet.querysets import schedulable_hosts
+from apps.fleet.schemas import InventoryIn
+from apps.fleet.services import record_inventory
 from apps.jobs import doorbell
 from apps.jobs.lifecycle import end_attempt
 from apps.jobs.models import Attempt, Job, JobKind
@@ -115,7 +117,16 @@ def _end_membership(host: Host, **fields: object) -> None:
 
 
 @transaction.atomic
-def end_attempts_of_earlier_boots(*, host: Host, boot_id: str) -> None:
+def take_inventory(*, host: Host, inventory: InventoryIn) -> None:
+    """Records it and ends what the host ran before it restarted; no claim of another boot comes between.
+
+    Raises Problem 409 for what was sent before the restart.
+    """
+    record_inventory(host=locked_row(host), inventory=inventory)
+    _end_attempts_of_earlier_boots(host, inventory.boot_id)
+
+
+def _end_attempts_of_earlier_boots(host: Host, boot_id: str) -> None:
     """Confirmed death: what was claimed before the host restarted is gone. Doing it again changes nothing.
 
     The host's agent may report the same end itself; whoever comes first ends the attempt.

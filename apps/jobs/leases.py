@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from apps.accounts.problems import FieldError, Problem, conflict, invalid, not_found
 from apps.engines.base import RunSpec
 from apps.engines.registry import get_engine
+from apps.fleet.boots import check_boot, note_boot
 from apps.fleet.models import Host
 from apps.jobs.blobs import put_blob
 from apps.jobs.kinds import CannotPrepare, handler_of
@@ -55,8 +56,14 @@ def held_attempt(host: Host, attempt_uuid: uuid.UUID, lease: LeaseIn) -> Attempt
 
 @transaction.atomic
 def claim_attempt(*, host: Host, attempt_uuid: uuid.UUID, epoch: int, boot_id: str = "") -> ClaimOut:
-    """Starts the lease and hands out spec and placement; the same host may ask again."""
+    """Starts the lease and hands out spec and placement; the same host may ask again.
+
+    Raises Problem 409 for an attempt that is over, and for a claim that was sent before the host restarted: the
+    inventory would then end what it runs since.
+    """
+    note_boot(host=host, boot_id=boot_id)
     attempt = lock_attempt(attempt_of(host, attempt_uuid).pk)
+    check_boot(host=host, boot_id=boot_id)  # another claim may have come before this one got the lock
     if attempt.ended_at is not None or attempt.epoch != epoch:
         raise conflict("This attempt is over or was replaced.")
     try:

@@ -12,12 +12,12 @@ from ninja import Query, Router
 from apps.accounts.file_response import StreamedFile
 from apps.accounts.problems import invalid, not_found
 from apps.fleet.schemas import InventoryIn
-from apps.fleet.services import note_host_seen, record_inventory
+from apps.fleet.services import note_host_seen
 from apps.fleet.worker_api import calling_host
 from apps.jobs import leases
 from apps.jobs.attempt_logs import append_log
 from apps.jobs.blobs import blob_path
-from apps.jobs.host_operations import end_attempts_of_earlier_boots, host_leaves
+from apps.jobs.host_operations import host_leaves, take_inventory
 from apps.jobs.models import Attempt
 from apps.jobs.scheduling import place_without_broker
 from apps.jobs.schemas import ClaimIn, ClaimOut, FinishIn, HeartbeatIn, LeaseIn, PointsIn, StartedIn
@@ -92,9 +92,7 @@ def finish(request: HttpRequest, uuid: uuids.UUID, payload: FinishIn) -> dict[st
 
 @router.post("/inventory")
 def inventory(request: HttpRequest, payload: InventoryIn) -> dict[str, bool]:
-    host = calling_host(request)
-    record_inventory(host=host, inventory=payload)
-    end_attempts_of_earlier_boots(host=host, boot_id=payload.boot_id)
+    take_inventory(host=calling_host(request), inventory=payload)
     return {"ok": True}
 
 

@@ -151,6 +151,49 @@ def test_a_restart_that_the_agent_told_first_counts_once_too(team: Team, alice: 
     assert (again.ended_at, job.infrastructure_losses) == (None, 1)
 
 
+def restarted(team: Team, alice: User, worker: Worker) -> Attempt:
+    """Of boot-2, which the server knows by this attempt's claim only; boot-1 sent its inventory."""
+    worker.call("POST", "inventory", inventory("boot-1"))
+    submit(team, alice)
+    place_waiting_jobs()
+    attempt = Attempt.objects.get()
+    claim = {"epoch": attempt.epoch, "boot_id": "boot-2"}
+    assert worker.call("POST", f"attempts/{attempt.uuid}/claim", claim).status_code == 200
+    return attempt
+
+
+def test_an_inventory_that_was_on_its_way_while_the_host_restarted_takes_nothing_from_it(
+    team: Team, alice: User, worker: Worker
+) -> None:
+    attempt = restarted(team, alice, worker)
+    late = worker.call("POST", "inventory", inventory("boot-1"))
+    assert (late.status_code, late.json()["detail"]) == (409, "atlas has restarted since this was sent.")
+    attempt.refresh_from_db()
+    assert (attempt.ended_at, attempt.boot_id) == (None, "boot-2")
+    assert held() == 1
+
+
+def test_a_claim_that_was_on_its_way_while_the_host_restarted_changes_no_lease(
+    team: Team, alice: User, worker: Worker
+) -> None:
+    attempt = restarted(team, alice, worker)
+    late = worker.call("POST", f"attempts/{attempt.uuid}/claim", {"epoch": attempt.epoch, "boot_id": "boot-1"})
+    assert late.status_code == 409
+    assert worker.call("POST", "inventory", inventory("boot-2")).status_code == 200
+    attempt.refresh_from_db()
+    assert (attempt.ended_at, attempt.boot_id) == (None, "boot-2")
+    assert held() == 1
+
+
+def test_after_a_while_a_known_boot_is_a_machine_that_was_set_back(team: Team, alice: User, worker: Worker) -> None:
+    attempt = restarted(team, alice, worker)
+    long_ago = (timezone.now() - timedelta(minutes=11)).isoformat()
+    Host.objects.update(earlier_boots={"boot-1": long_ago})
+    assert worker.call("POST", "inventory", inventory("boot-1")).status_code == 200
+    attempt.refresh_from_db()
+    assert attempt.reason == "worker_lost"
+
+
 def test_a_host_that_leaves_gives_its_jobs_back_uncounted(team: Team, alice: User, worker: Worker) -> None:
     job, _ = start(team, alice, worker)
     assert worker.call("POST", "leave").status_code == 200

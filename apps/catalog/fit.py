@@ -14,6 +14,7 @@ from django.db.models import Max
 from apps.catalog.models import ModelVersion
 from apps.fleet.models import RAM_KEPT_BYTES, Device, Host
 from apps.planning.configs import shape_from_config
+from apps.planning.gpu_types import gpu_type_of
 from apps.planning.llama_cpp import llama_cpp_fit
 from apps.planning.memory import serving_fit
 from apps.planning.precisions import PRECISIONS
@@ -22,6 +23,7 @@ from apps.planning.shapes import CannotEstimate, ModelShape
 
 TOKENS_PER_USER = 8192
 COUNTS = (1, 2, 4, 8)
+PLAIN_PRECISIONS = frozenset({"bf16", "fp16"})  # which vLLM makes into FP8 while it loads them
 UTILISATION = 0.9  # what a deploy asks of vLLM unless told
 # How dark a "runs on" cell is: more bits kept, darker.
 _SHADES = {"fp32": "f3", "bf16": "f3", "fp16": "f3", "fp8": "f2", "int8": "f2"}
@@ -89,6 +91,7 @@ class Fit(RunsOn):
     precision: str
     estimate: FitEstimate | None
     problem: str = ""
+    is_made_at_load: bool = False  # not what is stored
 
     @property
     def fits(self) -> bool:
@@ -136,18 +139,38 @@ def _short(product: str) -> str:
 
 
 def best_fit(version: ModelVersion, device: DeviceClass) -> Fit:
-    """On as few devices as it takes; the fit on one device where it fits on none of the counts."""
-    tried = fits_on(version, device)
-    return next((fit for fit in tried if fit.fits), tried[0])
+    """The highest precision that fits one device; else as few as it takes of what is stored; else why not."""
+    stored = fits_on(version, device)
+    quantised = fits_on(version, device, precision="fp8") if makes_fp8(version, device) else []
+    on_one = [fit for fit in (*stored[:1], *quantised[:1]) if fit.fits]
+    return next((fit for fit in (*on_one, *stored, *quantised) if fit.fits), stored[0])
 
 
-def fits_on(version: ModelVersion, device: DeviceClass, tokens_per_user: int = TOKENS_PER_USER) -> list[Fit]:
-    """One device, then more until it fits well or the largest host has no more."""
+def every_fit(version: ModelVersion, device: DeviceClass) -> list[Fit]:
+    """As stored, and as FP8 where the device computes in it."""
+    quantised = fits_on(version, device, precision="fp8") if makes_fp8(version, device) else []
+    return fits_on(version, device) + quantised
+
+
+def makes_fp8(version: ModelVersion, device: DeviceClass) -> bool:
+    """Whether vLLM can quantise the version there while it loads, without a copy in 16 bits beside it: layer by layer
+    since vllm-project/vllm #31914."""
+    if device.kind != "gpu" or version.is_gguf or version.quantization or version.precision not in PLAIN_PRECISIONS:
+        return False
+    known = gpu_type_of(device.title, device.memory_bytes)
+    return known is not None and known.fp8_flops is not None
+
+
+def fits_on(
+    version: ModelVersion, device: DeviceClass, tokens_per_user: int = TOKENS_PER_USER, *, precision: str = ""
+) -> list[Fit]:
+    """One device, then more until it fits well or the largest host has no more; as stored unless a `precision` is
+    made at load."""
     found: list[Fit] = []
     for count in COUNTS:
         if count > device.most_on_one_host:
             break
-        found.append(_fit(version, device, count, tokens_per_user))
+        found.append(_fit(version, device, count, tokens_per_user, precision))
         estimate = found[-1].estimate
         if estimate is None or estimate.verdict == "fits":
             break
@@ -160,10 +183,10 @@ def _shape(config: str) -> ModelShape:
     return shape_from_config(json.loads(config))
 
 
-def _fit(version: ModelVersion, device: DeviceClass, count: int, tokens_per_user: int) -> Fit:
+def _fit(version: ModelVersion, device: DeviceClass, count: int, tokens_per_user: int, made: str) -> Fit:
     if version.is_gguf:
         return _gguf_fit(version, device, count, tokens_per_user)
-    precision = version.precision
+    precision = made or version.precision
     if device.kind == "cpu" and precision in ("bf16", "fp16"):
         precision = "fp32"  # our CPU builds compute in 32 bits: 16-bit arithmetic is very slow there
     try:
@@ -182,9 +205,9 @@ def _fit(version: ModelVersion, device: DeviceClass, count: int, tokens_per_user
             tensor_parallel=count,
             gpu_memory_utilisation=UTILISATION,
         )
-        return Fit(device, count, precision, serving_fit(plan, device.memory))
+        return Fit(device, count, precision, serving_fit(plan, device.memory), is_made_at_load=bool(made))
     except CannotEstimate as error:
-        return Fit(device, count, precision, None, str(error))
+        return Fit(device, count, precision, None, str(error), is_made_at_load=bool(made))
 
 
 def _gguf_fit(version: ModelVersion, device: DeviceClass, count: int, tokens_per_user: int) -> Fit:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from apps.accounts.models import User
-from apps.catalog.fit import Fit, device_classes, fits_on
+from apps.catalog.fit import Fit, device_classes, every_fit
 from apps.catalog.models import Artifact, LineageEdge, Model, ModelVersion
 
 TREE_DEPTH = 8
@@ -36,7 +36,7 @@ def model_facts(user: User, model: Model, label: str) -> dict[str, Any]:
     if version is None:
         return facts
     artifacts = list(version.artifacts.prefetch_related("locations__host"))
-    fits = [fit for device in device_classes() for fit in fits_on(version, device)]
+    fits = [fit for device in device_classes() for fit in every_fit(version, device)]
     return facts | {
         "artifacts": artifacts,
         "fits": fits,

@@ -15,6 +15,7 @@ from apps.catalog.fit import DeviceClass, RunsOn, best_fit, device_classes
 from apps.catalog.models import ModelVersion, Verdict
 from apps.planning.memory import FORMULA_VERSION
 
+RULES = f"{FORMULA_VERSION}, fp8 at load"  # what a verdict depends on beside its version and devices
 SWEEP = 500  # versions judged by one sweep: some seconds of work
 RUNS = ("fits", "tight")
 
@@ -96,7 +97,7 @@ def running_on_one(devices: Sequence[DeviceClass]) -> dict[str, set[int]]:
 
 
 def _current(devices: Sequence[DeviceClass]) -> QuerySet[Verdict]:
-    return Verdict.objects.filter(device__in=[each.key for each in devices], formula_version=FORMULA_VERSION)
+    return Verdict.objects.filter(device__in=[each.key for each in devices], formula_version=RULES)
 
 
 def _verdict(version: ModelVersion, device: DeviceClass) -> Verdict:
@@ -104,7 +105,7 @@ def _verdict(version: ModelVersion, device: DeviceClass) -> Verdict:
     return Verdict(
         version=version,
         device=device.key,
-        formula_version=FORMULA_VERSION,
+        formula_version=RULES,
         count=fit.count,
         precision=fit.precision,
         verdict=fit.estimate.verdict if fit.estimate else "",

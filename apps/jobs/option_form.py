@@ -7,6 +7,7 @@ environment. A field may name its unit, or that few people need it, by
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -26,6 +27,13 @@ class OptionsForm(forms.Form):
         self.options: dict[str, Any] = {}
         for name, schema in _properties(options_class, set(skip)).items():
             self.fields[name] = _field(name, schema)
+        if not self.is_bound:
+            self._start_with(self.initial)
+
+    def _start_with(self, initial: Mapping[str, Any]) -> None:
+        """A preview counts on what the form opens with; a wrong value is only shown, until it is sent."""
+        with contextlib.suppress(ValidationError):
+            self.options = self.options_class.model_validate(initial).model_dump(mode="json")
 
     def clean(self) -> dict[str, Any]:
         """Hands every given value to the engine's own class; each of its findings lands on its field."""

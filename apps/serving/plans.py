@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from apps.accounts.problems import invalid
+from apps.catalog.fit import PLAIN_PRECISIONS
 from apps.catalog.models import ModelVersion
 from apps.catalog.placement import check_loads, model_ref, needed_files, promise_of
 from apps.engines.base import Engine, RunSpec
@@ -49,6 +50,7 @@ def plan_serving(*, version: ModelVersion, engine: str, options: dict[str, Any],
     adapter = engine_named(engine, kind="serve")
     check_loads(adapter, version, "engine")
     checked = checked_options(adapter, options)
+    _check_quantization(version, checked)
     variant, gpus = default_placement()
     gpus *= _whole(checked.get("tensor_parallel")) or 1
     if gpus > 1:
@@ -63,6 +65,13 @@ def plan_serving(*, version: ModelVersion, engine: str, options: dict[str, Any],
     spec = RunSpec(kind="serve", engine=engine, model=model_ref(version), served_name=name, options=checked)
     ram = 0 if gpus else _ram(fit, version)
     return Plan(adapter, spec, variant, gpus, device, capacity, fit, why_not, ram, change)
+
+
+def _check_quantization(version: ModelVersion, options: dict[str, Any]) -> None:
+    """vLLM quantises while it loads only what is stored plainly in 16 bits."""
+    if options.get("quantization", "none") != "none" and version.precision not in PLAIN_PRECISIONS:
+        message = f"{version} is stored as {version.precision or 'an unknown type'}; only 16-bit weights become FP8."
+        raise invalid("options.quantization", message, value=options["quantization"], nearest="none")
 
 
 def _require_host_with(gpus: int) -> None:
@@ -117,6 +126,8 @@ def _with_options(plan: ServingPlan, options: dict[str, Any], kind: str) -> Serv
     """The engine's options that memory depends on; an option that an engine lacks keeps the plan's default."""
     dtype = str(options.get("dtype") or "auto")
     precision = ("float32" if kind == "cpu" else "auto") if dtype == "auto" else dtype
+    if kind == "gpu" and options.get("quantization") == "fp8":
+        precision = "fp8"
     kv_gib = _whole(options.get(KV_SPACE_OPTION))
     return replace(
         plan,

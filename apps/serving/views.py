@@ -24,13 +24,15 @@ from apps.serving.preview import preview_endpoint
 
 
 def _forms(request: HttpRequest) -> tuple[EndpointForm, OptionsForm]:
-    """The forms as sent, or fresh ones with what the address names, such as ?version=mv-3."""
+    """The forms as sent, or fresh ones with what the address names, such as ?version=mv-3&quantization=fp8."""
     sent = request.POST if request.method == "POST" else None
     initial = request.GET.dict() | {"version": request.GET.get("version", "").removeprefix("mv-")}
     form = EndpointForm(sent, user=signed_in(request), initial=initial)
     # Another engine has other options: its own begin at their defaults.
     same = sent is not None and sent.get("shown_engine", form.engine_name()) == form.engine_name()
-    return form, option_form(get_engine(form.engine_name()).Options, sent if same else None)
+    options = get_engine(form.engine_name()).Options
+    linked = {name: value for name, value in request.GET.items() if name in options.model_fields}
+    return form, option_form(options, sent if same else None, initial=linked)
 
 
 @require_http_methods(["GET", "HEAD", "POST"])

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from django.test import Client
 
 from apps.accounts.models import Team
-from apps.catalog.fit import best_fit, device_classes
+from apps.catalog.fit import best_fit, device_classes, every_fit
 from apps.catalog.models import ModelImport
 from tests.catalog.hub_server import Hub
 from tests.factories import (
@@ -68,7 +70,10 @@ def test_runs_on_counts_gpus_and_falls_back_to_the_cpu(team: Team) -> None:
     assert (gpu.short, gpu.most_on_one_host, best_fit(version, gpu).cell) == ("4090", 2, "BF16")
     config = version.facts["config"] | {"num_attention_heads": 8, "num_key_value_heads": 4}
     large = make_stored_version(team, name="large", facts={"config": config, "weights_bytes": 30 * 2**30})
-    assert best_fit(large, gpu).cell == "×2"
+    assert best_fit(large, gpu).cell == "FP8"  # made while it loads, so that one is enough
+    assert best_fit(large, replace(gpu, title="RTX 3090")).cell == "×2"  # which does not compute in FP8
+    packed = make_stored_version(team, name="packed", precision="int4-awq", facts={"config": config})
+    assert [fit.precision for fit in every_fit(packed, gpu)] == ["int4-awq"]
     unknown = make_stored_version(team, name="unknown", facts={})
     assert best_fit(unknown, gpu).cell == "–"
     assert "config.json" in best_fit(unknown, gpu).problem

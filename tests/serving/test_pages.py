@@ -116,3 +116,15 @@ def test_a_form_cannot_supply_argv(lab: tuple[Client, object]) -> None:
     for name, value in (("name", f"a {evil}"), ("option-dtype", evil), ("option-max_num_seqs", f"8 {evil}")):
         assert client.post("/endpoints/new", form | {"name": "other", name: value}).status_code == 422
     assert Job.objects.count() == 1
+
+
+def test_a_link_fills_in_options_and_a_wrong_one_is_only_shown(client: Client) -> None:
+    team = make_team()
+    host = make_host(gpus=2)
+    version = make_stored_version(team, host=host)
+    client.force_login(make_user(team=team))
+    page = client.get(f"/endpoints/new?version={version.public_id}&quantization=fp8&tensor_parallel=2").text
+    assert '<option value="fp8" selected>' in page
+    assert "--quantization fp8" in page
+    assert "--tensor-parallel-size 2" in page
+    assert client.get(f"/endpoints/new?version={version.public_id}&quantization=int1").status_code == 200

@@ -74,6 +74,21 @@ def test_on_a_gpu_the_job_asks_for_as_many_as_share_each_layer() -> None:
     assert job.spec["options"][KV_SPACE_OPTION] is None
 
 
+def test_fp8_is_made_at_load_from_plain_weights_only() -> None:
+    team = make_team()
+    alice, host = make_user(team=team), make_host(gpus=1)
+    version = make_stored_version(team, host=host)
+    plain = create_endpoint(team=team, user=alice, version=version, name="plain")
+    halved = create_endpoint(team=team, user=alice, version=version, name="halved", options={"quantization": "fp8"})
+    assert "--quantization" in the_job(halved).preview["argv"]
+    weights = [Estimate.objects.get(job=the_job(each), quantity="weights_bytes").value for each in (plain, halved)]
+    assert weights[1] < 0.8 * weights[0]
+    packed = make_stored_version(team, name="packed", host=host, precision="int4-awq")
+    with pytest.raises(Problem) as refused:
+        create_endpoint(team=team, user=alice, version=packed, options={"quantization": "fp8"})
+    assert refused.value.errors[0].field == "options.quantization"
+
+
 def test_gpus_that_no_host_has_are_refused_and_nothing_is_made() -> None:
     team = make_team()
     alice, host = make_user(team=team), make_host("atlas", gpus=4)

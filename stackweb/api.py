@@ -18,6 +18,7 @@ from apps.accounts.problems import FieldError, Problem
 from apps.arena.api import router as arena
 from apps.calibration.api import router as calibration
 from apps.catalog.api import router as catalog
+from apps.catalog.policies_api import router as policies
 from apps.costs.api import router as costs
 from apps.dashboard.hosts_api import router as hosts
 from apps.dashboard.plan_api import router as planning
@@ -40,6 +41,7 @@ from stackweb.wellformed import MendingParser, StrictParser
 api = NinjaAPI(title="Stackweb", version="1", urls_namespace="api", docs_url=None, parser=StrictParser())
 for router in (
     catalog,
+    policies,
     planning,
     serving,
     finetunes,

@@ -13,6 +13,7 @@ from apps.accounts.problems import invalid
 from apps.accounts.rest import create_once, page_of, signed_in
 from apps.catalog.choices import offer_of
 from apps.catalog.fit import Fit
+from apps.catalog.licenses import license_class
 from apps.catalog.lookups import host_named
 from apps.catalog.models import Artifact, LineageEdge, Model, ModelImport, ModelVersion
 from apps.catalog.schemas import ImportIn, ImportOut, ModelDetailOut, ModelPage, OfferOut
@@ -103,6 +104,7 @@ def model_out(model: Model) -> dict[str, Any]:
         "source": model.source,
         "source_ref": model.source_ref,
         "license": model.license,
+        "license_class": license_class(model.license),
         "summary": model.summary,
         "created_at": model.created_at,
         "versions": [version_out(version) for version in versions],

@@ -7,7 +7,9 @@ from typing import Any
 
 from apps.accounts.models import User
 from apps.catalog.fit import Fit, device_classes, every_fit
+from apps.catalog.licenses import TITLES, license_class
 from apps.catalog.models import Artifact, LineageEdge, Model, ModelVersion
+from apps.catalog.policies import rule_against
 
 TREE_DEPTH = 8
 TREE_ROWS = 60
@@ -44,6 +46,8 @@ def model_facts(user: User, model: Model, label: str) -> dict[str, Any]:
         "lede": _lede(version, fits, artifacts),
         "tree": lineage_tree(user, version),
         "facts": version_facts(version),
+        "rule": rule_against(version, model.team),
+        "license_title": TITLES[license_class(model.license)][0].lower(),
     }
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from django.db import models
 from django.utils import timezone
 
-from apps.accounts.models import TeamOwned
+from apps.accounts.models import Team, TeamOwned
 from apps.catalog.querysets import ModelQuerySet
 from apps.fleet.models import Host
 from apps.jobs.models import Job
@@ -79,6 +79,19 @@ class ModelVersion(TeamOwned):
         """quantization_config of its config.json, whatever that holds; None for weights stored plainly."""
         config = self.facts.get("config")
         return config.get("quantization_config") if isinstance(config, dict) else None
+
+
+class TeamPolicy(models.Model):
+    """What a team lets itself use; see policies.py. Without a row everything is allowed."""
+
+    team = models.OneToOneField(Team, on_delete=models.CASCADE, related_name="model_policy")
+    license_classes = models.JSONField(default=list)  # of licenses.LicenseClass
+    licenses = models.JSONField(default=list)  # names allowed besides, in lower case
+    allows_gguf = models.BooleanField(default=True)
+
+    @property
+    def limits_licenses(self) -> bool:
+        return bool(self.license_classes or self.licenses)
 
 
 class Verdict(models.Model):

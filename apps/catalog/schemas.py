@@ -65,6 +65,7 @@ class ModelOut(Schema):
     source: str  # hub | ollama | package | path | fine_tune
     source_ref: str
     license: str
+    license_class: str  # permissive | copyleft | community | non_commercial | unknown
     summary: str
     created_at: datetime
     versions: list[VersionOut]  # newest first

@@ -17,6 +17,7 @@ from apps.catalog.hub import read_hub
 from apps.catalog.models import Location, Model, ModelImport, ModelVersion
 from apps.catalog.ollama import read_ollama
 from apps.catalog.packages import PACKAGED_MODELS
+from apps.catalog.policies import broken_rule, policy_of, refusal
 from apps.engines.base import RunSpec
 from apps.engines.repository_files import LABEL
 from apps.engines.sources import Source, parse_source
@@ -44,19 +45,33 @@ def import_model(
     """Starts bringing a model in; the version exists once its files are whole on a host.
 
     `variant` names one GGUF quantisation of a Hub repository, as `owner/name:Q4_K_M` does. The same import asked
-    again returns the earlier one. Raises Problem 403 for a role below member, 422 naming the field, 409 for a name
-    that another model has, 503 when the Hub does not answer.
+    again returns the earlier one. Raises Problem 403 for a role below member and for what a team rule forbids, 422
+    naming the field, 409 for a name that another model has, 503 when the Hub does not answer.
     """
     require_role(user, Role.MEMBER, team)
     wanted = _checked_source(source, source_ref.strip(), revision.strip(), variant.strip())
     if wanted.kind == "path":
         host = host or _only_host()
     wanted, facts = _described(wanted)
+    _check_policy(team, wanted, facts)
     name = _checked_name(name.strip() or str(facts.pop("name")))
     with transaction.atomic():
         lock_team(team)
         earlier = _earlier_import(team, wanted, name, host)
         return earlier or _start_import(team=team, user=user, source=wanted, name=name, host=host, facts=facts)
+
+
+def _check_policy(team: Team, source: Source, facts: dict[str, Any]) -> None:
+    """A folder names no licence, so only its format is looked at before it is read. Raises Problem 403."""
+    is_gguf = bool(source.variant) or source.name.endswith(".gguf")
+    policy = policy_of(team)
+    if source.kind == "path" and not is_gguf:
+        return
+    license = str(facts.get("license", ""))
+    if source.kind == "path":
+        policy.license_classes, policy.licenses = [], []
+    if rule := broken_rule(policy, name=str(facts["name"]), license=license, is_gguf=is_gguf):
+        raise refusal(rule, "source_ref")
 
 
 def copy_version(*, version: ModelVersion, host: Host) -> ModelImport:

@@ -1,7 +1,9 @@
 from django.urls import path
 
-from apps.catalog import views
+from apps.catalog import policy_views, views
 
 urlpatterns = [
     path("models/import", views.model_import, name="model_import"),
+    path("settings/policy", policy_views.settings_policy, name="settings_policy"),
+    path("settings/teams/<str:team_slug>/policy", policy_views.policy_set, name="policy_set"),
 ]

@@ -40,6 +40,7 @@ PAGES = (
     ("engines", "Engines", "circle-gauge", "g n"),
     ("settings", "Settings", "settings", "g s"),
     ("settings_tokens", "Tokens and keys", "key-round", ""),
+    ("settings_policy", "Model policy", "settings", ""),
     ("calibration", "Calibration", "circle-gauge", ""),
     ("api_docs", "API docs", "book-open", ""),
 )

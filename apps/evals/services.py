@@ -12,6 +12,7 @@ from apps.accounts.models import Role, Team, User
 from apps.accounts.problems import conflict
 from apps.calibration.services import record_estimates
 from apps.catalog.models import ModelVersion
+from apps.catalog.policies import require_allowed
 from apps.evals.models import EvalRun, Suite
 from apps.evals.plans import ENGINE, new_estimate, plan_eval_run
 from apps.jobs.models import Job, Schedule
@@ -36,9 +37,11 @@ def create_eval_run(
     """Puts a model version to a suite, or to some of its tasks. The scores come with the job's end.
 
     `limit` takes only the first items of each task; `num_fewshot` replaces what the tasks ask for.
-    Raises Problem 422 for an unknown engine, task or option, and for a version without files.
+    Raises Problem 403 for what a team rule forbids, 422 for an unknown engine, task or option, and for a version
+    without files.
     """
     require_role(user, Role.MEMBER, team)
+    require_allowed(version, team)
     plan = plan_eval_run(
         version=version,
         suite=suite,

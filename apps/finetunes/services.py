@@ -15,6 +15,7 @@ from apps.accounts.services import lock_team
 from apps.calibration.services import record_estimates
 from apps.catalog.models import ModelVersion
 from apps.catalog.placement import check_loads, model_ref
+from apps.catalog.policies import require_allowed
 from apps.catalog.registration import register_adapter_version
 from apps.engines.base import Input, Produced, RunSpec
 from apps.finetunes.chat_rows import read_chat_rows
@@ -99,6 +100,7 @@ def create_fine_tune(
     if FineTune.objects.filter(team=team, name=name).exists():
         raise conflict(f"A fine-tune named “{name}” exists. Choose another name.")
     _check_parts(team, base, dataset)
+    require_allowed(base, team, "base")
     spec = build_spec(base=base, dataset=dataset, engine=engine, options=options or {})
     variant, gpus = default_placement()
     estimate = estimate_training(base=base, dataset=dataset, options=spec.options, on_gpu=gpus > 0)

@@ -14,6 +14,7 @@ from apps.accounts.problems import conflict, invalid
 from apps.accounts.services import lock_team
 from apps.calibration.services import record_estimates
 from apps.catalog.models import ModelVersion
+from apps.catalog.policies import require_allowed
 from apps.fleet.local_host import local_host
 from apps.jobs.models import Job
 from apps.jobs.services import cancel_job, submit_job
@@ -57,9 +58,10 @@ def create_endpoint(
 ) -> Endpoint:
     """A stable name for a model version, with a route of that name and its first replica.
 
-    Raises Problem 422 for a wrong name, engine or option.
+    Raises Problem 403 for what a team rule forbids, 422 for a wrong name, engine or option.
     """
     require_role(user, Role.MEMBER, team)
+    require_allowed(version, team)
     lock_team(team)
     name = check_name(team, name or name_for(version))
     plan = plan_serving(version=version, engine=engine, options=options or {}, name=name)
@@ -113,6 +115,7 @@ def start_endpoint(*, endpoint: Endpoint, user: User) -> Endpoint:
         cancel_job(job=state.job, user=user)
     elif not state.is_ended:
         raise conflict(f"{state.sentence} Stop it before you start it again.")
+    require_allowed(endpoint.version, endpoint.team)
     plan = plan_serving(version=endpoint.version, engine=endpoint.engine, options=endpoint.options, name=endpoint.name)
     _start_replica(endpoint, plan, user)
     endpoint.wish = Endpoint.Wish.RUNNING

@@ -15,13 +15,14 @@ import os
 import re
 import shutil
 import sys
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from apps.engines.base import CauseReason
 from apps.engines.folder import RECORD, files_of_model, manifest, missing_parts, visible_files
-from apps.engines.lines import failed_line, phase_line, progress_line
+from apps.engines.lines import failed_line, measured_line, phase_line, progress_line
 from apps.engines.sources import Source, parse_source
 from workers.environments import InstallError, say
 from workers.model_sources import (
@@ -67,10 +68,13 @@ def download(source: Source, into: Path, variant: str) -> dict[str, Any]:
     partial = into.with_name(into.name + ".partial")
     partial.mkdir(parents=True, exist_ok=True)
     say(phase_line("downloading"))
+    began, held = time.monotonic(), _bytes_in(partial)
     try:
         found = _fetch(source, wanted, partial, variant)
     finally:
         _drop_empty(partial)
+    if not held:  # else an earlier try had fetched a part
+        say(measured_line(download_seconds=round(time.monotonic() - began, 1)))
     record = _record(source, found) | {"path": str(into)}
     (partial / RECORD).write_text(json.dumps(record))
     partial.rename(into)
@@ -142,6 +146,10 @@ def _damage(path: Path, sha256: str, told: str) -> str:
     kind, _, expected = told.rpartition(":")
     found = git_id(path) if kind == "git" else sha256
     return f"its {kind or 'sha256'} hash is {found[:16]}, not {expected[:16]}" if expected not in ("", found) else ""
+
+
+def _bytes_in(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
 def _drop_empty(partial: Path) -> None:

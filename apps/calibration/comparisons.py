@@ -13,6 +13,8 @@ TITLES = {
     "kv_cache_tokens": "Tokens in the KV cache",
     "max_concurrency": "Requests at full context",
     "load_seconds": "Load time",
+    "start_seconds": "Start until it answers",
+    "download_seconds": "Download",
     "peak_memory_bytes": "Peak memory",
     "train_seconds": "Training time",
     "eval_seconds": "Evaluation time",

@@ -13,6 +13,7 @@ from apps.accounts.audit import audit
 from apps.accounts.models import Role, Team, User
 from apps.accounts.problems import conflict, invalid, unknown_choice
 from apps.accounts.services import lock_team
+from apps.calibration.services import NewEstimate, record_estimates
 from apps.catalog.hub import read_hub
 from apps.catalog.models import Location, Model, ModelImport, ModelVersion
 from apps.catalog.ollama import read_ollama
@@ -25,6 +26,7 @@ from apps.fleet.models import Host
 from apps.jobs.models import JobKind
 from apps.jobs.services import submit_job
 from apps.jobs.states import JobStatus
+from apps.planning.loading import FORMULA_VERSION, download_duration
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,119}")
 REVISION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/+-]{0,79}")
@@ -235,6 +237,8 @@ def _start_import(
         spec=RunSpec(kind="download", engine="download", payload={"source": str(source)}),
         pinned_host=host,
     )
+    if source.kind in ("hub", "ollama"):
+        record_estimates(job=job, estimates=_estimates((facts or {}).get("size_bytes") or _stored_bytes(version), host))
     row: ModelImport = ModelImport.objects.create(
         team=team,
         created_by=user,
@@ -249,3 +253,17 @@ def _start_import(
     )
     audit(user, "model.import_started", object_id=row.public_id, object_name=name, team=team)
     return row
+
+
+def _stored_bytes(version: ModelVersion | None) -> int:
+    return sum(version.artifacts.values_list("size_bytes", flat=True)) if version else 0
+
+
+def _estimates(size: int, host: Host | None) -> list[NewEstimate]:
+    """The ledger's row; a network is a host's, so the host stands for the device."""
+    if not size:
+        return []
+    time = download_duration(size)
+    seconds = (time.seconds, time.seconds_low, time.seconds_high)
+    context = {"engine": "download", "device": host.name if host else ""}
+    return [NewEstimate("download_seconds", "seconds", *seconds, "low", FORMULA_VERSION, context)]

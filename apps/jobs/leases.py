@@ -20,7 +20,7 @@ from apps.fleet.models import Host
 from apps.jobs.blobs import put_blob
 from apps.jobs.kinds import CannotPrepare, handler_of
 from apps.jobs.lifecycle import end_attempt, lock_attempt, switch_status
-from apps.jobs.models import Attempt, Job, MetricPoint, Output
+from apps.jobs.models import Attempt, Job, JobKind, MetricPoint, Output
 from apps.jobs.policies import POLICIES
 from apps.jobs.progress import note_movement, take_progress
 from apps.jobs.reasons import Reason
@@ -134,6 +134,8 @@ def _beat_one(host: Host, each: BeatIn) -> str:
     attempt.measurements = attempt.measurements | each.measurements
     if attempt.phase == "ready" and attempt.ready_at is None:
         attempt.ready_at = now
+        if attempt.job.kind == JobKind.SERVE and attempt.claimed_at is not None:
+            attempt.measurements |= {"start_seconds": (now - attempt.claimed_at).total_seconds()}
     attempt.save(update_fields=["lease_expires_at", "phase", "port", "measurements", "ready_at"])
     _follow_phase(attempt)
     if each.is_stuck:

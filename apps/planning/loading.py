@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from apps.planning.durations import Duration
 
+FORMULA_VERSION = "loading-1"
 _LINK_BYTES_PER_SECOND = (12e6, 120e6, 600e6)  # 100 Mbit/s, 1 and 5 Gbit/s, less the protocol's share
 _DISK_BYTES_PER_SECOND = (0.1e9, 1e9, 5e9)
 _ENGINE_SECONDS = (120.0, 40.0, 10.0)  # imports, profiling, compilation and graphs after the weights

@@ -6,6 +6,8 @@ from typing import Any
 
 from apps.calibration.services import NewEstimate
 from apps.catalog.models import ModelVersion
+from apps.planning.loading import FORMULA_VERSION as LOADING
+from apps.planning.loading import load_duration
 from apps.planning.serving_plan import FitEstimate
 from apps.serving.plans import Plan
 
@@ -28,10 +30,18 @@ def new_estimates(plan: Plan, version: ModelVersion) -> list[NewEstimate]:
         ("peak_memory_bytes", "bytes", *totals(fit)),
         ("max_concurrency", "requests", *_users(fit)),
     ]
-    return [
+    found = [
         NewEstimate(quantity, unit, value, low, high, fit.confidence, fit.formula_version, context)
         for quantity, unit, value, low, high in rows
     ]
+    return [*found, _start(fit.weights_bytes * max(1, plan.gpus), context)]
+
+
+def _start(weights: int, context: dict[str, Any]) -> NewEstimate:
+    """From the claim until it answers: files are there and the engine is installed by then."""
+    time = load_duration(weights)
+    seconds = (time.seconds, time.seconds_low, time.seconds_high)
+    return NewEstimate("start_seconds", "seconds", *seconds, "low", LOADING, context)
 
 
 def _users(fit: FitEstimate) -> tuple[float, float, float]:

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import random
+import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -76,6 +77,17 @@ def test_weights_arrive_whole_after_a_cut_and_pickles_never_do(tiny_hub: Hub, tm
     assert ended.record["revision"] == COMMIT
     assert "model.safetensors" in {file["path"] for file in ended.record["files"]}
     assert not (ended.folder / "pytorch_model.bin").exists()
+
+
+def test_a_whole_fetch_says_how_long_it_took_and_a_resumed_one_does_not(tiny_hub: Hub, tmp_path: Path) -> None:
+    assert "measured download_seconds=" in download(tiny_hub, tmp_path).said
+    shutil.rmtree(tmp_path / "model")
+    tiny_hub.damage = True
+    assert download(tiny_hub, tmp_path).exit_code == 1
+    tiny_hub.damage = False
+    resumed = download(tiny_hub, tmp_path)
+    assert resumed.exit_code == 0, resumed.said
+    assert "download_seconds" not in resumed.said
 
 
 @pytest.mark.parametrize(

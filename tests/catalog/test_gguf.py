@@ -10,6 +10,7 @@ from django.test import Client
 
 from apps.accounts.models import Team, User
 from apps.accounts.problems import Problem
+from apps.calibration.models import Estimate
 from apps.catalog.choices import offer_of
 from apps.catalog.hub import read_hub
 from apps.catalog.models import Artifact, Model, ModelImport
@@ -109,6 +110,7 @@ def test_two_quantisations_of_one_commit_are_two_versions(gguf: Hub, team: Team,
     large = import_model(team=team, user=alice, source="hub", source_ref="tiny/gguf:Q8_0")
     again = import_model(team=team, user=alice, source="hub", source_ref="tiny/gguf:Q4_K_M")
     assert (again.pk, small.variant, large.variant) == (small.pk, "Q4_K_M", "Q8_0")
+    assert Estimate.objects.get(job=small.job).quantity == "download_seconds"
     first, second = fetched(small, tmp_path / "small"), fetched(large, tmp_path / "large")
     assert first.model == second.model
     assert (first.label, second.label) == (f"Q4_K_M-{COMMIT[:12]}", f"Q8_0-{COMMIT[:12]}")

@@ -49,6 +49,19 @@ def test_assignments_name_what_this_host_should_hold(team: Team, alice: User, wo
     assert listed == [{"uuid": str(attempt.uuid), "epoch": 1, "claimed": True, "cancel": True}]
 
 
+def test_a_server_that_answers_has_its_start_measured_once(team: Team, alice: User, worker: Worker) -> None:
+    _, attempt = start(team, alice, worker, kind="serve")
+    Attempt.objects.filter(pk=attempt.pk).update(claimed_at=timezone.now() - timezone.timedelta(seconds=42))
+    beat = {"uuid": str(attempt.uuid), "epoch": 1, "lease_token": attempt.lease_token, "phase": "ready"}
+    worker.call("POST", "heartbeat", {"attempts": [beat]})
+    attempt.refresh_from_db()
+    measured = attempt.measurements["start_seconds"]
+    assert 42 <= measured < 60
+    worker.call("POST", "heartbeat", {"attempts": [beat]})
+    attempt.refresh_from_db()
+    assert attempt.measurements["start_seconds"] == measured
+
+
 def test_a_heartbeat_carries_progress_and_measurements(team: Team, alice: User, worker: Worker) -> None:
     job, attempt = start(team, alice, worker)
     beat = {

@@ -14,6 +14,7 @@ from ninja import NinjaAPI
 from ninja.errors import HttpError, ValidationError
 
 from apps.accounts.api import router as accounts
+from apps.accounts.hub_tokens_api import router as hub_tokens
 from apps.accounts.problems import FieldError, Problem
 from apps.arena.api import router as arena
 from apps.calibration.api import router as calibration
@@ -59,6 +60,7 @@ for router in (
     history,
     gateway,
     accounts,
+    hub_tokens,
     tour,
 ):
     api.add_router("", router)

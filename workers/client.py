@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 import httpx
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from apps.engines.base import Variant
 from workers.processes import boot_id
@@ -79,6 +79,7 @@ class Claim(BaseModel):
     stop_grace_seconds: float
     start_timeout_seconds: float
     stall_seconds: float | None = None
+    secrets: dict[str, str] = Field({}, repr=False)  # environment of this attempt alone
 
 
 class Joined(BaseModel):

@@ -88,7 +88,7 @@ def prepare(
         "uuid": record.uuid,
         "cgroup": config.use_cgroups,
         "argv": command.argv,
-        "env": env | command.env,
+        "env": env | command.env | record.claim.secrets,
         "cwd": str(work_dir),
         "epoch": record.epoch,
         "port": record.port,

@@ -96,6 +96,27 @@ class ApiToken(models.Model):
     objects = TokenQuerySet.as_manager()
 
 
+class HubToken(models.Model):
+    """A Hugging Face token of a person or of a team, encrypted; see hub_tokens.py."""
+
+    user = models.OneToOneField(User, on_delete=models.CASCADE, null=True, blank=True, related_name="hub_token")
+    team = models.OneToOneField(Team, on_delete=models.CASCADE, null=True, blank=True, related_name="hub_token")
+    sealed = models.TextField()
+    hint = models.CharField(max_length=16)  # first and last characters, to recognise it
+    saved_by = models.ForeignKey(User, on_delete=models.SET_NULL, null=True, related_name="+")
+    saved_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=models.Q(user__isnull=True) ^ models.Q(team__isnull=True), name="hub_token_has_one_owner"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"Hub token of {self.team or self.user}"
+
+
 class ClaimToken(models.Model):
     """A one-time link: without a person it makes the first admin, with one it lets them set a password."""
 

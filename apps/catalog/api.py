@@ -9,6 +9,7 @@ from django.urls import reverse
 from ninja import Router, Status
 
 from apps.accounts.access import team_for, visible_or_404
+from apps.accounts.hub_tokens import credentials_for
 from apps.accounts.problems import invalid
 from apps.accounts.rest import create_once, page_of, signed_in
 from apps.catalog.choices import offer_of
@@ -51,9 +52,10 @@ def start_import(request: HttpRequest, payload: ImportIn) -> Status[dict[str, An
 @router.get("/models/choices", response=OfferOut)
 def get_choices(request: HttpRequest, source_ref: str, revision: str = "") -> dict[str, Any]:
     """What a Hub repository offers: its formats, and each GGUF quantisation with its size and fit on this fleet."""
-    signed_in(request)
+    user = signed_in(request)
+    credentials = credentials_for(user, team_for(user, None))
     try:
-        offer = offer_of(source_ref.strip(), revision.strip())
+        offer = offer_of(source_ref.strip(), revision.strip(), credentials=credentials)
     except ValueError as error:
         raise invalid("source_ref", str(error), value=source_ref) from None
     choices = [

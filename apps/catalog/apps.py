@@ -9,7 +9,8 @@ class CatalogConfig(AppConfig):
     def ready(self) -> None:
         from apps.catalog.hub import install_client
         from apps.catalog.registration import register_download
+        from apps.catalog.services import hub_secrets
         from apps.jobs.kinds import KindHandler, register_kind
 
         install_client()
-        register_kind("download", KindHandler(on_finished=register_download, repeats=False))
+        register_kind("download", KindHandler(on_finished=register_download, secrets=hub_secrets, repeats=False))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from apps.accounts.hub_tokens import HubCredential
 from apps.catalog.fit import Fit, best_fit, device_classes
 from apps.catalog.hub import HubChoices, read_choices
 from apps.catalog.models import ModelVersion
@@ -34,9 +36,9 @@ class Offer:
     choices: list[OfferedChoice]
 
 
-def offer_of(repository: str, revision: str = "") -> Offer:
+def offer_of(repository: str, revision: str = "", *, credentials: Sequence[HubCredential] = ()) -> Offer:
     """Raises Problem naming the field, and ValueError for a text that names no repository."""
-    found = read_choices(parse_source(f"hub:{repository}").name, revision)
+    found = read_choices(parse_source(f"hub:{repository}").name, revision, credentials=credentials)
     return Offer(
         commit=found.commit,
         formats=[OfferedFormat(kind, size, REFUSED.get(kind, "")) for kind, size in found.formats.items()],

@@ -1,6 +1,7 @@
 """Asks a Hugging Face Hub what a repository holds, before anything is downloaded.
 
-The Hub is HF_ENDPOINT, the token HF_TOKEN, as the official client reads them. All requests go through
+The Hub is HF_ENDPOINT, as the official client reads it. Tokens are tried in turn: the person's, the team's, the
+server's HF_TOKEN, none. All requests go through
 the egress client; the endpoint's own host may be private, because the operator named it.
 """
 
@@ -9,8 +10,10 @@ from __future__ import annotations
 import json
 import os
 import time
+from collections.abc import Callable, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import httpx2
@@ -26,6 +29,7 @@ from huggingface_hub.errors import (
 from huggingface_hub.hf_api import ModelInfo
 from huggingface_hub.utils import build_hf_headers, hf_raise_for_status  # type: ignore[attr-defined]
 
+from apps.accounts.hub_tokens import HubCredential
 from apps.accounts.problems import FieldError, Problem, invalid
 from apps.catalog.hub_weights import Weights, chosen_weights
 from apps.catalog.remote_gguf import read_remote_gguf
@@ -36,6 +40,9 @@ from apps.fleet.egress import EgressRefused, egress_client
 
 TEXT_LIMIT_BYTES = 400_000  # of a card or a config
 TEXT_SECONDS = 20.0
+T = TypeVar("T")
+NOBODY = HubCredential("", "no token", "")
+_CREDENTIAL = ContextVar("hub_credential", default=NOBODY)  # under which requests are made now
 # What asking a Hub may raise, beside OSError.
 _REFUSALS = (HfHubHTTPError, HFValidationError, json.JSONDecodeError, BadHeader, EgressRefused, httpx2.HTTPError)
 
@@ -56,6 +63,7 @@ class HubFacts:
     languages: list[str] = field(default_factory=list)  # codes, as the card gives them
     monthly_downloads: int | None = None
     is_gated: bool = False
+    credential: str = ""  # whose token let us in: user, team, server; empty: nobody's
 
 
 @dataclass(frozen=True)
@@ -77,19 +85,51 @@ def install_client() -> None:
     set_client_factory(lambda: egress_client(allow_hosts=[urlsplit(endpoint()).hostname or ""]))
 
 
-def read_hub(repo: str, revision: str = "", variant: str = "") -> HubFacts:
+def read_hub(
+    repo: str, revision: str = "", variant: str = "", *, credentials: Sequence[HubCredential] = ()
+) -> HubFacts:
     """Facts of the repository, pinned to a commit; `variant` names one of its GGUF quantisations.
 
-    Raises Problem naming the field and the next step.
+    Raises Problem naming the field, the tokens that were tried, and the next step.
     """
-    try:
-        info = _model_info(repo, revision)
-        weights = chosen_weights(repo, file_sizes(info), variant)
-        # The Hub tells everyone about a gated repository, but gives its files only to those let in.
-        config = _config(repo, info, weights)
-        card = _text(repo, info.sha or "", "README.md")
-    except (*_REFUSALS, OSError) as error:
-        raise _problem(error, repo, revision) from error
+    return _let_in(repo, revision, credentials, lambda: _read(repo, revision, variant))
+
+
+def read_choices(repo: str, revision: str = "", *, credentials: Sequence[HubCredential] = ()) -> HubChoices:
+    """What the repository offers, before one is chosen. Raises Problem as `read_hub`."""
+    return _let_in(repo, revision, credentials, lambda: _read_choices(repo, revision))
+
+
+def _let_in(repo: str, revision: str, credentials: Sequence[HubCredential], read: Callable[[], T]) -> T:
+    """What `read` returns under the first token that the Hub accepts. Raises Problem by the first refusal."""
+    own = os.environ.get("HF_TOKEN")  # never a token that some person once saved on this machine
+    known = [*credentials, *([HubCredential("server", "the server's HF_TOKEN", own)] if own else [])]
+    first: Exception | None = None
+    for credential in (*known, NOBODY):
+        reset = _CREDENTIAL.set(credential)
+        try:
+            return read()
+        except (*_REFUSALS, OSError) as error:
+            first = first or error
+            if not _is_about_access(error):
+                raise _problem(error, repo, revision, known) from error
+        finally:
+            _CREDENTIAL.reset(reset)
+    raise _problem(first or OSError(), repo, revision, known) from first
+
+
+def _is_about_access(error: Exception) -> bool:
+    if isinstance(error, GatedRepoError | RepositoryNotFoundError):
+        return True
+    return isinstance(error, HfHubHTTPError) and error.response.status_code in (401, 403)
+
+
+def _read(repo: str, revision: str, variant: str) -> HubFacts:
+    info = _model_info(repo, revision)
+    weights = chosen_weights(repo, file_sizes(info), variant)
+    # The Hub tells everyone about a gated repository, but gives its files only to those let in.
+    config = _config(repo, info, weights)
+    card = _text(repo, info.sha or "", "README.md")
     return HubFacts(
         commit=info.sha or "",
         publisher=info.author or repo.partition("/")[0],
@@ -103,20 +143,16 @@ def read_hub(repo: str, revision: str = "", variant: str = "") -> HubFacts:
         languages=_languages(info),
         monthly_downloads=info.downloads if isinstance(info.downloads, int) and 0 <= info.downloads < 2**53 else None,
         is_gated=bool(info.gated),
+        credential=_CREDENTIAL.get().key,
     )
 
 
-def read_choices(repo: str, revision: str = "") -> HubChoices:
-    """What the repository offers, before one is chosen. Raises Problem as `read_hub`."""
-    try:
-        info = _model_info(repo, revision)
-        sizes = file_sizes(info)
-        choices = gguf_choices(sizes)
-        first = Weights(choices[0].size_bytes, choices[0].label, choices[0].files) if choices else Weights(0)
-        config = _config(repo, info, first)
-    except (*_REFUSALS, OSError) as error:
-        raise _problem(error, repo, revision) from error
-    return HubChoices(info.sha or "", formats_of(sizes), choices, config)
+def _read_choices(repo: str, revision: str) -> HubChoices:
+    info = _model_info(repo, revision)
+    sizes = file_sizes(info)
+    choices = gguf_choices(sizes)
+    first = Weights(choices[0].size_bytes, choices[0].label, choices[0].files) if choices else Weights(0)
+    return HubChoices(info.sha or "", formats_of(sizes), choices, _config(repo, info, first))
 
 
 def _model_info(repo: str, revision: str) -> ModelInfo:
@@ -144,8 +180,7 @@ def _config(repo: str, info: ModelInfo, weights: Weights) -> dict[str, Any]:
 
 
 def _token() -> str | bool:
-    """HF_TOKEN, and never a token that some person once saved on this machine."""
-    return os.environ.get("HF_TOKEN") or False
+    return _CREDENTIAL.get().token or False
 
 
 def _license(info: ModelInfo) -> str:
@@ -191,13 +226,13 @@ def _without_front_matter(card: str) -> str:
     return rest.partition("\n")[2].strip()
 
 
-def _problem(error: Exception, repo: str, revision: str) -> Problem:
+def _problem(error: Exception, repo: str, revision: str, tried: Sequence[HubCredential]) -> Problem:
     """The refusal a person can act on."""
     match error:
         case GatedRepoError():
-            return _refused(f"{repo} is gated: accept its terms on {endpoint()}/{repo}, then set HF_TOKEN.", repo)
+            return _refused(f"{repo} is gated: accept its terms on {endpoint()}/{repo}, {_next_step(tried)}", repo)
         case RepositoryNotFoundError():
-            return _refused(f"{repo} is not on {endpoint()}, or is private and HF_TOKEN may not read it.", repo)
+            return _refused(f"{repo} is not on {endpoint()}, or it is private: {_next_step(tried)}", repo)
         case RevisionNotFoundError():
             return invalid("revision", f"{repo} has no revision {revision!r}. Leave it empty for main.", value=revision)
         case HFValidationError():
@@ -208,14 +243,21 @@ def _problem(error: Exception, repo: str, revision: str) -> Problem:
         case EgressRefused():
             return _refused(str(error), repo)
         case HfHubHTTPError():
-            return _answered(error, repo)
+            return _answered(error, repo, tried)
     return _unreachable(f"{endpoint()} cannot be reached ({error}). Use a folder or a package, or try later.")
 
 
-def _answered(error: HfHubHTTPError, repo: str) -> Problem:
+def _next_step(tried: Sequence[HubCredential]) -> str:
+    if not tried:
+        return "then save a Hub token under Settings, Tokens and keys."
+    return f"with an account whose token is known here. Tried: {', '.join(each.whose for each in tried)}."
+
+
+def _answered(error: HfHubHTTPError, repo: str, tried: Sequence[HubCredential]) -> Problem:
     status = error.response.status_code
     if status in (401, 403):
-        return _refused(f"{endpoint()} refused HF_TOKEN for {repo} ({status}). Check the token's rights.", repo)
+        asked = " and ".join(each.whose for each in tried) or "a request without a token"
+        return _refused(f"{endpoint()} refused {asked} for {repo} ({status}). Check the token's rights.", repo)
     if status == 429:
         seconds = error.response.headers.get("Retry-After", "60")
         return _unreachable(f"{endpoint()} asks to slow down (429). Try again in {seconds} s.")

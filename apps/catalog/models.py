@@ -168,6 +168,7 @@ class ModelImport(TeamOwned):
     revision = models.CharField(max_length=80, blank=True)
     variant = models.CharField(max_length=60, blank=True)  # one GGUF quantisation of a repository
     name = models.CharField(max_length=120)
+    credential = models.CharField(max_length=6, blank=True)  # whose Hub token lets it in: user, team, server
     facts = models.JSONField(default=dict)  # what the source says: publisher, license, summary, card, note
     job = models.OneToOneField(Job, on_delete=models.CASCADE, related_name="model_import")
     version = models.ForeignKey(ModelVersion, on_delete=models.SET_NULL, null=True, blank=True, related_name="+")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -10,6 +11,7 @@ from django.db import transaction
 
 from apps.accounts.access import require_role
 from apps.accounts.audit import audit
+from apps.accounts.hub_tokens import HubCredential, credentials_for
 from apps.accounts.models import Role, Team, User
 from apps.accounts.problems import conflict, invalid, unknown_choice
 from apps.accounts.services import lock_team
@@ -23,7 +25,7 @@ from apps.engines.base import RunSpec
 from apps.engines.repository_files import LABEL
 from apps.engines.sources import Source, parse_source
 from apps.fleet.models import Host
-from apps.jobs.models import JobKind
+from apps.jobs.models import Job, JobKind
 from apps.jobs.services import submit_job
 from apps.jobs.states import JobStatus
 from apps.planning.loading import FORMULA_VERSION, download_duration
@@ -54,7 +56,7 @@ def import_model(
     wanted = _checked_source(source, source_ref.strip(), revision.strip(), variant.strip())
     if wanted.kind == "path":
         host = host or _only_host()
-    wanted, facts = _described(wanted)
+    wanted, facts = _described(wanted, credentials_for(user, team))
     _check_policy(team, wanted, facts)
     name = _checked_name(name.strip() or str(facts.pop("name")))
     with transaction.atomic():
@@ -88,8 +90,35 @@ def copy_version(*, version: ModelVersion, host: Host) -> ModelImport:
         return under_way
     with transaction.atomic():
         return _start_import(
-            team=version.team, user=None, source=source, name=version.model.name, host=host, version=version
+            team=version.team,
+            user=None,
+            source=source,
+            name=version.model.name,
+            host=host,
+            version=version,
+            facts={"credential": _credential_of(version)},
         )
+
+
+def _credential_of(version: ModelVersion) -> str:
+    """Whose token let its first import in; a copy goes on with it."""
+    first = ModelImport.objects.filter(version=version).exclude(credential="").order_by("pk").first()
+    return first.credential if first else ""
+
+
+def hub_secrets(job: Job) -> dict[str, str]:
+    """The token for a download, for the host that claims it and for nobody else."""
+    row = ModelImport.objects.filter(job=job).select_related("created_by", "team").first()
+    if row is None or row.credential not in ("user", "team"):
+        return {}
+    found = {each.key: each.token for each in credentials_for(row.created_by or _first_importer(row), row.team)}
+    token = found.get(row.credential) or next(iter(found.values()), "")
+    return {"HF_TOKEN": token} if token else {}
+
+
+def _first_importer(copy: ModelImport) -> User | None:
+    first = ModelImport.objects.filter(version=copy.version, created_by__isnull=False).order_by("pk").first()
+    return first.created_by if first else None
 
 
 def _source_of(version: ModelVersion) -> Source:
@@ -135,7 +164,7 @@ def _checked_package(source_ref: str, revision: str) -> Source:
     return Source("package", package, known.version)
 
 
-def _described(source: Source) -> tuple[Source, dict[str, Any]]:
+def _described(source: Source, credentials: Sequence[HubCredential]) -> tuple[Source, dict[str, Any]]:
     """The source pinned to what it holds now, and what it says about itself; `name` among it."""
     if source.kind == "package":
         known = PACKAGED_MODELS[source.name]
@@ -146,7 +175,7 @@ def _described(source: Source) -> tuple[Source, dict[str, Any]]:
         return source, {"name": re.sub(r"(-\d{5}-of-\d{5})?\.gguf$", "", last_part)}
     if source.kind == "ollama":
         return _described_by_ollama(source, last_part)
-    hub = read_hub(source.name, source.revision, source.variant)
+    hub = read_hub(source.name, source.revision, source.variant, credentials=credentials)
     facts = {
         "name": last_part,
         "publisher": hub.publisher,
@@ -158,6 +187,7 @@ def _described(source: Source) -> tuple[Source, dict[str, Any]]:
         "languages": hub.languages,
         "monthly_downloads": hub.monthly_downloads,
         "is_gated": hub.is_gated,
+        "credential": hub.credential,
     }
     return Source("hub", source.name, hub.commit, hub.variant), facts
 
@@ -239,6 +269,7 @@ def _start_import(
     )
     if source.kind in ("hub", "ollama"):
         record_estimates(job=job, estimates=_estimates((facts or {}).get("size_bytes") or _stored_bytes(version), host))
+    known = dict(facts or {})
     row: ModelImport = ModelImport.objects.create(
         team=team,
         created_by=user,
@@ -247,7 +278,8 @@ def _start_import(
         revision=source.revision,
         variant=source.variant,
         name=name,
-        facts=facts or {},
+        credential=known.pop("credential", ""),
+        facts=known,
         job=job,
         version=version,
     )

@@ -9,6 +9,7 @@ from django.views.decorators.http import require_http_methods
 
 from apps.accounts.access import team_for
 from apps.accounts.forms import add_problem
+from apps.accounts.hub_tokens import credentials_for
 from apps.accounts.problems import Problem
 from apps.accounts.rest import signed_in
 from apps.catalog.choices import Offer, offer_of
@@ -32,7 +33,7 @@ def model_import(request: HttpRequest) -> HttpResponse:
         forms[posted.source.value] = posted
     context = {
         "forms": forms,
-        "offer": _offer(posted) if posted is not None and posted.has_error("variant") else None,
+        "offer": _offer(request, posted) if posted is not None and posted.has_error("variant") else None,
         "packages": list(PACKAGED_MODELS.values()),
         "hosts": Host.objects.order_by("name"),
         "hub": endpoint(),
@@ -41,10 +42,12 @@ def model_import(request: HttpRequest) -> HttpResponse:
     return render(request, "catalog/model_import.html", context, status=422 if posted is not None else 200)
 
 
-def _offer(form: ImportForm) -> Offer | None:
+def _offer(request: HttpRequest, form: ImportForm) -> Offer | None:
     """The quantisations to choose from; None where the Hub does not answer again, and the refusal names them."""
+    user, asked = signed_in(request), form.cleaned_data
     try:
-        return offer_of(form.cleaned_data["source_ref"], form.cleaned_data["revision"])
+        credentials = credentials_for(user, team_for(user, request.POST.get("team")))
+        return offer_of(asked["source_ref"], asked["revision"], credentials=credentials)
     except (Problem, ValueError):
         return None
 

@@ -5,14 +5,16 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
+from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils import timezone
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST, require_safe
 
-from apps.accounts.access import has_role, team_for, teams_of
-from apps.accounts.models import ApiToken, Role
+from apps.accounts.access import administered_teams, has_role, team_for, teams_of
+from apps.accounts.hub_tokens import forget_hub_token, hub_tokens_of, readable, save_hub_token
+from apps.accounts.models import ApiToken, Role, Team, User
 from apps.accounts.problems import Problem, invalid
 from apps.accounts.rest import signed_in
 from apps.accounts.services import create_api_token, revoke_api_token
@@ -33,6 +35,8 @@ def _tokens_page(request: HttpRequest, *, status: int = 200, **more: Any) -> Htt
         .select_related("team", "created_by")
         .order_by("-pk"),
         "teams": teams_of(user),
+        "hub_tokens": [(row, bool(readable(row))) for row in hub_tokens_of(user, teams_of(user))],
+        "administered": administered_teams(user),
         "may_create_keys": has_role(user, Role.MEMBER),
         "lives": LIVES.items(),
         "is_reachable": is_reachable(),
@@ -71,6 +75,33 @@ def token_revoke(request: HttpRequest, token_id: int) -> HttpResponse:
     except Problem as problem:
         return _tokens_page(request, status=problem.status, problem=problem, at="token")
     return redirect("settings_tokens")
+
+
+@never_cache
+@require_POST
+def hub_token_save(request: HttpRequest) -> HttpResponse:
+    user, sent = signed_in(request), request.POST
+    try:
+        row = save_hub_token(actor=user, token=sent.get("token", ""), team=_team(user, sent.get("team", "")))
+    except Problem as problem:
+        return _tokens_page(request, status=problem.status, problem=problem, at="hub")
+    messages.success(request, f"{row} is saved.")
+    return redirect("settings_tokens")
+
+
+@require_POST
+def hub_token_forget(request: HttpRequest) -> HttpResponse:
+    user = signed_in(request)
+    try:
+        forget_hub_token(actor=user, team=_team(user, request.POST.get("team", "")))
+    except Problem as problem:
+        return _tokens_page(request, status=problem.status, problem=problem, at="hub")
+    return redirect("settings_tokens")
+
+
+def _team(user: User, slug: str) -> Team | None:
+    """Empty: the person's own."""
+    return team_for(user, slug) if slug else None
 
 
 @never_cache

@@ -35,6 +35,10 @@ def _stored_spec(job: Job, host: Host) -> RunSpec:
     return RunSpec.model_validate(job.spec)
 
 
+def _no_secrets(job: Job) -> dict[str, str]:
+    return {}
+
+
 def _cannot_submit(user: User, body: dict[str, Any]) -> Job:
     raise invalid("kind", "This kind of job starts by itself, as part of another.")
 
@@ -49,7 +53,8 @@ class KindHandler:
     """`on_finished` runs in the finishing transaction and is idempotent. `on_retried` runs before a job is
     queued again, and raises Problem where it must not be. `prepare` returns the unfinished
     jobs that must first succeed on that host, and raises CannotPrepare where nothing can bring it there.
-    `resolve` returns the spec with that host's paths, at claim. `submit` starts one from the body that its
+    `resolve` returns the spec with that host's paths, at claim, and `secrets` environment variables that
+    only that host may see. `submit` starts one from the body that its
     REST create takes, as a step of a pipeline. `promise_version` returns the id of the model version that the
     job makes, which may be before it is made. `repeat` asks for the same again; without it the same spec is
     submitted again, unless `repeats` is false. These three raise Problem."""
@@ -60,6 +65,7 @@ class KindHandler:
     prepare: Callable[[Job, Host], Sequence[Job]] = _no_jobs
     preferred_hosts: Callable[[Job], Sequence[str]] = _no_hosts
     resolve: Callable[[Job, Host], RunSpec] = _stored_spec
+    secrets: Callable[[Job], dict[str, str]] = _no_secrets
     submit: Callable[[User, dict[str, Any]], Job] = _cannot_submit
     promise_version: Callable[[Job], str] = _makes_no_version
     repeat: Callable[[Job, User, Schedule], Job] | None = None

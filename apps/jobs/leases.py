@@ -84,6 +84,7 @@ def claim_attempt(*, host: Host, attempt_uuid: uuid.UUID, epoch: int, boot_id: s
         stop_grace_seconds=STOP_GRACE_SECONDS,
         start_timeout_seconds=POLICIES[attempt.job.kind].start_timeout_seconds,
         stall_seconds=ordered_stall_seconds(attempt.job),
+        secrets=handler_of(attempt.job).secrets(attempt.job),
     )
 
 

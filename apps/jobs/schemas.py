@@ -42,6 +42,7 @@ class ClaimOut(Schema):
     stop_grace_seconds: int
     start_timeout_seconds: int
     stall_seconds: int
+    secrets: dict[str, str] = {}  # environment of this attempt alone; never stored by the server, never reported
 
 
 class StartedIn(Schema):

@@ -73,6 +73,7 @@ class Hub:
     thaw: threading.Event = field(default_factory=threading.Event)
     lie_about_size: int = 0  # added to every size the metadata gives
     rate_limited: bool = False
+    refused_tokens: set[str] = field(default_factory=set)  # of no account: refused even where no token is needed
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -91,7 +92,10 @@ class _Handler(BaseHTTPRequestHandler):
     def _answer(self, *, body_wanted: bool) -> None:
         path = unquote(urlsplit(self.path).path)
         self.hub.requests.append((self.command, path, self.headers.get("Range", "")))
-        if self.hub.rate_limited:
+        given = self.headers.get("Authorization", "").removeprefix("Bearer ")
+        if given in self.hub.refused_tokens:
+            self._send(401, b'{"error": "Invalid credentials"}', {}, body_wanted)
+        elif self.hub.rate_limited:
             self._send(429, b"", {"Retry-After": "37"}, body_wanted)
         elif match := re.fullmatch(r"/api/models/([^/]+/[^/]+)(?:/revision/(.+))?", path):
             self._model(match[1], match[2] or "main", body_wanted)

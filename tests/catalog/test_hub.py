@@ -52,7 +52,7 @@ def test_missing_and_private_repositories_look_alike(hub: Hub, name: str) -> Non
     hub.repos["tiny/private"] = tiny_repo(private=True)
     problem = refused(name)
     assert problem.errors[0].field == "source_ref"
-    assert "private and HF_TOKEN may not read it" in problem.detail
+    assert "or it is private: then save a Hub token under Settings" in problem.detail
 
 
 def test_an_unknown_revision_names_the_field(hub: Hub) -> None:

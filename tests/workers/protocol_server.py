@@ -41,6 +41,7 @@ class Held:
     beat: dict[str, Any] = field(default_factory=dict)
     finish: dict[str, Any] = field(default_factory=dict)
     claims: int = 0
+    secrets: dict[str, str] = field(default_factory=dict)
 
 
 class Refusal(Exception):
@@ -122,6 +123,7 @@ class ProtocolServer:
             "stop_grace_seconds": held.grace_seconds,
             "start_timeout_seconds": held.start_timeout_seconds,
             "stall_seconds": held.stall_seconds,
+            "secrets": held.secrets,
         }
 
     def do_started(self, held: Held, query: dict[str, str], body: bytes) -> dict[str, Any]:

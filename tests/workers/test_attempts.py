@@ -67,6 +67,14 @@ def test_a_run_succeeds_and_everything_arrives(worker: Worker, server: ProtocolS
     assert server.samples[0]["ram_used_bytes"] > 0
 
 
+def test_a_secret_of_the_claim_reaches_the_engine_and_no_report(worker: Worker, server: ProtocolServer) -> None:
+    held = server.add(script("import os; print(len(os.environ['HF_TOKEN']))"), secrets={"HF_TOKEN": "hf_let_in"})
+    server.wait(lambda: held.finish)
+    assert held.log == b"9\n"
+    assert "hf_let_in" not in f"{held.started}{held.finish}{held.beat}"
+    server.wait(lambda: not worker.attempt(held.uuid).exists())
+
+
 def test_a_failure_says_why(worker: Worker, server: ProtocolServer) -> None:
     crash = server.add(script("print('well');\nraise ValueError('the rope is wet')"))
     told = server.add(script('print(\'{"cause": "No memory left.", "reason": "out_of_memory"}\'); 1 / 0'))

@@ -10,7 +10,7 @@ from django.db.models import TextField
 from django.db.models.functions import Cast
 
 from apps.accounts.models import User
-from apps.catalog.facets import Entry, choose, facets
+from apps.catalog.facets import Entry, Facet, check_options, choose, facets
 from apps.catalog.fit import DeviceClass, device_classes
 from apps.catalog.models import Artifact, Model, ModelImport, ModelVersion
 from apps.catalog.querysets import SORTS, ModelQuerySet
@@ -47,8 +47,7 @@ def model_list(user: User, wish: Wish, *, served: Collection[int] = ()) -> dict[
     visible = Model.objects.visible_to(user)
     devices = device_classes()[:CLASSES]
     runners = running_on_one(devices)
-    asked = facets(runners, {device.key: device.title for device in devices})
-    found, shown = choose(entries_of(visible.matching(wish.text)), asked, wish.chosen)
+    found, shown = choose(entries_of(visible.matching(wish.text)), _facets(runners, devices), wish.chosen)
     kinds = {
         "all": ("All", found),
         "stored": ("On disk", [entry for entry in found if entry.location_id]),
@@ -79,6 +78,25 @@ def model_list(user: User, wish: Wish, *, served: Collection[int] = ()) -> dict[
         "disk_bytes": sum(entry.size_bytes or 0 for entry in ordered if entry.location_id),
         "has_cpu_only": bool(devices) and devices[0].kind == "cpu",
     }
+
+
+def models_with(user: User, text: str, chosen: Mapping[str, Sequence[str]]) -> ModelQuerySet:
+    """The models that the page would list for these words and facets.
+
+    Raises Problem 422 naming the facet for a value that is none of its fixed options.
+    """
+    matching = Model.objects.visible_to(user).matching(text)
+    if not any(chosen.values()):
+        return matching
+    devices = device_classes()[:CLASSES]
+    asked = _facets(running_on_one(devices), devices)
+    check_options(asked, chosen)
+    found, _ = choose(entries_of(matching), asked, chosen)
+    return matching.filter(pk__in=[entry.pk for entry in found])
+
+
+def _facets(runners: Mapping[str, set[int]], devices: Sequence[DeviceClass]) -> list[Facet]:
+    return facets(runners, {device.key: device.title for device in devices})
 
 
 def entries_of(models: ModelQuerySet) -> list[Entry]:

@@ -140,4 +140,5 @@ def _serving(user: User, versions: Sequence[ModelVersion]) -> Iterator[Row]:
     found: dict[int, list[Endpoint]] = {}
     for endpoint in running.order_by("name"):
         found.setdefault(endpoint.version_id, []).append(endpoint)
-    yield from _row("Endpoints", "endpoints", [found.get(version.pk, []) for version in versions], key=bool)
+    cells = [found.get(version.pk, []) for version in versions]
+    yield from _row("Endpoints", "endpoints", cells, key=lambda endpoints: tuple(each.pk for each in endpoints))

@@ -24,11 +24,11 @@ router = Router(tags=["models"])
 def list_models(
     request: HttpRequest, asked: Query[ModelsIn], q: str = "", cursor: str | None = None, limit: int = 50
 ) -> dict[str, Any]:
-    """Models of your teams, newest first; `q` searches name, publisher, source, licence and summary.
+    """Models of your teams, newest first; `q` searches name, publisher, source, licence, summary and card.
 
     The other parameters may be repeated: a model has one of the values of each, judged by its newest version.
     """
-    rows = models_with(signed_in(request), q, asked.model_dump()).select_related("team")
+    rows = models_with(signed_in(request), q, asked.model_dump()).select_related("team").defer("card")
     rows = rows.prefetch_related("versions__artifacts__locations__host")
     return page_of(rows, cursor=cursor, limit=limit, show=model_out)
 

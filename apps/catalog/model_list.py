@@ -43,7 +43,7 @@ class ModelRow:
 
 def model_list(user: User, wish: Wish, *, served: Collection[int] = ()) -> dict[str, Any]:
     """The template's context. `served`: models that an endpoint serves."""
-    sort = wish.sort if wish.sort.removeprefix("-") in SORTS else "-added"
+    sort = wish.sort if wish.sort.removeprefix("-") in SORTS else ""
     visible = Model.objects.visible_to(user)
     devices = device_classes()[:CLASSES]
     runners = running_on_one(devices)
@@ -54,7 +54,7 @@ def model_list(user: User, wish: Wish, *, served: Collection[int] = ()) -> dict[
         "served": ("Serving", [entry for entry in found if entry.pk in served]),
     }
     show = wish.show if wish.show in kinds else "all"
-    ordered = _sorted(kinds[show][1], sort)
+    ordered = _ordered(visible, kinds[show][1], sort, wish.text)
     pages = max(1, -(-len(ordered) // ROWS))
     page = min(max(wish.page, 1), pages)
     on_page = ordered[(page - 1) * ROWS : page * ROWS]
@@ -109,6 +109,15 @@ def entries_of(models: ModelQuerySet) -> list[Entry]:
         "versions__artifacts__locations__pk",
     )  # fmt: skip
     return [Entry(*row) for row in columns]
+
+
+def _ordered(visible: ModelQuerySet, entries: list[Entry], sort: str, text: str) -> list[Entry]:
+    """As asked; else a search by rank, names that hold its text first, and all else newest first."""
+    if sort or not text.strip():
+        return _sorted(entries, sort or "-added")
+    ranks = dict(visible.matching(text).ranked(text).values_list("pk", "rank"))
+    words = text.strip().lower()
+    return sorted(entries, key=lambda entry: (words not in entry.name.lower(), -ranks.get(entry.pk, 0.0), -entry.pk))
 
 
 def _sorted(entries: list[Entry], key: str) -> list[Entry]:

@@ -114,6 +114,6 @@ def _lede(groups: Sequence[Group], count: int) -> str:
     """What sets the versions apart among their facts."""
     if count < 2:
         return "Up to four stand side by side, and rows in which they are equal are dimmed."
-    facts = [row for group in groups if not group.origin for row in group.rows]
+    facts = [row for group in groups if not group.origin for row in group.rows if row.kind != "endpoints"]
     *others, last = [row.title[0].lower() + row.title[1:] for row in facts if not row.is_same] or ["nothing"]
     return f"They differ in {', '.join(others)} and {last}." if others else f"They differ in {last}."

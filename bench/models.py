@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import random
 import statistics
 import sys
 import time
@@ -29,6 +30,7 @@ QUERIES = {
     "size and licence": "?parameters=4-15&licence=mit",
     "four facets": "?runs=any&parameters=4&parameters=4-15&context=32k&language=en",
     "search": "?q=model+77",
+    "search of cards": "?q=word1f",
     "search, filtered, sorted": "?q=lab&precision=bf16&sort=-parameters",
     "last page": "?sort=name&page=9999",
 }
@@ -79,11 +81,13 @@ def fill(count: int) -> None:
     hosts = [make_host(f"h{number}") for number in range(len(GPUS))]
     for host, (name, gib) in zip(hosts, GPUS.items(), strict=True):
         Device.objects.create(host=host, kind="gpu", index=0, uuid=host.name, name=name, memory_bytes=gib << 30)
+    dice, words = random.Random(1), [f"word{n:x}" for n in range(8000)]  # noqa: S311  filler text
     models = Model.objects.bulk_create(
         Model(
             team=team, name=f"model-{n}", publisher=f"lab{n % 90}", source="hub", source_ref=f"lab{n % 90}/model-{n}",
             license=("apache-2.0", "mit", "llama3.1", "gemma")[n % 4], task=("text-generation", "translation")[n % 2],
-            languages=["en", "de", "fr", "zh"][: n % 4 + 1], summary="text generation", card="word " * 900,
+            languages=["en", "de", "fr", "zh"][: n % 4 + 1], summary="text generation",
+            card=" ".join(dice.choices(words, k=900)),
         )
         for n in range(count)
     )  # fmt: skip

@@ -33,6 +33,7 @@ MATRIX: dict[str, Access] = {
     "GET /": SIGNED_IN,
     "GET /search": SIGNED_IN,
     "GET /models": SIGNED_IN,
+    "GET /models/compare": SIGNED_IN,
     "GET /models/import": MEMBER,
     "POST /models/import": MEMBER,
     "GET /models/<str:model_id>": SIGNED_IN,

@@ -6,7 +6,7 @@ from typing import Any
 
 from django.http import HttpRequest
 from django.urls import reverse
-from ninja import Router, Status
+from ninja import Query, Router, Status
 
 from apps.accounts.access import team_for, visible_or_404
 from apps.accounts.hub_tokens import credentials_for
@@ -16,8 +16,9 @@ from apps.catalog.choices import offer_of
 from apps.catalog.fit import Fit
 from apps.catalog.licenses import license_class
 from apps.catalog.lookups import host_named
+from apps.catalog.model_list import models_with
 from apps.catalog.models import Artifact, LineageEdge, Model, ModelImport, ModelVersion
-from apps.catalog.schemas import ImportIn, ImportOut, ModelDetailOut, ModelPage, OfferOut
+from apps.catalog.schemas import ImportIn, ImportOut, ModelDetailOut, ModelPage, ModelsIn, OfferOut
 from apps.catalog.services import import_model
 from apps.jobs.api import job_out
 
@@ -25,9 +26,14 @@ router = Router(tags=["models"])
 
 
 @router.get("/models", response=ModelPage)
-def list_models(request: HttpRequest, q: str = "", cursor: str | None = None, limit: int = 50) -> dict[str, Any]:
-    """Models of your teams, newest first; `q` searches name, publisher, source, licence and summary."""
-    rows = Model.objects.visible_to(signed_in(request)).matching(q).select_related("team")
+def list_models(
+    request: HttpRequest, asked: Query[ModelsIn], q: str = "", cursor: str | None = None, limit: int = 50
+) -> dict[str, Any]:
+    """Models of your teams, newest first; `q` searches name, publisher, source, licence, summary and card.
+
+    The other parameters may be repeated: a model has one of the values of each, judged by its newest version.
+    """
+    rows = models_with(signed_in(request), q, asked.model_dump()).select_related("team").defer("card")
     rows = rows.prefetch_related("versions__artifacts__locations__host")
     return page_of(rows, cursor=cursor, limit=limit, show=model_out)
 

@@ -13,6 +13,8 @@ from itertools import compress
 from operator import attrgetter
 from typing import Any, NamedTuple
 
+from apps.accounts.problems import unknown_choice
+
 OPTIONS = 12  # of one facet, most frequent first
 BILLION = 10**9
 # key -> title, least, below; in parameters
@@ -128,6 +130,14 @@ def choose(
                 counts[value] += count
         shown.append(_shown(facet, counts, wish))
     return found, [facet for facet in shown if facet.options]
+
+
+def check_options(asked: Sequence[Facet], chosen: Mapping[str, Sequence[str]]) -> None:
+    """Raises Problem 422 naming the facet for a value that is none of its fixed options."""
+    for facet in asked:
+        for value in chosen.get(facet.key, ()):
+            if facet.titles is not None and value not in facet.titles:
+                raise unknown_choice(facet.key, value, facet.titles, noun=f"option of {facet.key}")
 
 
 def _shown(facet: Facet, counts: Counter[str], wish: frozenset[str]) -> ShownFacet:

@@ -10,7 +10,7 @@ from django.db.models import TextField
 from django.db.models.functions import Cast
 
 from apps.accounts.models import User
-from apps.catalog.facets import Entry, choose, facets
+from apps.catalog.facets import Entry, Facet, check_options, choose, facets
 from apps.catalog.fit import DeviceClass, device_classes
 from apps.catalog.models import Artifact, Model, ModelImport, ModelVersion
 from apps.catalog.querysets import SORTS, ModelQuerySet
@@ -43,19 +43,18 @@ class ModelRow:
 
 def model_list(user: User, wish: Wish, *, served: Collection[int] = ()) -> dict[str, Any]:
     """The template's context. `served`: models that an endpoint serves."""
-    sort = wish.sort if wish.sort.removeprefix("-") in SORTS else "-added"
+    sort = wish.sort if wish.sort.removeprefix("-") in SORTS else ""
     visible = Model.objects.visible_to(user)
     devices = device_classes()[:CLASSES]
     runners = running_on_one(devices)
-    asked = facets(runners, {device.key: device.title for device in devices})
-    found, shown = choose(entries_of(visible.matching(wish.text)), asked, wish.chosen)
+    found, shown = choose(entries_of(visible.matching(wish.text)), _facets(runners, devices), wish.chosen)
     kinds = {
         "all": ("All", found),
         "stored": ("On disk", [entry for entry in found if entry.location_id]),
         "served": ("Serving", [entry for entry in found if entry.pk in served]),
     }
     show = wish.show if wish.show in kinds else "all"
-    ordered = _sorted(kinds[show][1], sort)
+    ordered = _ordered(visible, kinds[show][1], sort, wish.text)
     pages = max(1, -(-len(ordered) // ROWS))
     page = min(max(wish.page, 1), pages)
     on_page = ordered[(page - 1) * ROWS : page * ROWS]
@@ -81,6 +80,25 @@ def model_list(user: User, wish: Wish, *, served: Collection[int] = ()) -> dict[
     }
 
 
+def models_with(user: User, text: str, chosen: Mapping[str, Sequence[str]]) -> ModelQuerySet:
+    """The models that the page would list for these words and facets.
+
+    Raises Problem 422 naming the facet for a value that is none of its fixed options.
+    """
+    matching = Model.objects.visible_to(user).matching(text)
+    if not any(chosen.values()):
+        return matching
+    devices = device_classes()[:CLASSES]
+    asked = _facets(running_on_one(devices), devices)
+    check_options(asked, chosen)
+    found, _ = choose(entries_of(matching), asked, chosen)
+    return matching.filter(pk__in=[entry.pk for entry in found])
+
+
+def _facets(runners: Mapping[str, set[int]], devices: Sequence[DeviceClass]) -> list[Facet]:
+    return facets(runners, {device.key: device.title for device in devices})
+
+
 def entries_of(models: ModelQuerySet) -> list[Entry]:
     """One entry a model, of its newest version, in one query."""
     newest = models.order_by("pk", "-versions__pk", "versions__artifacts__pk", "versions__artifacts__locations__pk")
@@ -91,6 +109,15 @@ def entries_of(models: ModelQuerySet) -> list[Entry]:
         "versions__artifacts__locations__pk",
     )  # fmt: skip
     return [Entry(*row) for row in columns]
+
+
+def _ordered(visible: ModelQuerySet, entries: list[Entry], sort: str, text: str) -> list[Entry]:
+    """As asked; else a search by rank, names that hold its text first, and all else newest first."""
+    if sort or not text.strip():
+        return _sorted(entries, sort or "-added")
+    ranks = dict(visible.matching(text).ranked(text).values_list("pk", "rank"))
+    words = text.strip().lower()
+    return sorted(entries, key=lambda entry: (words not in entry.name.lower(), -ranks.get(entry.pk, 0.0), -entry.pk))
 
 
 def _sorted(entries: list[Entry], key: str) -> list[Entry]:

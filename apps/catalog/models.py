@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.contrib.postgres.indexes import GinIndex
 from django.db import models
 from django.utils import timezone
 
 from apps.accounts.models import Team, TeamOwned
 from apps.catalog.querysets import ModelQuerySet
+from apps.catalog.text_search import UnreadVectorField, search_vector
 from apps.fleet.models import Host
 from apps.jobs.models import Job
 
@@ -35,11 +37,13 @@ class Model(TeamOwned):
     languages = models.JSONField(default=list)  # codes of its card: ["en", "de"]
     monthly_downloads = models.PositiveBigIntegerField(null=True, blank=True)
     is_gated = models.BooleanField(default=False)
+    search = models.GeneratedField(expression=search_vector(), output_field=UnreadVectorField(), db_persist=True)
 
     objects = ModelQuerySet.as_manager()  # type: ignore[misc]  # the abstract base names a wider one
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["team", "name"], name="one_model_per_name")]
+        indexes = [GinIndex(fields=["search"], name="model_search")]
 
     def __str__(self) -> str:
         return self.name

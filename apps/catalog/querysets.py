@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from functools import reduce
+from operator import or_
 from typing import Self
 
-from django.db.models import Q
+from django.contrib.postgres.search import SearchRank
+from django.db.models import F, Q, Value
 
 from apps.accounts.querysets import OwnedQuerySet
+from apps.catalog.text_search import query_of, words_of
 
 # what a person may sort by -> the field of a list's entry
 SORTS = {
@@ -20,9 +24,21 @@ SORTS = {
 
 class ModelQuerySet(OwnedQuerySet):
     def matching(self, text: str) -> Self:
-        """Models whose name, publisher, source, licence or summary contains every word."""
+        """Models of which every word is part of name, publisher, source, licence or summary, or begins a word of them
+        or of the card."""
         found = self
-        for word in text.replace("\0", "").split()[:8]:
+        for word in words_of(text):
             fields = ("name", "publisher", "source_ref", "license", "summary")
-            found = found.filter(Q(*((f"{field}__icontains", word) for field in fields), _connector=Q.OR))
+            holds = Q(*((f"{field}__icontains", word) for field in fields), _connector=Q.OR)
+            if (query := query_of(word)) is not None:
+                # A query of its own, so that the index answers it.
+                holds |= Q(pk__in=self.model._default_manager.filter(search=query).order_by().values("pk"))
+            found = found.filter(holds)
         return found
+
+    def ranked(self, text: str) -> Self:
+        """With `rank`: how much of the text, and how prominently, a model holds."""
+        queries = [query for query in map(query_of, words_of(text)) if query is not None]
+        if not queries:
+            return self.annotate(rank=Value(0.0))
+        return self.annotate(rank=SearchRank(F("search"), reduce(or_, queries)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from ninja import Field, Schema
+from pydantic import field_validator
 
 from apps.jobs.schemas import JobOut
 
@@ -80,6 +81,24 @@ class ModelDetailOut(ModelOut):
 class ModelPage(Schema):
     items: list[ModelOut]
     next: str | None
+
+
+class ModelsIn(Schema):
+    """Facets of the Models page: one of the values of each facet must hold; an empty one asks nothing."""
+
+    runs: list[str] = Field([], description="any: one device here runs it; or a device class of this fleet")
+    parameters: list[str] = Field([], description="in billions: 4 (under 4), 4-15, 15-35, 35-130, 130 (over 130)")
+    licence: list[str] = Field([], description="as the model states it, in either case")
+    format: list[str] = Field([], description="of the files: safetensors, gguf, LoRA adapter")
+    precision: list[str] = Field([], description="of the stored weights, e.g. bf16")
+    context: list[str] = Field([], description="32k, 128k or 256k tokens, or more")
+    language: list[str] = Field([], description="a code of the model's card, e.g. en")
+    task: list[str] = Field([], description="as the Hub names it, e.g. text-generation")
+
+    @field_validator("licence")
+    @classmethod
+    def in_lower_case(cls, value: list[str]) -> list[str]:
+        return [each.lower() for each in value]
 
 
 class ImportIn(Schema, extra="forbid"):

@@ -1,12 +1,13 @@
 from django.urls import path
 
-from apps.dashboard import health, host_views, model_page, tokens_views, usage_page, views
+from apps.dashboard import compare_page, health, host_views, model_page, tokens_views, usage_page, views
 
 urlpatterns = [
     path("", views.overview, name="overview"),
     path("healthz", health.healthz, name="healthz"),
     path("search", views.search, name="search"),
     path("models", model_page.models, name="models"),
+    path("models/compare", compare_page.compare, name="models_compare"),
     path("models/<str:model_id>", model_page.model, name="model"),
     path("hardware", views.hardware, name="hardware"),
     path("hardware/<str:host_name>", host_views.host, name="host"),

@@ -59,8 +59,8 @@
     if (event.target.matches("[data-autosubmit]")) event.target.form.requestSubmit();
     if (event.target.matches("[data-tick-all]")) ticks().forEach(tick => { tick.checked = event.target.checked; });
     if (event.target.matches("[data-tick-all], [form=bulk]")) {
-      const ticked = ticks().filter(tick => tick.checked).length;
-      $("[data-ticked]").textContent = ticked === 1 ? "1 job ticked" : `${ticked} jobs ticked`;
+      const ticked = ticks().filter(tick => tick.checked).length, said = $("[data-ticked]");
+      said.textContent = `${ticked} ${said.dataset.ticked}${ticked === 1 ? "" : "s"} ticked`;
     }
   });
   // One press, one submit: a second press while the first is on its way does nothing.

@@ -9,6 +9,7 @@ from django.test import Client
 
 from apps.accounts.models import Team
 from apps.catalog.models import ModelImport
+from apps.catalog.verdicts import sweep
 from tests.factories import api_headers, make_adapter, make_host, make_stored_version, make_team, make_user
 
 pytestmark = pytest.mark.django_db
@@ -101,3 +102,61 @@ def test_a_read_only_token_and_a_viewer_may_not_import(client: Client, team: Tea
     assert send(client, reader, body).status_code == 403
     assert send(client, viewer, body).status_code == 403
     assert not ModelImport.objects.exists()
+
+
+def names(client: Client, headers: dict[str, str], query: str) -> list[str]:
+    answer = client.get(f"/api/v1/models?{query}", headers=headers)
+    assert answer.status_code == 200, answer.content
+    return [item["name"] for item in answer.json()["items"]]
+
+
+def test_the_list_is_filtered_as_the_page_is(client: Client, team: Team, headers: dict[str, str]) -> None:
+    make_host("rack", gpus=1)
+    make_stored_version(team, name="small")
+    unknown = make_stored_version(team, name="unknown", facts={}, precision="fp8")
+    unknown.model.license = "MIT"
+    unknown.model.save()
+    large = make_stored_version(team, name="large", parameter_count=7_000_000_000, context_length=131072)
+    large.model.languages, large.model.task = ["en", "de"], "translation"
+    large.model.save()
+    make_adapter(large, name="tuned")
+    sweep()
+    assert names(client, headers, "parameters=4") == ["unknown", "small"]
+    assert names(client, headers, "parameters=4&parameters=4-15") == ["large", "unknown", "small"]
+    assert names(client, headers, "parameters=4-15&language=de&language=fr&task=translation") == ["large"]
+    assert names(client, headers, "licence=MIT") == ["unknown"]
+    assert names(client, headers, "precision=fp8&licence=apache-2.0") == []
+    assert names(client, headers, "context=128k") == ["large"]
+    assert names(client, headers, "format=LoRA adapter") == ["tuned"]
+    assert names(client, headers, "runs=any&q=lab small") == ["small"]
+    assert "unknown" not in names(client, headers, "runs=any")
+
+
+def test_a_filtered_list_is_paged_too(client: Client, team: Team, headers: dict[str, str]) -> None:
+    for number in range(3):
+        make_stored_version(team, name=f"m{number}")
+        make_stored_version(team, name=f"large{number}", parameter_count=7_000_000_000)
+    first = client.get("/api/v1/models?parameters=4&limit=2", headers=headers).json()
+    assert [each["name"] for each in first["items"]] == ["m2", "m1"]
+    assert names(client, headers, f"parameters=4&limit=2&cursor={first['next']}") == ["m0"]
+
+
+@pytest.mark.parametrize(
+    ("query", "field", "nearest"),
+    [("parameters=4-16", "parameters", "4-15"), ("context=129k", "context", "128k"), ("runs=anny", "runs", "any")],
+)
+def test_an_option_that_no_facet_has_is_a_422_with_the_nearest_one(
+    client: Client, team: Team, headers: dict[str, str], query: str, field: str, nearest: str
+) -> None:
+    make_host("rack", gpus=1)
+    answer = client.get(f"/api/v1/models?licence=none&{query}", headers=headers)
+    assert answer.status_code == 422
+    (error,) = answer.json()["errors"]
+    assert (error["field"], error["nearest"]) == (field, nearest)
+
+
+def test_an_open_facet_finds_nothing_for_a_value_that_no_model_has(
+    client: Client, team: Team, headers: dict[str, str]
+) -> None:
+    make_stored_version(team)
+    assert names(client, headers, "licence=nonsense") == []

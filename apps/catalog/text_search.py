@@ -1,0 +1,66 @@
+"""Full-text search over models: the name counts most, the card least, and words are found by how they begin.
+
+No dictionary of one language is used: cards are in many. Punctuation only separates words, on both sides alike,
+so that `qwen2.5-7b` is found whole and by each of its parts.
+"""
+
+from __future__ import annotations
+
+import re
+import string
+from functools import reduce
+from operator import add
+from typing import Any
+
+from django.contrib.postgres.search import SearchQuery, SearchVector, SearchVectorField
+from django.db.models import Func, TextField, Value
+from django.db.models.expressions import Expression
+from django.db.models.functions import Left
+
+CONFIG = "simple"
+WEIGHTS = {"name": "A", "publisher": "B", "summary": "C", "card": "D"}
+# Of a field. Even where every word is another one, a search vector stays under the megabyte that Postgres takes.
+MOST_LETTERS = 40_000
+LONGEST_PART = 60  # letters; Postgres refuses words of more than 2 kB
+_SEPARATORS = string.punctuation.replace("%", "")
+_NOT_WORDS = re.compile(r"[\W_]+")
+
+
+class UnreadVectorField(SearchVectorField):  # type: ignore[type-arg]
+    """A vector that only the database looks at: rows come without it, for it is as large as the card."""
+
+    def select_format(self, compiler: Any, sql: str, params: Any) -> tuple[str, tuple[()]]:
+        return "NULL", ()
+
+
+def search_vector() -> Expression:
+    """The expression that the database keeps for every model."""
+    first, *rest = (_vector(field, weight) for field, weight in WEIGHTS.items())
+    whole: Expression = reduce(add, rest, first)
+    return whole
+
+
+def _vector(field: str, weight: str) -> SearchVector:
+    plain = Func(
+        Left(field, MOST_LETTERS),
+        Value(_SEPARATORS),
+        Value(" " * len(_SEPARATORS)),
+        function="translate",
+        output_field=TextField(),
+    )
+    return SearchVector(plain, weight=weight, config=CONFIG)
+
+
+def words_of(text: str) -> list[str]:
+    """At most eight words of what a person typed."""
+    return text.replace("\0", "").split()[:8]
+
+
+def query_of(word: str) -> SearchQuery | None:
+    """Finds the word's parts one after the other, the last by its beginning; None for less than two letters."""
+    parts = [part[:LONGEST_PART] for part in _NOT_WORDS.split(word) if part][:8]
+    if not parts or max(map(len, parts)) < 2:
+        return None
+    # Letters and digits only, quoted: nothing in a part can be an operator.
+    raw = " <-> ".join([*(f"'{part}'" for part in parts[:-1]), f"'{parts[-1]}':*"])
+    return SearchQuery(raw, config=CONFIG, search_type="raw")

@@ -90,7 +90,7 @@ def list_environments(root: Path | None = None) -> list[Environment]:
             found.append(Environment(engine, variant, key, str(path), 0, "half_made"))
     for name in CONFIGURABLE:
         if path_given := os.environ.get(_setting(name)):
-            found.append(Environment(name, _variant_of(Path(path_given)), "", path_given, 0, "configured"))
+            found.append(Environment(name, _variant_of(name, Path(path_given)), "", path_given, 0, "configured"))
     return found
 
 
@@ -98,8 +98,10 @@ def _setting(engine: str) -> str:
     return f"STACKWEB_ENV_{engine.upper().replace('-', '_')}"
 
 
-def _variant_of(path: Path) -> str:
-    """By the torch in it: CPU builds say so in their version."""
+def _variant_of(engine: str, path: Path) -> str:
+    """By the torch in it, whose CPU builds say so in their version; llama.cpp has a library for GPUs, or none."""
+    if engine == "llama-cpp":
+        return "cuda" if any(path.glob("*/libggml-cuda*")) else "cpu"
     return "cpu" if any(path.glob("lib/python3.*/site-packages/torch-*+cpu*.dist-info")) else "cuda"
 
 

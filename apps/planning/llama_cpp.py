@@ -12,9 +12,10 @@ from apps.planning.memory import GIB
 from apps.planning.serving_plan import FitEstimate, Memory, ServingPlan, Verdict
 from apps.planning.shapes import EMBEDDING, Cache, CannotEstimate, ModelShape
 
-FORMULA_VERSION = "llama-cpp-1"
+FORMULA_VERSION = "llama-cpp-2"
 MICRO_BATCH = 512
 _CONTEXT_BYTES = (0.25 * GIB, 0.45 * GIB, 0.8 * GIB)  # CUDA context and kernels
+_PROCESS_BYTES = (0.02 * GIB, 0.06 * GIB, 0.2 * GIB)  # without a GPU: 0.05 GiB beside weights and cache of SmolLM2-135M
 _TIGHT = 0.06
 # Bytes of one cached value by the names of --cache-type-k and -v.
 CACHE_TYPES = {"f32": 4.0, "f16": 2.0, "bf16": 2.0, "q8_0": 1.0625, "q5_1": 0.75, "q5_0": 0.6875, "q4_1": 0.625,
@@ -64,9 +65,10 @@ class _Parts:
         scores = MICRO_BATCH * plan.context * shape.attention_heads * 4
         batch = MICRO_BATCH * (4 * shape.hidden_size + 2 * shape.ffn_size) * 4
         buffers = (logits, logits + batch, logits + batch + scores)
-        self.overhead = [
-            round(gpus * context + buffer) for context, buffer in zip(_CONTEXT_BYTES, buffers, strict=True)
-        ]
+        if memory.kind == "cpu":  # pages that a short batch never touches take no RAM
+            buffers = (0, logits // 4, logits + batch)
+        self.context = _CONTEXT_BYTES if memory.kind == "gpu" else _PROCESS_BYTES
+        self.overhead = [round(gpus * each + buffer) for each, buffer in zip(self.context, buffers, strict=True)]
         self.room = memory.total_bytes * gpus if memory.kind == "gpu" else memory.total_bytes
 
 
@@ -92,14 +94,14 @@ def llama_cpp_fit(plan: ServingPlan, memory: Memory, file_bytes: int) -> FitEsti
         shortage=None if verdict != "too_big" else "weights" if rooms[1] == 0 else "kv_cache",
         weights_bytes=parts.weights // gpus,
         kv_cache_bytes=min(parts.cache, rooms[1]) // gpus,
-        kv_cache_bytes_low=rooms[0] // gpus,
-        kv_cache_bytes_high=rooms[2] // gpus,
+        kv_cache_bytes_low=min(parts.cache, rooms[0]) // gpus,
+        kv_cache_bytes_high=min(parts.cache, rooms[2]) // gpus,
         kv_room_bytes=(parts.room - parts.weights - parts.overhead[1]) // gpus,
         overhead_bytes=parts.overhead[1] // gpus,
         overhead_bytes_low=parts.overhead[0] // gpus,
         overhead_bytes_high=parts.overhead[2] // gpus,
-        activation_bytes=(parts.overhead[1] - round(_CONTEXT_BYTES[1] * gpus)) // gpus,
-        buffer_bytes=round(_CONTEXT_BYTES[1]),
+        activation_bytes=(parts.overhead[1] - round(parts.context[1] * gpus)) // gpus,
+        buffer_bytes=round(parts.context[1]),
         kv_bytes_per_token=token // gpus,
         kv_tokens=tokens[1],
         kv_tokens_low=tokens[0],

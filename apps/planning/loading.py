@@ -13,6 +13,7 @@ FORMULA_VERSION = "loading-1"
 _LINK_BYTES_PER_SECOND = (12e6, 120e6, 600e6)  # 100 Mbit/s, 1 and 5 Gbit/s, less the protocol's share
 _DISK_BYTES_PER_SECOND = (0.1e9, 1e9, 5e9)
 _ENGINE_SECONDS = (120.0, 40.0, 10.0)  # imports, profiling, compilation and graphs after the weights
+_LLAMA_CPP_SECONDS = (20.0, 3.0, 0.5)  # no Python and nothing to compile; 5 s from claim to answer on two CPU cores
 
 
 def download_duration(size: int) -> Duration:
@@ -21,9 +22,8 @@ def download_duration(size: int) -> Duration:
     return Duration(middle, fast, slow, "formula")
 
 
-def load_duration(size: int) -> Duration:
+def load_duration(size: int, engine: str = "vllm") -> Duration:
     """From the disk until the first request is answered; `size` in bytes of all weights on one host."""
-    slow, middle, fast = (
-        size / rate + start for rate, start in zip(_DISK_BYTES_PER_SECOND, _ENGINE_SECONDS, strict=True)
-    )
+    starts = _LLAMA_CPP_SECONDS if engine == "llama-cpp" else _ENGINE_SECONDS
+    slow, middle, fast = (size / rate + start for rate, start in zip(_DISK_BYTES_PER_SECOND, starts, strict=True))
     return Duration(middle, fast, slow, "formula")

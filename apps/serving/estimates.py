@@ -11,6 +11,9 @@ from apps.planning.loading import load_duration
 from apps.planning.serving_plan import FitEstimate
 from apps.serving.plans import Plan
 
+# An engine never says these, so an estimate of them would never be answered.
+UNREPORTED = {"llama-cpp": ("kv_cache_tokens", "max_concurrency")}
+
 
 def new_estimates(plan: Plan, version: ModelVersion) -> list[NewEstimate]:
     """Under the names by which the engine reports what came."""
@@ -33,13 +36,14 @@ def new_estimates(plan: Plan, version: ModelVersion) -> list[NewEstimate]:
     found = [
         NewEstimate(quantity, unit, value, low, high, fit.confidence, fit.formula_version, context)
         for quantity, unit, value, low, high in rows
+        if quantity not in UNREPORTED.get(plan.engine.name, ())
     ]
     return [*found, _start(fit.weights_bytes * max(1, plan.gpus), context)]
 
 
 def _start(weights: int, context: dict[str, Any]) -> NewEstimate:
     """From the claim until it answers: files are there and the engine is installed by then."""
-    time = load_duration(weights)
+    time = load_duration(weights, context["engine"])
     seconds = (time.seconds, time.seconds_low, time.seconds_high)
     return NewEstimate("start_seconds", "seconds", *seconds, "low", LOADING, context)
 

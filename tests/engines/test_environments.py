@@ -9,7 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from apps.engines.adapters.install import RECORD
+from apps.engines.base import RunSpec
 from apps.engines.locks import Lock, read_lock
+from apps.engines.registry import get_engine
 from workers import environments
 from workers.environments import InstallError, find_environment, install, list_environments, main
 from workers.package_index import index_arguments
@@ -97,6 +100,22 @@ def test_uv_that_fails_gives_its_own_words(
     assert last.startswith("failed (environment_failed): Installing lm-eval-cpu-")
     assert "error" in last
     assert not record.exists()
+
+
+@pytest.mark.parametrize(("library", "variant"), [("libggml-cpu.so", "cpu"), ("libggml-cuda.so", "cuda")])
+def test_a_folder_of_llama_cpp_needs_no_python_and_says_what_it_runs_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, library: str, variant: str
+) -> None:
+    (tmp_path / "bin").mkdir()
+    for name in ("llama-server", library):
+        (tmp_path / "bin" / name).touch()
+    monkeypatch.setenv("STACKWEB_ENV_LLAMA_CPP", str(tmp_path))
+    (found,) = [each for each in list_environments(tmp_path / "none") if each.engine == "llama-cpp"]
+    assert (found.state, found.variant) == ("configured", variant)
+    work = tmp_path / "work"
+    work.mkdir()
+    assert main(["install", "--engine", "llama-cpp", "--variant", variant, "--record", str(work / RECORD)]) == 0
+    assert get_engine("install").collect(RunSpec(kind="install", engine="install"), work).ok
 
 
 def test_a_configured_path_wins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

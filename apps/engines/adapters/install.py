@@ -39,6 +39,6 @@ class Install(Engine):
     def collect(self, spec: RunSpec, work_dir: Path) -> Result:
         record = work_dir / RECORD
         path = Path(record.read_text().strip()) if record.is_file() else None
-        if path is None or not (path / "bin/python").exists():
+        if path is None or not (path / "bin").is_dir():
             return Result(ok=False, reason="environment_failed", cause="The installation left no environment")
         return Result(ok=True, produced=[Produced(role="environment", path=str(path), format="venv", size_bytes=0)])

@@ -18,6 +18,7 @@ from apps.catalog.verdicts import KeptFit, kept_fits, running_on_one
 
 ROWS = 50  # on a page
 CLASSES = 4  # columns of the "runs on" cells
+MOST_RANKED = 500  # models found
 
 
 @dataclass(frozen=True)
@@ -112,10 +113,16 @@ def entries_of(models: ModelQuerySet) -> list[Entry]:
 
 
 def _ordered(visible: ModelQuerySet, entries: list[Entry], sort: str, text: str) -> list[Entry]:
-    """As asked; else a search by rank, names that hold its text first, and all else newest first."""
+    """As asked; else a search by rank, names that hold its text first, and all else newest first.
+
+    What so many models hold ranks none of them, and would take longer than the page.
+    """
     if sort or not text.strip():
         return _sorted(entries, sort or "-added")
-    ranks = dict(visible.matching(text).ranked(text).values_list("pk", "rank"))
+    ranks: dict[int, float] = {}
+    if len(entries) <= MOST_RANKED:
+        found = visible.filter(pk__in=[entry.pk for entry in entries])
+        ranks = dict(found.ranked(text).values_list("pk", "rank"))
     words = text.strip().lower()
     return sorted(entries, key=lambda entry: (words not in entry.name.lower(), -ranks.get(entry.pk, 0.0), -entry.pk))
 

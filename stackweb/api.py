@@ -21,6 +21,7 @@ from apps.calibration.api import router as calibration
 from apps.catalog.api import router as catalog
 from apps.catalog.policies_api import router as policies
 from apps.costs.api import router as costs
+from apps.dashboard.host_models_api import router as host_models
 from apps.dashboard.hosts_api import router as hosts
 from apps.dashboard.plan_api import router as planning
 from apps.evals.api import router as evals
@@ -57,6 +58,7 @@ for router in (
     calibration,
     fleet,
     hosts,
+    host_models,
     history,
     gateway,
     accounts,

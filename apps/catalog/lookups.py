@@ -18,11 +18,11 @@ def version_named(user: User, public_id: str, *, field: str = "version") -> Mode
     return version
 
 
-def host_named(name: str) -> Host | None:
+def host_named(name: str, *, field: str = "host") -> Host | None:
     """The host, None for no name. Raises Problem 422 with the nearest name for an unknown one."""
     if not name:
         return None
     host = Host.objects.filter(name=name).first()
     if host is None:
-        raise unknown_choice("host", name, Host.objects.values_list("name", flat=True), noun="host")
+        raise unknown_choice(field, name, Host.objects.values_list("name", flat=True), noun="host")
     return host

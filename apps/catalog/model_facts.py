@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from apps.accounts.models import User
+from apps.accounts.access import has_role
+from apps.accounts.models import Role, User
+from apps.catalog.copies import hosts_without
 from apps.catalog.fit import Fit, device_classes, every_fit
 from apps.catalog.licenses import TITLES, license_class
 from apps.catalog.models import Artifact, LineageEdge, Model, ModelVersion
@@ -41,6 +43,7 @@ def model_facts(user: User, model: Model, label: str) -> dict[str, Any]:
     fits = [fit for device in device_classes() for fit in every_fit(version, device)]
     return facts | {
         "artifacts": artifacts,
+        "hosts_without": hosts_without(version) if has_role(user, Role.MEMBER, version.team) else [],
         "fits": fits,
         "best": _best(fits),
         "lede": _lede(version, fits, artifacts),

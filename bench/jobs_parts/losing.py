@@ -80,7 +80,8 @@ def never_taken(team: Any, host: Any) -> None:
 
 def taken_and_lost(team: Any, host: Any) -> None:
     from apps.fleet.models import Reservation
-    from apps.jobs.host_operations import end_attempts_of_earlier_boots
+    from apps.fleet.schemas import InventoryIn
+    from apps.jobs.host_operations import take_inventory
     from apps.jobs.leases import claim_attempt
     from apps.jobs.models import Attempt, Job
     from apps.jobs.reaping import withdraw_unclaimed
@@ -101,8 +102,11 @@ def taken_and_lost(team: Any, host: Any) -> None:
     withdraw_unclaimed()
     freed = 1 - Reservation.objects.filter(holder=attempt.uuid, released_at=None).count()
     note("Q2", "GPUs freed without confirmed death, three leases later", freed, "", "0", freed == 0)
+    gpus = list(host.devices.filter(kind="gpu").values("index", "uuid", "name", "memory_bytes"))
+    found = {"boot_id": "second", "cpu": {}, "ram_bytes": 64 * 1024**3, "disk": {}, "gpus": gpus}
+    inventory = InventoryIn.model_validate(found)
     since = time.monotonic()
-    end_attempts_of_earlier_boots(host=host, boot_id="second")
+    take_inventory(host=host, inventory=inventory)
     took = time.monotonic() - since
     free = not Reservation.objects.filter(holder=attempt.uuid, released_at=None).exists()
     job = Job.objects.get(pk=attempt.job_id)

@@ -56,6 +56,7 @@ STEP = {"key": "import", "title": "Import", "status": "waiting", "facts": {}, "s
 # (tests/dashboard/test_hosts.py).
 OBJECTS: dict[str, Callable[[Team], str]] = {
     "model_id": lambda team: make_model_version(team).model.public_id,
+    "version_id": lambda team: make_model_version(team).public_id,
     "endpoint_id": lambda team: make_endpoint(team, status="running").public_id,
     "job_id": lambda team: make_job(team).public_id,
     "schedule_id": lambda team: (

@@ -1,0 +1,119 @@
+"""Copies of models on hosts: brought there before they are needed, and deleted when they are not."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from django.db import transaction
+from django.db.models import Q
+
+from apps.accounts.access import require_role
+from apps.accounts.audit import audit
+from apps.accounts.models import Role, User
+from apps.accounts.problems import conflict, invalid
+from apps.catalog.models import Artifact, LineageEdge, Location, ModelImport, ModelVersion
+from apps.catalog.placement import FETCHED, needed_files
+from apps.catalog.services import copy_version
+from apps.engines.base import RunSpec
+from apps.fleet.models import Host
+from apps.jobs.kinds import CannotPrepare
+from apps.jobs.models import Attempt, Job, JobKind
+from apps.jobs.services import submit_job
+
+SPARE_BYTES = 1_000_000_000  # as the download itself keeps free
+
+
+def bring_copies(*, version: ModelVersion, hosts: Sequence[Host], user: User) -> list[ModelImport]:
+    """Starts bringing the version's files to each host, or returns what does so already.
+
+    Raises Problem 403 for a role below member, 422 on `hosts` where one has them, lacks room, or cannot get them.
+    """
+    require_role(user, Role.MEMBER, version.team)
+    try:
+        weights = needed_files(version).weights
+    except CannotPrepare as problem:
+        raise invalid("version", str(problem), value=version.public_id) from None
+    if weights.version.model.source not in FETCHED:
+        message = f"The files of {version} lie where they were found or made; nothing can fetch them elsewhere."
+        raise invalid("version", message, value=version.public_id)
+    for host in hosts:
+        _check_host(weights, host)
+    return [copy_version(version=weights.version, host=host) for host in hosts]
+
+
+def _check_host(weights: Artifact, host: Host) -> None:
+    if weights.locations.filter(host=host).exists():
+        raise invalid("hosts", f"{host} has {weights.version} already.", value=host.name)
+    needed = weights.size_bytes + SPARE_BYTES
+    if host.disk_free_bytes < needed:
+        numbers = f"needs {needed / 1e9:.1f} GB and has {host.disk_free_bytes / 1e9:.1f} GB free"
+        raise invalid("hosts", f"{host} {numbers}. Delete models there first.", value=host.name)
+
+
+def hosts_without(version: ModelVersion) -> list[Host]:
+    """Hosts that the version's files could be brought to."""
+    try:
+        weights = needed_files(version).weights
+    except CannotPrepare:
+        return []
+    if weights.version.model.source not in FETCHED:
+        return []
+    there = Host.objects.filter(left_at=None, fenced_at=None).exclude(locations__artifact=weights)
+    return list(there.order_by("name"))
+
+
+def jobs_using(copy: Location) -> list[Job]:
+    """Those that run on its host with these files, also through an adapter on them."""
+    version = copy.artifact.version
+    adapters = LineageEdge.objects.filter(parent=version, relation=LineageEdge.Relation.ADAPTER).select_related("child")
+    ids = [version.public_id, *(edge.child.public_id for edge in adapters)]
+    running = Attempt.objects.open().filter(host=copy.host, job__spec__model__version_id__in=ids)
+    return [attempt.job for attempt in running.select_related("job").order_by("created_at")]
+
+
+def why_kept(copy: Location) -> str:
+    """Why it may not be deleted; empty where it may."""
+    version = copy.artifact.version
+    if copy.is_adopted:
+        return f"{copy.path} was there before; Stackweb only reads it."
+    if version.model.source not in FETCHED or copy.artifact.role != Artifact.Role.WEIGHTS:
+        return f"{version} was made by a run here and could not be fetched again."
+    users = jobs_using(copy)
+    if users:
+        names = ", ".join(job.public_id for job in users[:5])
+        return f"{names} use{'s' if len(users) == 1 else ''} {version} on {copy.host} now. Stop {names} first."
+    fetching = ModelImport.objects.filter(version=version, job__pinned_host=copy.host, job__finished_at=None).first()
+    return f"{fetching.job.public_id} is bringing {version} to {copy.host} now." if fetching else ""
+
+
+@transaction.atomic
+def delete_copy(*, copy: Location, user: User) -> Job:
+    """Takes the copy off the books at once, so that nothing new counts on it, and has its host delete the bytes.
+
+    Raises Problem 403 for a role below member, 409 for one that is used, adopted or could not be fetched again.
+    """
+    version = copy.artifact.version
+    require_role(user, Role.MEMBER, version.team)
+    locked = Location.objects.select_for_update(of=("self",)).filter(pk=copy.pk).select_related("host").first()
+    if locked is None:
+        raise conflict(f"{version} is no longer on {copy.host}.")
+    if reason := why_kept(locked):
+        raise conflict(reason)
+    locked.delete()
+    audit(user, "model.copy_deleted", object_id=version.public_id, object_name=f"{version} on {copy.host}",
+          team=version.team)  # fmt: skip
+    return submit_job(
+        team=version.team,
+        user=user,
+        kind=JobKind.DOWNLOAD,
+        name=f"Delete {version.model.name} from {copy.host}"[:200],
+        spec=RunSpec(kind="download", engine="download", payload={"delete": copy.path}),
+        pinned_host=copy.host,
+    )
+
+
+def copies_on(host: Host, user: User) -> list[Location]:
+    """Every copy there of models that the person may see, with what a list names."""
+    seen = ModelVersion.objects.visible_to(user)
+    rows = Location.objects.filter(Q(artifact__version__in=seen), host=host)
+    return list(rows.select_related("artifact__version__model__team", "host").order_by("-artifact__size_bytes", "pk"))

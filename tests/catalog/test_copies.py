@@ -1,0 +1,202 @@
+"""Copies on hosts: brought before they are needed, deleted when nothing uses them, and only what is ours."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from django.test import Client
+from django.utils import timezone
+
+from apps.accounts.models import Role, Team, User
+from apps.accounts.problems import Problem
+from apps.catalog.copies import bring_copies, delete_copy, hosts_without, jobs_using
+from apps.catalog.models import Location, ModelImport, ModelVersion
+from apps.dashboard.host_models import host_models
+from apps.engines.folder import RECORD
+from apps.engines.registry import get_engine
+from apps.fleet.models import Host
+from apps.jobs.models import Job
+from tests.factories import (
+    api_headers,
+    make_adapter,
+    make_attempt,
+    make_endpoint,
+    make_host,
+    make_job,
+    make_stored_version,
+    make_team,
+    make_user,
+)
+
+pytestmark = pytest.mark.django_db
+TB = 10**12
+
+
+@pytest.fixture
+def team() -> Team:
+    return make_team("Lab")
+
+
+@pytest.fixture
+def alice(team: Team) -> User:
+    return make_user("alice", team=team)
+
+
+@pytest.fixture
+def atlas() -> Host:
+    return make_host("atlas", disk_free_bytes=TB, disk_total_bytes=2 * TB)
+
+
+@pytest.fixture
+def version(team: Team, atlas: Host) -> ModelVersion:
+    return make_stored_version(team, host=atlas)
+
+
+def copy_of(version: ModelVersion) -> Location:
+    return Location.objects.get(artifact__version=version)
+
+
+def use(version: ModelVersion, host: Host, **attempt: object) -> Job:
+    spec = {"kind": "serve", "engine": "fake-serve", "model": {"name": "m", "version_id": version.public_id}}
+    job = make_job(version.team, kind="serve", status="running", spec=spec)
+    make_attempt(job, host, claimed_at=timezone.now(), **attempt)
+    return job
+
+
+def test_a_version_is_brought_to_hosts_that_lack_it_once(version: ModelVersion, alice: User, atlas: Host) -> None:
+    brio, cinder = (make_host(name, disk_free_bytes=TB) for name in ("brio", "cinder"))
+    assert hosts_without(version) == [brio, cinder]
+    rows = bring_copies(version=version, hosts=[brio, cinder], user=alice)
+    assert [row.job.pinned_host for row in rows] == [brio, cinder]
+    again = bring_copies(version=version, hosts=[brio], user=alice)
+    assert again == rows[:1]
+    with pytest.raises(Problem, match="atlas has tiny@0123456789ab already"):
+        bring_copies(version=version, hosts=[atlas], user=alice)
+
+
+def test_an_adapter_is_brought_by_its_base(version: ModelVersion, alice: User, atlas: Host) -> None:
+    adapter = make_adapter(version, host=atlas)
+    brio = make_host("brio", disk_free_bytes=TB)
+    (row,) = bring_copies(version=adapter, hosts=[brio], user=alice)
+    assert row.version == version
+
+
+def test_a_disk_without_room_is_refused_with_the_numbers(version: ModelVersion, alice: User) -> None:
+    small = make_host("small", disk_free_bytes=10**9)
+    with pytest.raises(Problem) as refused:
+        bring_copies(version=version, hosts=[small], user=alice)
+    assert "small needs 1.3 GB and has 1.0 GB free" in refused.value.detail
+    assert not ModelImport.objects.exists()
+
+
+def test_a_folder_that_was_found_is_brought_nowhere(team: Team, alice: User, atlas: Host) -> None:
+    found = make_stored_version(team, name="nfs", host=atlas, source="path", source_ref="/nfs/nfs")
+    with pytest.raises(Problem, match="nothing can fetch them elsewhere"):
+        bring_copies(version=found, hosts=[make_host("brio", disk_free_bytes=TB)], user=alice)
+    assert hosts_without(found) == []
+
+
+def test_a_deleted_copy_is_off_the_books_at_once_and_a_job_deletes_its_bytes(
+    version: ModelVersion, alice: User, atlas: Host
+) -> None:
+    job = delete_copy(copy=copy_of(version), user=alice)
+    assert (job.pinned_host, job.spec["payload"]) == (atlas, {"delete": "/models/tiny"})
+    assert not Location.objects.exists()
+    assert job.preview["argv"][1:] == ["-m", "workers.deletions", "/models/tiny"]
+
+
+def test_what_runs_with_it_keeps_it_also_through_an_adapter(version: ModelVersion, alice: User, atlas: Host) -> None:
+    copy = copy_of(version)
+    job = use(make_adapter(version, host=atlas), atlas)
+    assert jobs_using(copy) == [job]
+    with pytest.raises(Problem) as refused:
+        delete_copy(copy=copy, user=alice)
+    assert (refused.value.status, job.public_id in refused.value.detail) == (409, True)
+    job.attempts.update(ended_at=timezone.now())
+    use(version, make_host("elsewhere"))
+    assert delete_copy(copy=copy, user=alice)
+
+
+def test_what_is_not_ours_or_could_not_be_fetched_again_is_kept(
+    team: Team, version: ModelVersion, alice: User, atlas: Host
+) -> None:
+    adapter = make_adapter(version, host=atlas)
+    with pytest.raises(Problem, match="could not be fetched again"):
+        delete_copy(copy=copy_of(adapter), user=alice)
+    Location.objects.filter(artifact__version=version).update(is_adopted=True)
+    with pytest.raises(Problem, match="was there before"):
+        delete_copy(copy=copy_of(version), user=alice)
+    viewer = make_user("vera", team=team, role=Role.VIEWER)
+    with pytest.raises(Problem) as refused:
+        delete_copy(copy=copy_of(version), user=viewer)
+    assert refused.value.status == 403
+
+
+def test_the_list_says_what_uses_a_copy_and_who_would_be_hurt(version: ModelVersion, alice: User, atlas: Host) -> None:
+    make_endpoint(version.team, "chat", version=version, status="cancelled")
+    use(version, atlas, ended_at=timezone.now())
+    other = make_stored_version(make_team("Other"), name="theirs", host=atlas)
+    (row,) = host_models(alice, atlas)["rows"]
+    assert row.version == version
+    assert row.last_used_at is not None
+    assert row.consequence == (
+        "0.3 GB are freed on atlas. chat would fetch it again at the next start. "
+        "It is the only copy; it can be fetched again."
+    )
+    assert other.model.name == "theirs"
+
+
+def test_page_and_rest(client: Client, version: ModelVersion, alice: User, atlas: Host) -> None:
+    make_host("brio", disk_free_bytes=TB)
+    client.force_login(alice)
+    assert "Bring it there now" in client.get(f"/models/{version.model.public_id}").text
+    address = f"/models/versions/{version.public_id}/copies"
+    assert client.post(address, {"hosts": ["brio"]}, follow=True).status_code == 200
+    assert ModelImport.objects.get().job.pinned_host.name == "brio"
+    headers, sent = api_headers(alice), {"content_type": "application/json"}
+    wrong = client.post(f"/api/v1{address}", {"hosts": ["brioo"]}, headers=headers, **sent)
+    assert (wrong.status_code, wrong.json()["errors"][0]["field"]) == (422, "hosts")
+    assert client.post(f"/api/v1{address}", {"hosts": ["brio"]}, headers=headers, **sent).status_code == 201
+    page = client.get("/hardware/atlas/models").text
+    assert "Delete tiny@0123456789ab from atlas?" in page
+    (listed,) = client.get("/api/v1/hosts/atlas/models", headers=headers).json()
+    assert (listed["version"], listed["kept"]) == (version.public_id, "")
+    assert client.delete(f"/api/v1/hosts/atlas/models/{listed['id']}", headers=headers).status_code == 202
+    assert client.delete(f"/api/v1/hosts/atlas/models/{listed['id']}", headers=headers).status_code == 404
+    assert "No model lies here" in client.get("/hardware/atlas/models").text
+
+
+def run_deletion(folder: Path, models: Path) -> subprocess.CompletedProcess[str]:
+    env = {"PATH": "/usr/bin:/bin", "STACKWEB_MODELS_DIR": str(models), "HOME": str(models)}
+    argv = [sys.executable, "-m", "workers.deletions", str(folder)]
+    return subprocess.run(argv, env=env, capture_output=True, text=True, check=False, cwd=Path(__file__).parents[2])
+
+
+def finished(folder: Path) -> Path:
+    folder.mkdir(parents=True)
+    for name in (RECORD, "model.safetensors"):
+        (folder / name).write_text("{}")
+    return folder
+
+
+def test_a_host_deletes_a_finished_download_and_nothing_else(tmp_path: Path) -> None:
+    models = tmp_path / "models"
+    ours, kept = finished(models / "tiny"), finished(tmp_path / "outside")
+    foreign = models / "foreign"
+    foreign.mkdir()
+    (foreign / "model.safetensors").touch()
+    (models / "link").symlink_to(kept)
+    nested = finished(models / "a" / "b")
+    for folder in (foreign, models / "link", kept, nested, models, models / ".." / "outside", Path("/")):
+        ran = run_deletion(folder, models)
+        assert ran.returncode == 1, folder
+        assert "is left alone" in ran.stdout, folder
+    assert all(each.exists() for each in (ours, kept, foreign, nested))
+    assert run_deletion(ours, models).returncode == 0
+    assert not ours.exists()
+    assert run_deletion(ours, models).returncode == 0, "one that is gone is no error"
+    assert get_engine("download").read_line(ran.stdout.strip()) is not None
+    assert not [path for path in models.iterdir() if path.name.endswith(".deleting")]

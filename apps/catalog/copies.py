@@ -75,7 +75,7 @@ def why_kept(copy: Location) -> str:
     """Why it may not be deleted; empty where it may."""
     version = copy.artifact.version
     if copy.is_adopted:
-        return f"{copy.path} was there before; Stackweb only reads it."
+        return "It was there before; Stackweb only reads it."
     if version.model.source not in FETCHED or copy.artifact.role != Artifact.Role.WEIGHTS:
         return f"{version} was made by a run here and could not be fetched again."
     users = jobs_using(copy)

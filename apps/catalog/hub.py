@@ -11,10 +11,10 @@ import os
 import time
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import httpx2
-from huggingface_hub import HfApi, get_session, hf_hub_url, is_offline_mode, set_client_factory
+from huggingface_hub import get_session, hf_hub_url, is_offline_mode, set_client_factory
 from huggingface_hub.errors import (
     EntryNotFoundError,
     GatedRepoError,
@@ -24,15 +24,23 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 from huggingface_hub.hf_api import ModelInfo
-from huggingface_hub.utils import build_hf_headers, hf_raise_for_status  # type: ignore[attr-defined]
+from huggingface_hub.utils import (  # type: ignore[attr-defined]
+    build_hf_headers,
+    hf_raise_for_status,
+    validate_repo_id,
+)
 
 from apps.accounts.problems import FieldError, Problem, invalid
+from apps.catalog.card_scores import CardScoreFacts, card_scores, storable
 from apps.fleet.egress import EgressRefused, egress_client
 
 TEXT_LIMIT_BYTES = 400_000  # of a card or a config
 TEXT_SECONDS = 20.0
 # What asking a Hub may raise, beside OSError.
 _REFUSALS = (HfHubHTTPError, HFValidationError, json.JSONDecodeError, EgressRefused, httpx2.HTTPError)
+# What is read of a repository's description, and of its card's metadata.
+_READ = ("id", "author", "sha", "gated", "pipeline_tag", "library_name", "downloads", "siblings")
+_READ_OF_CARD = ("license", "license_name", "language")
 
 
 @dataclass(frozen=True)
@@ -50,6 +58,7 @@ class HubFacts:
     languages: list[str] = field(default_factory=list)  # codes, as the card gives them
     monthly_downloads: int | None = None
     is_gated: bool = False
+    scores: list[CardScoreFacts] = field(default_factory=list)  # as its card reports them
 
 
 def endpoint() -> str:
@@ -65,9 +74,8 @@ def read_hub(repo: str, revision: str = "") -> HubFacts:
     """Facts of the repository, pinned to a commit. Raises Problem naming the field and the next step."""
     if is_offline_mode():
         raise _unreachable("HF_HUB_OFFLINE is set, so the Hub is not asked. Use a folder or a package.")
-    api = HfApi(endpoint=endpoint(), token=_token())
     try:
-        info = api.model_info(repo, revision=revision or None, files_metadata=True, timeout=15)
+        info, scores = _described(repo, revision)
         size = _safetensors_bytes(repo, info)
         # The Hub tells everyone about a gated repository, but gives its files only to those let in.
         config = json.loads(_text(repo, info.sha or "", "config.json") or "{}")
@@ -76,17 +84,41 @@ def read_hub(repo: str, revision: str = "") -> HubFacts:
         raise _problem(error, repo, revision) from error
     return HubFacts(
         commit=info.sha or "",
-        publisher=info.author or repo.partition("/")[0],
-        license=_license(info),
-        card=_without_front_matter(card),
+        publisher=storable(str(info.author or repo.partition("/")[0])),
+        license=storable(_license(info)),
+        card=storable(_without_front_matter(card)),
         summary=_summary(info),
         size_bytes=size,
         config=config if isinstance(config, dict) else {},
-        task=str(info.pipeline_tag or "")[:60],
+        task=storable(str(info.pipeline_tag or ""))[:60],
         languages=_languages(info),
         monthly_downloads=info.downloads if isinstance(info.downloads, int) and 0 <= info.downloads < 2**53 else None,
         is_gated=bool(info.gated),
+        scores=scores,
     )
+
+
+def _described(repo: str, revision: str) -> tuple[ModelInfo, list[CardScoreFacts]]:
+    """What the Hub says of the repository. Its scores are read apart: the client's own reading of a card stops
+    with an error at the first one that is malformed.
+    """
+    validate_repo_id(repo)
+    at = f"/revision/{quote(revision, safe='')}" if revision else ""
+    answer = get_session().get(
+        f"{endpoint()}/api/models/{repo}{at}",
+        params={"blobs": True},
+        headers=build_hf_headers(token=_token()),
+        timeout=15,
+    )
+    hf_raise_for_status(answer)
+    try:
+        said = answer.json()
+        card = said.get("cardData") if isinstance(said.get("cardData"), dict) else {}
+        known = {key: said[key] for key in _READ if key in said}
+        info = ModelInfo(**known, cardData={key: card[key] for key in _READ_OF_CARD if key in card})
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        raise _unreachable(f"{endpoint()} describes {repo} in a way that cannot be read. Try again later.") from None
+    return info, card_scores(said.get("model-index") or card.get("model-index"))
 
 
 def _token() -> str | bool:
@@ -116,12 +148,12 @@ def _languages(info: ModelInfo) -> list[str]:
     """At most twenty; a card may hold one code, a list of them, or anything else that its author wrote."""
     given = info.card_data.get("language") if info.card_data else None
     codes = [given] if isinstance(given, str) else given if isinstance(given, list) else []
-    return [code[:20] for code in codes if isinstance(code, str)][:20]
+    return [storable(code)[:20] for code in codes if isinstance(code, str)][:20]
 
 
 def _summary(info: ModelInfo) -> str:
     tags = [info.pipeline_tag or "", info.library_name or ""]
-    return ", ".join(tag.replace("-", " ") for tag in tags if tag)
+    return storable(", ".join(str(tag).replace("-", " ") for tag in tags if tag))
 
 
 def _text(repo: str, commit: str, name: str) -> str:

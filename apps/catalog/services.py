@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import asdict
 from typing import Any
 
 from django.db import transaction
@@ -128,6 +129,7 @@ def _described(source: Source) -> tuple[Source, dict[str, Any]]:
         "languages": hub.languages,
         "monthly_downloads": hub.monthly_downloads,
         "is_gated": hub.is_gated,
+        "scores": [asdict(score) for score in hub.scores],
     }
     return Source("hub", source.name, hub.commit), facts
 

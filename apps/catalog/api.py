@@ -84,7 +84,7 @@ def _fit_out(fit: Fit) -> dict[str, Any]:
 @router.get("/models/{model_id}", response=ModelDetailOut)
 def get_model(request: HttpRequest, model_id: str) -> dict[str, Any]:
     model: Model = visible_or_404(Model.objects.select_related("team"), signed_in(request), model_id, noun="model")
-    versions = model.versions.order_by("-pk").prefetch_related("artifacts__locations__host")
+    versions = model.versions.order_by("-pk").prefetch_related("artifacts__locations__host", "card_scores")
     return model_out(model) | {"card": model.card, "versions": [version_detail(each) for each in versions]}
 
 
@@ -144,6 +144,7 @@ def version_detail(version: ModelVersion) -> dict[str, Any]:
         "artifacts": [_artifact_out(artifact) for artifact in version.artifacts.all()],
         "parents": [_edge_out(edge, edge.parent) for edge in parents],
         "children": [_edge_out(edge, edge.child) for edge in children],
+        "reported_scores": list(version.card_scores.all()),
     }
 
 

@@ -14,10 +14,10 @@ from collections.abc import Callable, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import httpx2
-from huggingface_hub import HfApi, get_session, hf_hub_url, is_offline_mode, set_client_factory
+from huggingface_hub import get_session, hf_hub_url, is_offline_mode, set_client_factory
 from huggingface_hub.errors import (
     EntryNotFoundError,
     GatedRepoError,
@@ -27,10 +27,15 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 from huggingface_hub.hf_api import ModelInfo
-from huggingface_hub.utils import build_hf_headers, hf_raise_for_status  # type: ignore[attr-defined]
+from huggingface_hub.utils import (  # type: ignore[attr-defined]
+    build_hf_headers,
+    hf_raise_for_status,
+    validate_repo_id,
+)
 
 from apps.accounts.hub_tokens import HubCredential
 from apps.accounts.problems import FieldError, Problem, invalid
+from apps.catalog.card_scores import CardScoreFacts, card_scores, storable
 from apps.catalog.hub_weights import Weights, chosen_weights
 from apps.catalog.remote_gguf import read_remote_gguf
 from apps.engines.file_headers import BadHeader
@@ -38,6 +43,9 @@ from apps.engines.gguf_config import config_from_gguf
 from apps.engines.repository_files import Format, GgufChoice, formats_of, gguf_choices
 from apps.fleet.egress import EgressRefused, egress_client
 
+# What is read of a repository's description, and of its card's metadata.
+_READ_KEYS = ("id", "author", "sha", "gated", "pipeline_tag", "library_name", "downloads", "siblings")
+_CARD_KEYS = ("license", "license_name", "language")
 TEXT_LIMIT_BYTES = 400_000  # of a card or a config
 TEXT_SECONDS = 20.0
 T = TypeVar("T")
@@ -63,6 +71,7 @@ class HubFacts:
     languages: list[str] = field(default_factory=list)  # codes, as the card gives them
     monthly_downloads: int | None = None
     is_gated: bool = False
+    scores: list[CardScoreFacts] = field(default_factory=list)  # as its card reports them
     credential: str = ""  # whose token let us in: user, team, server; empty: nobody's
 
 
@@ -125,41 +134,56 @@ def _is_about_access(error: Exception) -> bool:
 
 
 def _read(repo: str, revision: str, variant: str) -> HubFacts:
-    info = _model_info(repo, revision)
+    info, scores = _model_info(repo, revision)
     weights = chosen_weights(repo, file_sizes(info), variant)
     # The Hub tells everyone about a gated repository, but gives its files only to those let in.
     config = _config(repo, info, weights)
     card = _text(repo, info.sha or "", "README.md")
     return HubFacts(
         commit=info.sha or "",
-        publisher=info.author or repo.partition("/")[0],
-        license=_license(info),
-        card=_without_front_matter(card),
+        publisher=storable(str(info.author or repo.partition("/")[0])),
+        license=storable(_license(info)),
+        card=storable(_without_front_matter(card)),
         summary=_summary(info),
         size_bytes=weights.size_bytes,
         variant=weights.variant,
         config=config,
-        task=str(info.pipeline_tag or "")[:60],
+        task=storable(str(info.pipeline_tag or ""))[:60],
         languages=_languages(info),
         monthly_downloads=info.downloads if isinstance(info.downloads, int) and 0 <= info.downloads < 2**53 else None,
         is_gated=bool(info.gated),
+        scores=scores,
         credential=_CREDENTIAL.get().key,
     )
 
 
 def _read_choices(repo: str, revision: str) -> HubChoices:
-    info = _model_info(repo, revision)
+    info, _ = _model_info(repo, revision)
     sizes = file_sizes(info)
     choices = gguf_choices(sizes)
     first = Weights(choices[0].size_bytes, choices[0].label, choices[0].files) if choices else Weights(0)
     return HubChoices(info.sha or "", formats_of(sizes), choices, _config(repo, info, first))
 
 
-def _model_info(repo: str, revision: str) -> ModelInfo:
+def _model_info(repo: str, revision: str) -> tuple[ModelInfo, list[CardScoreFacts]]:
+    """What the Hub says of the repository. Its scores are read apart: the client's own reading of a card stops with an
+    error at the first one that is malformed."""
     if is_offline_mode():
         raise _unreachable("HF_HUB_OFFLINE is set, so the Hub is not asked. Use a folder or a package.")
-    api = HfApi(endpoint=endpoint(), token=_token())
-    return api.model_info(repo, revision=revision or None, files_metadata=True, timeout=15)
+    validate_repo_id(repo)
+    at = f"/revision/{quote(revision, safe='')}" if revision else ""
+    asked = build_hf_headers(token=_token())
+    answer = get_session().get(f"{endpoint()}/api/models/{repo}{at}", params={"blobs": True}, headers=asked, timeout=15)
+    hf_raise_for_status(answer)
+    try:
+        said = answer.json()
+        card = said.get("cardData") if isinstance(said.get("cardData"), dict) else {}
+        known = {key: said[key] for key in _READ_KEYS if key in said}
+        read = {key: card[key] for key in _CARD_KEYS if key in card}
+        info = ModelInfo(**known, cardData=read)  # type: ignore[no-untyped-call]
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        raise _unreachable(f"{endpoint()} describes {repo} in a way that cannot be read. Try again later.") from None
+    return info, card_scores(said.get("model-index") or card.get("model-index"))
 
 
 def file_sizes(info: ModelInfo) -> dict[str, int]:
@@ -193,12 +217,12 @@ def _languages(info: ModelInfo) -> list[str]:
     """At most twenty; a card may hold one code, a list of them, or anything else that its author wrote."""
     given = info.card_data.get("language") if info.card_data else None
     codes = [given] if isinstance(given, str) else given if isinstance(given, list) else []
-    return [code[:20] for code in codes if isinstance(code, str)][:20]
+    return [storable(code)[:20] for code in codes if isinstance(code, str)][:20]
 
 
 def _summary(info: ModelInfo) -> str:
     tags = [info.pipeline_tag or "", info.library_name or ""]
-    return ", ".join(tag.replace("-", " ") for tag in tags if tag)
+    return storable(", ".join(str(tag).replace("-", " ") for tag in tags if tag))
 
 
 def _text(repo: str, commit: str, name: str) -> str:

@@ -115,6 +115,23 @@ class Verdict(models.Model):
         indexes = [models.Index(fields=["device", "formula_version"], name="verdict_by_device_class")]
 
 
+class CardScore(models.Model):
+    """A score that the card of a version's commit reports: beside what is measured here, and never mixed with it."""
+
+    version = models.ForeignKey(ModelVersion, on_delete=models.CASCADE, related_name="card_scores")
+    benchmark = models.CharField(max_length=120)
+    metric = models.CharField(max_length=80)
+    value = models.FloatField()  # as the card gives it; the metric says of what scale
+    setting = models.CharField(max_length=200, blank=True)
+    reporter = models.CharField(max_length=120, blank=True)  # whom the card names, such as a leaderboard
+    reporter_url = models.CharField(max_length=400, blank=True)
+    source = models.CharField(max_length=500)  # repository@commit
+    imported_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        ordering = ["pk"]  # as the card lists them
+
+
 class LineageEdge(models.Model):
     class Relation(models.TextChoices):
         FINE_TUNE = "fine_tune", "Fine-tune"

@@ -12,7 +12,7 @@ from django.db import transaction
 from apps.accounts.audit import audit
 from apps.accounts.models import Team, User
 from apps.accounts.services import lock_team
-from apps.catalog.models import Artifact, LineageEdge, Location, Model, ModelImport, ModelVersion
+from apps.catalog.models import Artifact, CardScore, LineageEdge, Location, Model, ModelImport, ModelVersion
 from apps.engines.base import Produced, Result
 from apps.fleet.models import Host
 from apps.jobs.models import Job
@@ -137,7 +137,7 @@ def _downloaded_version(row: ModelImport, produced: Produced) -> ModelVersion:
     if (model.source, model.source_ref) != (row.source, row.source_ref):
         raise CannotRegister(f"{row.name} has become the name of another model; import it under a new name.")
     config = produced.facts.get("config", {})
-    version, _ = ModelVersion.objects.get_or_create(
+    version, is_new = ModelVersion.objects.get_or_create(
         model=model,
         label=_label(row, produced),
         defaults={
@@ -154,6 +154,10 @@ def _downloaded_version(row: ModelImport, produced: Produced) -> ModelVersion:
             "facts": produced.facts,
         },
     )
+    if is_new:
+        source = f"{row.source_ref}@{row.revision}"
+        scores = [CardScore(version=version, source=source, **score) for score in facts.get("scores", [])]
+        CardScore.objects.bulk_create(scores)
     return version
 
 

@@ -52,10 +52,24 @@ class VersionOut(Schema):
     created_at: datetime
 
 
+class CardScoreOut(Schema):
+    """A score that the publisher's card reports; nobody measured it here."""
+
+    benchmark: str
+    metric: str
+    value: float  # as the card gives it
+    setting: str  # empty: the card does not say
+    reporter: str  # whom the card names, such as a leaderboard
+    reporter_url: str
+    source: str  # repository@commit
+    imported_at: datetime
+
+
 class VersionDetailOut(VersionOut):
     artifacts: list[ArtifactOut]
     parents: list[ParentOut]
     children: list[ParentOut]
+    reported_scores: list[CardScoreOut]
 
 
 class ModelOut(Schema):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 from django.db import transaction
@@ -188,6 +188,7 @@ def _described(source: Source, credentials: Sequence[HubCredential]) -> tuple[So
         "monthly_downloads": hub.monthly_downloads,
         "is_gated": hub.is_gated,
         "credential": hub.credential,
+        "scores": [asdict(score) for score in hub.scores],
     }
     return Source("hub", source.name, hub.commit, hub.variant), facts
 

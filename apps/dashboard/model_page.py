@@ -84,5 +84,6 @@ def _higher_rooms(user: User, version: ModelVersion | None) -> dict[str, Any]:
     return {
         "endpoints": Endpoint.objects.visible_to(user).filter(version=version, wish=Endpoint.Wish.RUNNING),
         "scores": [(score, score_interval(score)) for score in scores.order_by("-pk")[:SCORES]],
+        "card_scores": list(version.card_scores.all()),
         "jobs": [job_row(job) for job in about.for_display().order_by("-pk")[:JOBS]],
     }

@@ -51,6 +51,7 @@ class Repo:
     files: dict[str, bytes]
     license: str = "apache-2.0"
     language: Any = "en"  # as the card gives it
+    model_index: Any = None  # scores, as the card gives them
     gated: bool = False  # the files need a token that was let in
     private: bool = False  # everything needs that token
     token: str = "hf_let_in"
@@ -134,7 +135,7 @@ class _Handler(BaseHTTPRequestHandler):
             "library_name": "transformers",
             "tags": [],
             "downloads": 1234,
-            "cardData": {"license": repo.license, "language": repo.language},
+            "cardData": {"license": repo.license, "language": repo.language, "model-index": repo.model_index},
             "siblings": [self._sibling(path, data) for path, data in repo.files.items()],
         }
         self._send(200, json.dumps(body).encode(), {"Content-Type": "application/json"}, body_wanted)

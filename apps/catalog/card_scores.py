@@ -1,0 +1,104 @@
+"""Scores that a model's card reports, out of its metadata's `model-index`: at most a hundred, each read by itself.
+
+What is malformed is left out and costs no other score. A value is a finite number as the card gives it: of what
+scale, only the metric says.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+from huggingface_hub.repocard_data import EvalResult, model_index_to_eval_results
+
+MOST_SCORES = 100
+MOST_LOOKED_AT = 2000  # metrics of one card, sound or not
+_SHOTS = ("num_few_shot", "num_fewshot", "n_shot", "shots")
+_NOTHING = ("", "default", "main")
+
+
+@dataclass(frozen=True)
+class CardScoreFacts:
+    benchmark: str
+    metric: str
+    value: float
+    setting: str = ""  # few-shot examples, split and configuration, where the card says them
+    reporter: str = ""  # whom the card names as the source, such as a leaderboard
+    reporter_url: str = ""
+
+
+def card_scores(model_index: Any) -> list[CardScoreFacts]:
+    """The sound scores in the card's order, each once."""
+    found = (_facts(each) for each in islice(_single_results(model_index), MOST_LOOKED_AT))
+    sound = dict.fromkeys(facts for facts in found if facts is not None)
+    return list(sound)[:MOST_SCORES]
+
+
+def _single_results(model_index: Any) -> Iterator[dict[str, Any]]:
+    """Results with one metric each, so that a malformed one spoils no other."""
+    for element in _dicts(model_index):
+        for result in _dicts(element.get("results")):
+            for metric in _dicts(result.get("metrics")):
+                yield result | {"metrics": [metric]}
+
+
+def _dicts(value: Any) -> Iterable[dict[str, Any]]:
+    return (each for each in value if isinstance(each, dict)) if isinstance(value, list) else ()
+
+
+def _facts(result: dict[str, Any]) -> CardScoreFacts | None:
+    try:
+        _, [read] = model_index_to_eval_results([{"name": "", "results": [result]}])
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return None
+    value = read.metric_value
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not is_number or not math.isfinite(value) or abs(value) > 1e12:
+        return None
+    benchmark = _text(read.dataset_name, 120) or _text(read.dataset_type, 120)
+    metric = _text(read.metric_name, 80) or _text(read.metric_type, 80)
+    if not benchmark or not metric:
+        return None
+    url = _text(read.source_url, 400)
+    return CardScoreFacts(
+        benchmark=benchmark,
+        metric=metric,
+        value=float(value),
+        setting=_setting(read)[:200],
+        reporter=_text(read.source_name, 120),
+        reporter_url=url if url.startswith(("https://", "http://")) else "",
+    )
+
+
+def _setting(read: EvalResult) -> str:
+    """ "5-shot, test split, all"; empty where the card says nothing."""
+    arguments = {**_dict(read.dataset_args), **_dict(read.metric_args)}
+    shots = next((arguments[key] for key in _SHOTS if type(arguments.get(key)) is int), None)
+    others = [f"{_text(key, 40)} {_text(value, 40)}" for key, value in arguments.items() if key not in _SHOTS]
+    split, config = _text(read.dataset_split, 40), _text(read.dataset_config, 60)
+    parts = [
+        f"{shots}-shot" if shots is not None else "",
+        f"{split} split" if split else "",
+        "" if config.lower() in _NOTHING else config,
+        *(each for each in others[:3] if not each.endswith(" ")),
+    ]
+    return ", ".join(part for part in parts if part)
+
+
+def _dict(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _text(value: Any, most: int) -> str:
+    """Text or a plain number on one line that a row can hold; empty for anything else."""
+    if not isinstance(value, (str, int, float)) or isinstance(value, bool):
+        return ""
+    return " ".join(storable(str(value)).split())[:most]
+
+
+def storable(text: str) -> str:
+    """Without what no row can hold: null characters and halves of surrogate pairs."""
+    return text.replace("\0", "").encode("utf-8", "replace").decode()

@@ -116,6 +116,34 @@ def _host_of(job: Job) -> Host:
 
 
 def _downloaded_version(row: ModelImport, produced: Produced) -> ModelVersion:
+    model = _model_of(row)
+    config = produced.facts.get("config", {})
+    version, is_new = ModelVersion.objects.get_or_create(
+        model=model,
+        label=_label(row, produced),
+        defaults={
+            "team": row.team,
+            "created_by": row.created_by,
+            "revision": row.revision,
+            "variant": row.variant,
+            "note": row.facts.get("note", "")[:200],
+            "precision": _stored_precision(produced.facts),
+            "parameter_count": produced.facts.get("parameters"),
+            "active_parameter_count": active_parameters(config),
+            "context_length": produced.facts.get("context_length"),
+            "needs_remote_code": "auto_map" in config,
+            "facts": produced.facts,
+        },
+    )
+    if is_new:
+        source = f"{row.source_ref}@{row.revision}"
+        scores = [CardScore(version=version, source=source, **score) for score in row.facts.get("scores", [])]
+        CardScore.objects.bulk_create(scores)
+    return version
+
+
+def _model_of(row: ModelImport) -> Model:
+    """Raises CannotRegister where its name has become another model's."""
     facts = row.facts
     model, _ = Model.objects.get_or_create(
         team=row.team,
@@ -136,29 +164,7 @@ def _downloaded_version(row: ModelImport, produced: Produced) -> ModelVersion:
     )
     if (model.source, model.source_ref) != (row.source, row.source_ref):
         raise CannotRegister(f"{row.name} has become the name of another model; import it under a new name.")
-    config = produced.facts.get("config", {})
-    version, is_new = ModelVersion.objects.get_or_create(
-        model=model,
-        label=_label(row, produced),
-        defaults={
-            "team": row.team,
-            "created_by": row.created_by,
-            "revision": row.revision,
-            "variant": row.variant,
-            "note": facts.get("note", "")[:200],
-            "precision": _stored_precision(produced.facts),
-            "parameter_count": produced.facts.get("parameters"),
-            "active_parameter_count": active_parameters(config),
-            "context_length": produced.facts.get("context_length"),
-            "needs_remote_code": "auto_map" in config,
-            "facts": produced.facts,
-        },
-    )
-    if is_new:
-        source = f"{row.source_ref}@{row.revision}"
-        scores = [CardScore(version=version, source=source, **score) for score in facts.get("scores", [])]
-        CardScore.objects.bulk_create(scores)
-    return version
+    return model
 
 
 def _label(row: ModelImport, produced: Produced) -> str:

@@ -28,18 +28,25 @@ def delete(folder: Path) -> None:
     if folder.is_symlink() or folder.parent.resolve() != models_dir().resolve() or folder.name in ("", ".", ".."):
         raise NotOurs(f"{folder} is not a folder right under {models_dir()}, and is left alone")
     doomed = folder.with_name(f".{folder.name}.deleting")
+    if doomed.is_symlink():
+        raise NotOurs(f"{doomed} is a link, and is left alone")
+    if doomed.exists():  # left by a deletion that was cut off
+        shutil.rmtree(doomed)
     if folder.exists():
         if not (folder / RECORD).is_file():
             raise NotOurs(f"{folder} was not made by a finished download, and is left alone")
         folder.rename(doomed)
-    if doomed.exists():
         shutil.rmtree(doomed)
 
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m workers.deletions")
-    parser.add_argument("folder", type=Path)
-    folder = parser.parse_args(arguments).folder
+    parser.add_argument("folder", help="empty: what was to be deleted is in use again")
+    given = parser.parse_args(arguments).folder
+    if not given:
+        say(progress_line(1, 1, "model", "Nothing is deleted: the model has come back meanwhile"))
+        return 0
+    folder = Path(given)
     try:
         delete(folder)
     except NotOurs as refusal:

@@ -9,8 +9,15 @@ class CatalogConfig(AppConfig):
     def ready(self) -> None:
         from apps.catalog.hub import install_client
         from apps.catalog.registration import register_download
-        from apps.catalog.services import hub_secrets
+        from apps.catalog.services import check_can_run_again, hub_secrets, resolve_download
         from apps.jobs.kinds import KindHandler, register_kind
 
         install_client()
-        register_kind("download", KindHandler(on_finished=register_download, secrets=hub_secrets, repeats=False))
+        handler = KindHandler(
+            on_finished=register_download,
+            on_retried=check_can_run_again,
+            resolve=resolve_download,
+            secrets=hub_secrets,
+            repeats=False,
+        )
+        register_kind("download", handler)

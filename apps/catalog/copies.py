@@ -11,6 +11,7 @@ from apps.accounts.access import require_role
 from apps.accounts.audit import audit
 from apps.accounts.models import Role, User
 from apps.accounts.problems import conflict, invalid
+from apps.accounts.services import lock_team
 from apps.catalog.models import Artifact, LineageEdge, Location, ModelImport, ModelVersion
 from apps.catalog.placement import FETCHED, needed_files
 from apps.catalog.services import copy_version
@@ -42,6 +43,8 @@ def bring_copies(*, version: ModelVersion, hosts: Sequence[Host], user: User) ->
 
 
 def _check_host(weights: Artifact, host: Host) -> None:
+    if host.state.is_gone:
+        raise invalid("hosts", f"{host} takes part no more ({host.state}).", value=host.name)
     if weights.locations.filter(host=host).exists():
         raise invalid("hosts", f"{host} has {weights.version} already.", value=host.name)
     needed = weights.size_bytes + SPARE_BYTES
@@ -58,17 +61,18 @@ def hosts_without(version: ModelVersion) -> list[Host]:
         return []
     if weights.version.model.source not in FETCHED:
         return []
-    there = Host.objects.filter(left_at=None, fenced_at=None).exclude(locations__artifact=weights)
+    there = Host.objects.filter(left_at=None, fenced_at=None, removed_at=None).exclude(locations__artifact=weights)
     return list(there.order_by("name"))
 
 
 def jobs_using(copy: Location) -> list[Job]:
-    """Those that run on its host with these files, also through an adapter on them."""
+    """Those that run on its host with these files or wait for it, also through an adapter on them."""
     version = copy.artifact.version
     adapters = LineageEdge.objects.filter(parent=version, relation=LineageEdge.Relation.ADAPTER).select_related("child")
     ids = [version.public_id, *(edge.child.public_id for edge in adapters)]
-    running = Attempt.objects.open().filter(host=copy.host, job__spec__model__version_id__in=ids)
-    return [attempt.job for attempt in running.select_related("job").order_by("created_at")]
+    using = Job.objects.open().filter(spec__model__version_id__in=ids)
+    here = Q(attempts__in=Attempt.objects.open().filter(host=copy.host)) | Q(pinned_host=copy.host)
+    return list(using.filter(here).distinct().order_by("pk"))
 
 
 def why_kept(copy: Location) -> str:
@@ -87,13 +91,15 @@ def why_kept(copy: Location) -> str:
 
 
 @transaction.atomic
-def delete_copy(*, copy: Location, user: User) -> Job:
-    """Takes the copy off the books at once, so that nothing new counts on it, and has its host delete the bytes.
+def delete_copy(*, copy: Location, user: User) -> Job | None:
+    """Takes the copy off the books at once, so that nothing new counts on it, and has its host delete the bytes; None
+    where another team's model lies in the same folder, so that they stay.
 
     Raises Problem 403 for a role below member, 409 for one that is used, adopted or could not be fetched again.
     """
     version = copy.artifact.version
     require_role(user, Role.MEMBER, version.team)
+    lock_team(version.team)  # as a new copy does
     locked = Location.objects.select_for_update(of=("self",)).filter(pk=copy.pk).select_related("host").first()
     if locked is None:
         raise conflict(f"{version} is no longer on {copy.host}.")
@@ -102,6 +108,8 @@ def delete_copy(*, copy: Location, user: User) -> Job:
     locked.delete()
     audit(user, "model.copy_deleted", object_id=version.public_id, object_name=f"{version} on {copy.host}",
           team=version.team)  # fmt: skip
+    if Location.objects.filter(host=copy.host, path=copy.path).exists():
+        return None
     return submit_job(
         team=version.team,
         user=user,

@@ -35,6 +35,7 @@ from huggingface_hub.utils import (  # type: ignore[attr-defined]
 
 from apps.accounts.hub_tokens import HubCredential
 from apps.accounts.problems import FieldError, Problem, invalid
+from apps.catalog.card_lineage import base_models
 from apps.catalog.card_scores import CardScoreFacts, card_scores, storable
 from apps.catalog.hub_weights import Weights, chosen_weights
 from apps.catalog.remote_gguf import read_remote_gguf
@@ -44,8 +45,8 @@ from apps.engines.repository_files import Format, GgufChoice, formats_of, gguf_c
 from apps.fleet.egress import EgressRefused, egress_client
 
 # What is read of a repository's description, and of its card's metadata.
-_READ_KEYS = ("id", "author", "sha", "gated", "pipeline_tag", "library_name", "downloads", "siblings")
-_CARD_KEYS = ("license", "license_name", "language")
+_READ_KEYS = ("id", "author", "sha", "gated", "pipeline_tag", "library_name", "downloads", "siblings", "tags")
+_CARD_KEYS = ("license", "license_name", "language", "base_model", "base_model_relation")
 TEXT_LIMIT_BYTES = 400_000  # of a card or a config
 TEXT_SECONDS = 20.0
 T = TypeVar("T")
@@ -71,6 +72,7 @@ class HubFacts:
     languages: list[str] = field(default_factory=list)  # codes, as the card gives them
     monthly_downloads: int | None = None
     is_gated: bool = False
+    base_models: list[dict[str, str]] = field(default_factory=list)  # name, and relation to it: see card_lineage.py
     scores: list[CardScoreFacts] = field(default_factory=list)  # as its card reports them
     credential: str = ""  # whose token let us in: user, team, server; empty: nobody's
 
@@ -152,6 +154,7 @@ def _read(repo: str, revision: str, variant: str) -> HubFacts:
         languages=_languages(info),
         monthly_downloads=info.downloads if isinstance(info.downloads, int) and 0 <= info.downloads < 2**53 else None,
         is_gated=bool(info.gated),
+        base_models=base_models(info.card_data, info.tags),
         scores=scores,
         credential=_CREDENTIAL.get().key,
     )

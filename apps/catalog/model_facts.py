@@ -66,6 +66,7 @@ def version_facts(version: ModelVersion) -> list[tuple[str, str]]:
         ("Chat template", {True: "yes", False: "none"}.get(facts.get("chat_template"), "")),
         ("Active parameters", f"{version.active_parameter_count:,}" if version.active_parameter_count else ""),
         ("Remote code", "needed: its config names Python of the repository" if version.needs_remote_code else ""),
+        ("Base model", ", ".join(_base(each) for each in version.model.base_models)),
         ("Task", version.model.task.replace("-", " ")),
         ("Languages", ", ".join(version.model.languages)),
         ("Downloads a month", _count(version.model.monthly_downloads)),
@@ -73,6 +74,10 @@ def version_facts(version: ModelVersion) -> list[tuple[str, str]]:
         ("Note", version.note),
     ]
     return [(label, value) for label, value in rows if value]
+
+
+def _base(base: dict[str, str]) -> str:
+    return f"{base['name']} ({LineageEdge.Relation(base['relation']).label.lower()})"
 
 
 def _count(number: int | None) -> str:

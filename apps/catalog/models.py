@@ -37,6 +37,7 @@ class Model(TeamOwned):
     languages = models.JSONField(default=list)  # codes of its card: ["en", "de"]
     monthly_downloads = models.PositiveBigIntegerField(null=True, blank=True)
     is_gated = models.BooleanField(default=False)
+    base_models = models.JSONField(default=list)  # [{name, relation}] as its card says
     search = models.GeneratedField(expression=search_vector(), output_field=UnreadVectorField(), db_persist=True)
 
     objects = ModelQuerySet.as_manager()  # type: ignore[misc]  # the abstract base names a wider one
@@ -138,6 +139,7 @@ class LineageEdge(models.Model):
         ADAPTER = "adapter", "LoRA adapter"
         MERGE = "merge", "Merge"
         QUANTISATION = "quantisation", "Quantisation"
+        DISTILLATION = "distillation", "Distillation"
 
     parent = models.ForeignKey(ModelVersion, on_delete=models.PROTECT, related_name="child_edges")
     child = models.ForeignKey(ModelVersion, on_delete=models.CASCADE, related_name="parent_edges")

@@ -34,7 +34,7 @@ class ArtifactOut(Schema):
 class ParentOut(Schema):
     version: str
     model: str
-    relation: str  # fine_tune | adapter | merge | quantisation
+    relation: str  # fine_tune | adapter | merge | quantisation | distillation
     job: str | None
 
 

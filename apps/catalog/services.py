@@ -89,7 +89,9 @@ def copy_version(*, version: ModelVersion, host: Host) -> ModelImport:
     if under_way is not None:
         return under_way
     with transaction.atomic():
-        return _start_import(
+        lock_team(version.team)  # as a deletion does, so that none begins meanwhile
+        deletions = open_deletions(host)
+        row = _start_import(
             team=version.team,
             user=None,
             source=source,
@@ -98,6 +100,28 @@ def copy_version(*, version: ModelVersion, host: Host) -> ModelImport:
             version=version,
             facts={"credential": _credential_of(version)},
         )
+        row.job.after.add(*deletions)
+        return row
+
+
+def open_deletions(host: Host) -> list[Job]:
+    """Jobs that still have to delete a model there: what is fetched waits for them, or it would go with them."""
+    return list(Job.objects.open().filter(kind=JobKind.DOWNLOAD, pinned_host=host, spec__payload__has_key="delete"))
+
+
+def resolve_download(job: Job, host: Host) -> RunSpec:
+    """The spec; a deletion whose folder holds a registered copy again deletes nothing."""
+    spec = RunSpec.model_validate(job.spec)
+    doomed = spec.payload.get("delete")
+    if doomed and Location.objects.filter(host=host, path=doomed).exists():
+        return spec.model_copy(update={"payload": {"delete": ""}})
+    return spec
+
+
+def check_can_run_again(job: Job) -> None:
+    """A deletion that failed is asked for anew: the model may have come back. Raises Problem 409."""
+    if "delete" in job.spec.get("payload", {}):
+        raise conflict(f"{job.public_id} deletes a model. Delete it again from its host's page, if it is still there.")
 
 
 def _credential_of(version: ModelVersion) -> str:
@@ -187,6 +211,7 @@ def _described(source: Source, credentials: Sequence[HubCredential]) -> tuple[So
         "languages": hub.languages,
         "monthly_downloads": hub.monthly_downloads,
         "is_gated": hub.is_gated,
+        "base_models": hub.base_models,
         "credential": hub.credential,
         "scores": [asdict(score) for score in hub.scores],
     }

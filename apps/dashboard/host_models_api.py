@@ -47,14 +47,18 @@ def list_copies(request: HttpRequest, host_name: str) -> list[dict[str, Any]]:
     return [_out(row) for row in host_models(signed_in(request), host_named(host_name))["rows"]]
 
 
-@router.delete("/hosts/{host_name}/models/{copy_id}", response={202: JobOut})
-def remove_copy(request: HttpRequest, host_name: str, copy_id: int) -> Status[dict[str, Any]]:
-    """Takes the copy off the books at once; the job deletes its bytes. 409 says what uses it."""
+@router.delete("/hosts/{host_name}/models/{copy_id}", response={202: JobOut, 204: None})
+def remove_copy(request: HttpRequest, host_name: str, copy_id: int) -> Status[Any]:
+    """Takes the copy off the books at once; the job deletes its bytes. 409 says what uses it.
+
+    204: its files stay, because another team's model lies in the same folder.
+    """
     user = signed_in(request)
     copy = next((each for each in copies_on(host_named(host_name), user) if each.pk == copy_id), None)
     if copy is None:
         raise not_found("copy", str(copy_id))
-    return Status(202, job_out(delete_copy(copy=copy, user=user)))
+    job = delete_copy(copy=copy, user=user)
+    return Status(202, job_out(job)) if job else Status(204, None)
 
 
 @router.post("/models/versions/{version_id}/copies", response={201: list[ImportOut]})

@@ -33,7 +33,9 @@ def copy_delete(request: HttpRequest, host_name: str, copy_id: int) -> HttpRespo
     try:
         if copy is not None:
             job = delete_copy(copy=copy, user=user)
-            messages.success(request, f"{job.public_id} deletes {copy.artifact.version} from {host}.")
+            stays = "is off your list; its files stay for another team"
+            said = f"{job.public_id} deletes {copy.artifact.version} from {host}." if job else f"It {stays}."
+            messages.success(request, said)
     except Problem as problem:
         messages.error(request, str(problem))
     return redirect("host_models", host.name)

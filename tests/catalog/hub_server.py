@@ -51,6 +51,8 @@ class Repo:
     files: dict[str, bytes]
     license: str = "apache-2.0"
     language: Any = "en"  # as the card gives it
+    base_model: Any = None  # as the card gives it
+    tags: list[str] = field(default_factory=list)
     model_index: Any = None  # scores, as the card gives them
     gated: bool = False  # the files need a token that was let in
     private: bool = False  # everything needs that token
@@ -133,9 +135,10 @@ class _Handler(BaseHTTPRequestHandler):
             "private": repo.private,
             "pipeline_tag": "text-generation",
             "library_name": "transformers",
-            "tags": [],
+            "tags": repo.tags,
             "downloads": 1234,
-            "cardData": {"license": repo.license, "language": repo.language, "model-index": repo.model_index},
+            "cardData": {"license": repo.license, "language": repo.language, "model-index": repo.model_index}
+            | ({"base_model": repo.base_model} if repo.base_model else {}),
             "siblings": [self._sibling(path, data) for path, data in repo.files.items()],
         }
         self._send(200, json.dumps(body).encode(), {"Content-Type": "application/json"}, body_wanted)

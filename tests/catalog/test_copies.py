@@ -14,11 +14,13 @@ from apps.accounts.models import Role, Team, User
 from apps.accounts.problems import Problem
 from apps.catalog.copies import bring_copies, delete_copy, hosts_without, jobs_using
 from apps.catalog.models import Location, ModelImport, ModelVersion
+from apps.catalog.services import copy_version, resolve_download
 from apps.dashboard.host_models import host_models
 from apps.engines.folder import RECORD
 from apps.engines.registry import get_engine
 from apps.fleet.models import Host
 from apps.jobs.models import Job
+from apps.jobs.services import retry_job
 from tests.factories import (
     api_headers,
     make_adapter,
@@ -103,9 +105,41 @@ def test_a_deleted_copy_is_off_the_books_at_once_and_a_job_deletes_its_bytes(
     version: ModelVersion, alice: User, atlas: Host
 ) -> None:
     job = delete_copy(copy=copy_of(version), user=alice)
+    assert job is not None
     assert (job.pinned_host, job.spec["payload"]) == (atlas, {"delete": "/models/tiny"})
     assert not Location.objects.exists()
     assert job.preview["argv"][1:] == ["-m", "workers.deletions", "/models/tiny"]
+
+
+def test_a_model_that_came_back_is_not_deleted_and_what_is_fetched_waits(
+    version: ModelVersion, alice: User, atlas: Host
+) -> None:
+    artifact = copy_of(version).artifact
+    deletion = delete_copy(copy=copy_of(version), user=alice)
+    assert deletion is not None
+    assert resolve_download(deletion, atlas).payload == {"delete": "/models/tiny"}
+    fetch = copy_version(version=version, host=atlas)
+    assert list(fetch.job.after.all()) == [deletion]
+    Location.objects.create(artifact=artifact, host=atlas, path="/models/tiny")
+    assert resolve_download(deletion, atlas).payload == {"delete": ""}
+    Job.objects.filter(pk=deletion.pk).update(status="failed", finished_at=timezone.now())
+    with pytest.raises(Problem, match="deletes a model"):
+        retry_job(job=deletion, user=alice)
+
+
+def test_files_that_another_team_has_in_the_same_folder_stay(version: ModelVersion, alice: User, atlas: Host) -> None:
+    other = make_stored_version(make_team("Other"), host=atlas)
+    assert copy_of(other).path == copy_of(version).path
+    jobs = Job.objects.count()
+    assert delete_copy(copy=copy_of(version), user=alice) is None
+    assert (Job.objects.count(), Location.objects.count()) == (jobs, 1)
+
+
+def test_a_job_that_waits_for_that_host_keeps_it(version: ModelVersion, alice: User, atlas: Host) -> None:
+    spec = {"kind": "serve", "engine": "fake-serve", "model": {"name": "m", "version_id": version.public_id}}
+    waiting = make_job(version.team, kind="serve", spec=spec, pinned_host=atlas)
+    with pytest.raises(Problem, match=waiting.public_id):
+        delete_copy(copy=copy_of(version), user=alice)
 
 
 def test_what_runs_with_it_keeps_it_also_through_an_adapter(version: ModelVersion, alice: User, atlas: Host) -> None:
@@ -198,5 +232,10 @@ def test_a_host_deletes_a_finished_download_and_nothing_else(tmp_path: Path) -> 
     assert run_deletion(ours, models).returncode == 0
     assert not ours.exists()
     assert run_deletion(ours, models).returncode == 0, "one that is gone is no error"
+    (finished(models / ".tiny.deleting") / "old").touch()
+    assert run_deletion(finished(ours), models).returncode == 0, "one that was cut off holds up no other"
+    assert not ours.exists()
+    assert run_deletion(Path(), models).returncode == 1
+    assert models.exists()
     assert get_engine("download").read_line(ran.stdout.strip()) is not None
     assert not [path for path in models.iterdir() if path.name.endswith(".deleting")]

@@ -1,0 +1,65 @@
+"""What a card says its model was made from becomes an edge as soon as both are here, in whichever order they came."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from apps.accounts.models import Team
+from apps.catalog.card_lineage import base_models
+from apps.catalog.model_facts import lineage_tree, version_facts
+from apps.catalog.models import LineageEdge, ModelVersion
+from apps.catalog.services import import_model
+from tests.catalog.bringing import fetched
+from tests.catalog.hub_server import Hub, tiny_repo
+from tests.factories import make_team, make_user
+
+
+@pytest.mark.parametrize(
+    ("card", "tags", "found"),
+    [
+        ({"base_model": "a/b"}, [], [("a/b", "fine_tune")]),
+        ({"base_model": ["a/b"]}, ["base_model:a/b", "base_model:quantized:a/b"], [("a/b", "quantisation")]),
+        ({"base_model": "a/b", "base_model_relation": "distillation"}, [], [("a/b", "distillation")]),
+        ({"base_model": ["a/b", "c/d"]}, [], [("a/b", "merge"), ("c/d", "merge")]),
+        ({"base_model": ["a/b", "a/b", 3, None, "no name", "../x/y"]}, None, [("a/b", "fine_tune")]),
+        ({"base_model": {"a": 1}}, [7, None], []),
+        ({}, [], []),
+    ],
+)
+def test_bases_are_read_with_their_relation(card: Any, tags: Any, found: list[tuple[str, str]]) -> None:
+    assert [(each["name"], each["relation"]) for each in base_models(card, tags)] == found
+
+
+def bring(team: Team, hub: Hub, name: str, tmp_path: Path, **repo: Any) -> ModelVersion:
+    hub.repos[f"tiny/{name}"] = tiny_repo(**repo)
+    user = team.users.first() or make_user(team=team)
+    return fetched(import_model(team=team, user=user, source="hub", source_ref=f"tiny/{name}"), tmp_path / name)
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("first", ["base", "child"])
+def test_the_edge_comes_with_the_second_of_the_two(hub: Hub, tmp_path: Path, first: str) -> None:
+    team = make_team()
+    child = {"base_model": "tiny/base", "tags": ["base_model:quantized:tiny/base"]}
+    order = ["base", "child"] if first == "base" else ["child", "base"]
+    made = {name: bring(team, hub, name, tmp_path, **(child if name == "child" else {})) for name in order}
+    edge = LineageEdge.objects.get()
+    assert (edge.parent, edge.child, edge.relation) == (made["base"], made["child"], "quantisation")
+    rows = lineage_tree(make_user(team=team), made["child"])
+    assert [(row.version.model.name, row.relation) for row in rows] == [
+        ("base", "Hugging Face Hub"), ("child", "Quantisation"),
+    ]  # fmt: skip
+    assert ("Base model", "tiny/base (quantisation)") in version_facts(made["child"])
+
+
+@pytest.mark.django_db
+def test_cards_that_name_each_other_make_no_ring_and_other_teams_are_not_joined(hub: Hub, tmp_path: Path) -> None:
+    team = make_team()
+    bring(team, hub, "one", tmp_path, base_model="tiny/two")
+    bring(team, hub, "two", tmp_path, base_model="tiny/one")
+    assert LineageEdge.objects.count() == 1
+    bring(make_team(), hub, "three", tmp_path, base_model="tiny/one")
+    assert LineageEdge.objects.count() == 1

@@ -8,17 +8,20 @@ import shutil
 import subprocess
 import threading
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
+from typing import Any
+from urllib.parse import quote
 
 import httpx2
-from huggingface_hub import HfApi, snapshot_download
-from huggingface_hub.constants import HF_HUB_CACHE
+from huggingface_hub import get_session, hf_hub_download
+from huggingface_hub.constants import ENDPOINT, HF_HUB_CACHE
 from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNotFoundError, RevisionNotFoundError
-from huggingface_hub.hf_api import RepoSibling
+from huggingface_hub.utils import build_hf_headers, hf_raise_for_status  # type: ignore[attr-defined]
 
 from apps.engines.base import CauseReason
 from apps.engines.file_headers import BadHeader
@@ -34,6 +37,7 @@ from workers.package_index import uv
 WANTED = ["*.safetensors", "*.json", "*.jinja", "*.txt", "*.model", "*.tiktoken", "LICENSE*", "README.md"]
 SPARE_BYTES = 1_000_000_000
 POLL_SECONDS = 2.0
+AT_ONCE = 8  # files that are fetched beside each other, as the official client does
 
 
 class DownloadError(Exception):
@@ -58,27 +62,35 @@ class HubFiles:
 
 
 def ask_hub(source: Source) -> HubFiles:
-    """Raises DownloadError for what the Hub refuses."""
+    """Raises DownloadError for what the Hub refuses.
+
+    Asked without the client's own reading of the answer, which stops at a card whose scores are malformed.
+    """
+    address = f"{ENDPOINT}/api/models/{source.name}/revision/{quote(source.revision, safe='')}"
     with _hub_refusals(source):
-        info = HfApi().model_info(source.name, revision=source.revision, files_metadata=True)
-    files = info.siblings or []
-    patterns = _wanted(source, files)
-    wanted = [file for file in files if any(fnmatch(file.rfilename, each) for each in patterns)]
-    return HubFiles(info.sha or "", {file.rfilename: file.size or 0 for file in wanted}, _hashes(wanted))
+        answer = get_session().get(address, params={"blobs": True}, headers=build_hf_headers(), timeout=30)
+        hf_raise_for_status(answer)
+    said = answer.json()
+    files = {str(file["rfilename"]): file for file in said.get("siblings") or []}
+    sizes = {name: int(file.get("size") or 0) for name, file in files.items()}
+    patterns = _wanted(source, sizes)
+    wanted = [name for name in files if any(fnmatch(name, each) for each in patterns)]
+    hashes = {name: known for name in wanted if (known := _hash(files[name]))}
+    return HubFiles(str(said.get("sha") or ""), {name: sizes[name] for name in wanted}, hashes)
 
 
 def fetch_hub(source: Source, files: HubFiles, folder: Path) -> None:
     """Raises DownloadError, also before a byte is fetched where the disk cannot hold them."""
     check_room(folder, files.total_bytes, str(source))
-    names = [glob.escape(name) for name in files.sizes]
-    with _hub_refusals(source), _WatchedFolder(folder, files.total_bytes):
-        snapshot_download(
-            source.name,
-            revision=files.commit,
-            local_dir=folder,
-            cache_dir=folder / ".cache/hub",  # else a damaged file of the host's own cache would be copied each time
-            allow_patterns=names,
+
+    def fetch(name: str) -> str:
+        # A cache of its own, else a damaged file of the host's would be copied each time.
+        return hf_hub_download(
+            source.name, name, revision=files.commit, local_dir=folder, cache_dir=folder / ".cache/hub"
         )
+
+    with _hub_refusals(source), _WatchedFolder(folder, files.total_bytes), ThreadPoolExecutor(AT_ONCE) as pool:
+        list(pool.map(fetch, files.sizes))
     shutil.rmtree(folder / ".cache", ignore_errors=True)
 
 
@@ -110,11 +122,11 @@ def _hub_refusals(source: Source) -> Iterator[None]:
         raise DownloadError("engine_exited", f"The Hub cannot be reached for {source}: {error}") from error
 
 
-def _wanted(source: Source, files: list[RepoSibling]) -> list[str]:
+def _wanted(source: Source, sizes: Mapping[str, int]) -> list[str]:
     """Patterns of the files to fetch: one GGUF quantisation, or whatever belongs to safetensors weights."""
     if not source.variant:
         return WANTED
-    choices = gguf_choices({file.rfilename: file.size or 0 for file in files})
+    choices = gguf_choices(sizes)
     chosen = next((each for each in choices if each.label == source.variant), None)
     if chosen is None:
         known = ", ".join(each.label for each in choices) or "none"
@@ -122,11 +134,11 @@ def _wanted(source: Source, files: list[RepoSibling]) -> list[str]:
     return [*map(glob.escape, chosen.files), "LICENSE*", "README.md"]
 
 
-def _hashes(files: list[RepoSibling]) -> dict[str, str]:
-    """Large files by sha256; small ones by the id that git gives their content, written `git:`."""
-    large = {file.rfilename: file.lfs.sha256 for file in files if file.lfs}
-    small = {file.rfilename: f"git:{file.blob_id}" for file in files if file.blob_id and not file.lfs}
-    return small | large
+def _hash(file: Mapping[str, Any]) -> str:
+    """Of a large file its sha256; of a small one the id that git gives its content, written `git:`."""
+    if isinstance(file.get("lfs"), dict):
+        return str(file["lfs"].get("sha256") or "")
+    return f"git:{file['blobId']}" if file.get("blobId") else ""
 
 
 def git_id(path: Path) -> str:

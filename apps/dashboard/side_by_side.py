@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from apps.accounts.models import User
 from apps.catalog.fit import device_classes
-from apps.catalog.models import ModelVersion
+from apps.catalog.models import CardScore, ModelVersion
 from apps.catalog.verdicts import kept_fits
 from apps.evals.comparison import headline_scores, mean_of_tasks
 from apps.evals.models import EvalRun, Suite
@@ -20,7 +20,7 @@ from apps.planning.reported_scores import reported_scores
 from apps.serving.models import Endpoint
 
 RUNS = 200  # newest runs of all the versions that are looked at
-Kind = Literal["text", "params", "ctx", "bytes", "fit", "score", "reported", "endpoints"]
+Kind = Literal["text", "params", "ctx", "bytes", "fit", "score", "reported", "card", "endpoints"]
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,7 @@ def side_by_side(user: User, versions: Sequence[ModelVersion]) -> list[Group]:
         Group("Runs here", "estimated", list(_fits(versions))),
         Group("Scores measured here", "measured", list(_measured(user, versions))),
         Group("Scores that others report", "reported", list(_reported(versions))),
+        Group("Scores of their own cards", "reported", list(_of_cards(versions))),
         Group("Serving now", "", list(_serving(user, versions))),
     ]
     return [group for group in groups if group.rows]
@@ -133,6 +134,18 @@ def _reported(versions: Sequence[ModelVersion]) -> Iterator[Row]:
     for benchmark in sorted({each.benchmark for found in scores for each in found}):
         cells = [[each for each in found if each.benchmark == benchmark] for found in scores]
         yield from _row(benchmark, "reported", cells, key=lambda found: tuple(each.score for each in found))
+
+
+def _of_cards(versions: Sequence[ModelVersion]) -> Iterator[Row]:
+    """A row for each benchmark and metric that a version's own card reports."""
+    known: dict[int, list[CardScore]] = {}
+    for each in CardScore.objects.filter(version__in=versions):
+        known.setdefault(each.version_id, []).append(each)
+    scores = [known.get(version.pk, []) for version in versions]
+    for benchmark, metric in sorted({(each.benchmark, each.metric) for found in scores for each in found}):
+        cells = [[each for each in found if (each.benchmark, each.metric) == (benchmark, metric)] for found in scores]
+        title = f"{benchmark}, {metric}"
+        yield from _row(title, "card", cells, key=lambda found: tuple(each.value for each in found))
 
 
 def _serving(user: User, versions: Sequence[ModelVersion]) -> Iterator[Row]:

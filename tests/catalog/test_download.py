@@ -79,6 +79,14 @@ def test_weights_arrive_whole_after_a_cut_and_pickles_never_do(tiny_hub: Hub, tm
     assert not (ended.folder / "pytorch_model.bin").exists()
 
 
+def test_a_card_with_malformed_scores_is_no_reason_to_fail(tiny_hub: Hub, tmp_path: Path) -> None:
+    result = {"task": {"type": "t"}, "dataset": {"name": "d", "type": "d"}, "source": "plain text"}
+    scores = [result | {"metrics": [{"type": "acc", "value": 1}]}, None]
+    tiny_hub.repos["tiny/model"] = tiny_repo(model_index=[{"name": "tiny", "results": scores}])
+    ended = download(tiny_hub, tmp_path)
+    assert ended.exit_code == 0, ended.said
+
+
 def test_a_whole_fetch_says_how_long_it_took_and_a_resumed_one_does_not(tiny_hub: Hub, tmp_path: Path) -> None:
     assert "measured download_seconds=" in download(tiny_hub, tmp_path).said
     shutil.rmtree(tmp_path / "model")

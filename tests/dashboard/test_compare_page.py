@@ -8,7 +8,7 @@ import pytest
 from django.test import Client
 
 from apps.accounts.models import Team
-from apps.catalog.models import ModelVersion
+from apps.catalog.models import CardScore, ModelVersion
 from apps.catalog.verdicts import sweep
 from tests.factories import (
     make_eval_run,
@@ -119,6 +119,17 @@ def test_measured_and_reported_scores_stand_apart_with_their_conditions(alice: C
     assert [[each.score for each in found] for found in gpqa.values] == [[], [72.6], []]
     page = alice.get(address(here, reported)).text
     assert f"suite=quiz@1&amp;a={here.public_id}&amp;b={reported.public_id}" in page
+
+
+def test_what_a_card_reports_has_a_part_of_its_own(alice: Client, team: Team) -> None:
+    small, large = make_stored_version(team, name="small"), make_stored_version(team, name="large")
+    CardScore.objects.create(
+        version=small, benchmark="MMLU", metric="acc", value=68.4, setting="5-shot", source="lab/small@1"
+    )
+    where = address(small, large)
+    (group,) = [group for group in alice.get(where).context["groups"] if group.title == "Scores of their own cards"]
+    assert [row.title for row in group.rows] == ["MMLU, acc"]
+    assert "5-shot" in alice.get(where).text
 
 
 def test_a_score_under_other_conditions_is_said_so(alice: Client, team: Team) -> None:

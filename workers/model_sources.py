@@ -90,7 +90,11 @@ def fetch_hub(source: Source, files: HubFiles, folder: Path) -> None:
         )
 
     with _hub_refusals(source), _WatchedFolder(folder, files.total_bytes), ThreadPoolExecutor(AT_ONCE) as pool:
-        list(pool.map(fetch, files.sizes))
+        try:
+            list(pool.map(fetch, files.sizes))
+        except BaseException:
+            pool.shutdown(cancel_futures=True)  # what has failed once need not fail for every other file
+            raise
     shutil.rmtree(folder / ".cache", ignore_errors=True)
 
 

@@ -63,7 +63,7 @@ def get_choices(request: HttpRequest, source_ref: str, revision: str = "") -> di
     try:
         offer = offer_of(source_ref.strip(), revision.strip(), credentials=credentials)
     except ValueError as error:
-        raise invalid("source_ref", str(error), value=source_ref) from None
+        raise invalid("source_ref", str(error)[:300], value=source_ref[:200]) from None
     choices = [
         {"variant": each.label, "size_bytes": each.size_bytes, "fits": [_fit_out(fit) for fit in each.fits]}
         for each in offer.choices

@@ -30,6 +30,8 @@ def bring_copies(*, version: ModelVersion, hosts: Sequence[Host], user: User) ->
     Raises Problem 403 for a role below member, 422 on `hosts` where one has them, lacks room, or cannot get them.
     """
     require_role(user, Role.MEMBER, version.team)
+    if not hosts:
+        raise invalid("hosts", "Name a host to bring it to.")
     try:
         weights = needed_files(version).weights
     except CannotPrepare as problem:

@@ -19,13 +19,13 @@ from apps.accounts.paging import whole_number
 from apps.accounts.rest import signed_in
 from apps.catalog.model_facts import model_facts
 from apps.catalog.model_list import Wish, model_list
-from apps.catalog.models import Model, ModelVersion
+from apps.catalog.models import Model, ModelImport, ModelVersion
 from apps.evals.comparison import score_interval
 from apps.evals.models import EvalRun, Score
 from apps.finetunes.models import FineTune
 from apps.jobs.job_list import job_row
 from apps.jobs.models import Job
-from apps.serving.models import Endpoint
+from apps.serving.models import Endpoint, Replica
 
 SCORES, JOBS = 12, 8
 
@@ -73,14 +73,17 @@ def model(request: HttpRequest, model_id: str) -> HttpResponse:
 
 
 def _higher_rooms(user: User, version: ModelVersion | None) -> dict[str, Any]:
-    """What serves this version, its newest scores, and the jobs about it."""
+    """What serves this version, its newest scores, and the jobs that brought, made or used it."""
     if version is None:
         return {}
     jobs = Job.objects.visible_to(user)
     scores = Score.objects.filter(version=version, is_headline=True).select_related("run")
     runs = EvalRun.objects.filter(version=version).values("job")
     trainings = FineTune.objects.filter(base=version).values("job")
-    about = jobs.filter(Q(pk__in=runs) | Q(pk__in=trainings))
+    servers = Replica.objects.filter(endpoint__version=version).values("job")
+    imports = ModelImport.objects.filter(version=version).values("job")
+    makers = version.parent_edges.exclude(job=None).values("job")
+    about = jobs.filter(Q(*(Q(pk__in=each) for each in (runs, trainings, servers, imports, makers)), _connector=Q.OR))
     return {
         "endpoints": Endpoint.objects.visible_to(user).filter(version=version, wish=Endpoint.Wish.RUNNING),
         "scores": [(score, score_interval(score)) for score in scores.order_by("-pk")[:SCORES]],

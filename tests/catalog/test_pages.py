@@ -14,7 +14,9 @@ from tests.catalog.hub_server import Hub
 from tests.factories import (
     LLAMA_CONFIG,
     make_adapter,
+    make_endpoint,
     make_host,
+    make_job,
     make_model_version,
     make_stored_version,
     make_team,
@@ -108,6 +110,19 @@ def test_the_model_page_shows_fit_files_lineage_and_a_harmless_card(alice: Clien
     assert "<strong>bold</strong>" in page
     assert "alert(1)</script>" not in page
     assert 'href="javascript:' not in page
+
+
+def test_the_model_page_links_the_jobs_that_brought_made_and_used_a_version(alice: Client, team: Team) -> None:
+    base = make_stored_version(team, host=make_host("here"))
+    served = make_endpoint(team, "chat", version=base).replicas.get().job
+    brought = make_job(team, kind="download", name="Import tiny", status="succeeded")
+    ModelImport.objects.create(team=team, source="hub", source_ref="a/b", name="tiny", job=brought, version=base)
+    adapter = make_adapter(base)
+    made = make_job(team, kind="train", name="Tune tiny", status="succeeded")
+    adapter.parent_edges.update(job=made)
+    page = alice.get(f"/models/{base.model.public_id}").text
+    assert {f"/jobs/{job.public_id}" in page for job in (served, brought)} == {True}
+    assert f"/jobs/{made.public_id}" in alice.get(f"/models/{adapter.model.public_id}").text
 
 
 def test_another_teams_model_page_is_a_404_and_its_row_is_not_shown(alice: Client) -> None:

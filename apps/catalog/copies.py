@@ -11,7 +11,6 @@ from apps.accounts.access import require_role
 from apps.accounts.audit import audit
 from apps.accounts.models import Role, User
 from apps.accounts.problems import conflict, invalid
-from apps.accounts.services import lock_team
 from apps.catalog.models import Artifact, LineageEdge, Location, ModelImport, ModelVersion
 from apps.catalog.placement import FETCHED, needed_files
 from apps.catalog.services import copy_version
@@ -101,7 +100,6 @@ def delete_copy(*, copy: Location, user: User) -> Job | None:
     """
     version = copy.artifact.version
     require_role(user, Role.MEMBER, version.team)
-    lock_team(version.team)  # as a new copy does
     locked = Location.objects.select_for_update(of=("self",)).filter(pk=copy.pk).select_related("host").first()
     if locked is None:
         raise conflict(f"{version} is no longer on {copy.host}.")

@@ -33,7 +33,8 @@ def answer_line(line: Mapping[str, Any]) -> dict[str, Any]:
     if file_bytes is None:
         fit = for_engine(fit, text(line, "engine"))
     stored = file_bytes or fit.weights_bytes * plan.tensor_parallel * plan.pipeline_parallel
-    answer = {"id": line.get("id")} | _answer(fit, file_bytes) | _speed(line, plan, fit) | _times(stored)
+    loader = "vllm" if file_bytes is None else "llama-cpp"
+    answer = {"id": line.get("id")} | _answer(fit, file_bytes) | _speed(line, plan, fit) | _times(stored, loader)
     change = smallest_change(plan, memory) if file_bytes is None and not fit.fits else None
     return answer | {"smallest_change": change.words if change else None}
 
@@ -147,10 +148,10 @@ def _speed(line: Mapping[str, Any], plan: ServingPlan, fit: FitEstimate) -> dict
     return answer
 
 
-def _times(stored: int) -> dict[str, Any]:
+def _times(stored: int, engine: str) -> dict[str, Any]:
     """Seconds until the weights are on a disk, and from there until the engine answers."""
     answer: dict[str, Any] = {}
-    for name, took in (("download_s", download_duration(stored)), ("load_s", load_duration(stored))):
+    for name, took in (("download_s", download_duration(stored)), ("load_s", load_duration(stored, engine))):
         low, middle, high = (_three(each) for each in (took.seconds_low, took.seconds, took.seconds_high))
         answer |= {name: middle, f"{name}_low": low, f"{name}_high": high}
     return answer

@@ -8,6 +8,7 @@ import pytest
 
 from apps.planning.configs import shape_from_config
 from apps.planning.durations import Duration
+from apps.planning.fit_lines import answer_line
 from apps.planning.gpu_types import gpu_type_of
 from apps.planning.loading import download_duration, load_duration
 from apps.planning.reference import reference_model
@@ -64,3 +65,13 @@ def test_logged_loads_are_within_the_range() -> None:
     for gib, seconds in ((61.29, 227.6), (57.0, 558.9)):
         took = load_duration(round(gib * 2**30))
         assert took.seconds_low < seconds < took.seconds_high
+
+
+def test_llama_cpp_starts_sooner_than_an_engine_that_compiles() -> None:
+    size = 5 * 10**9
+    assert load_duration(size, "llama-cpp").seconds < load_duration(size, "vllm").seconds
+    asked = {"model_id": "Qwen/Qwen3-32B", "gpu": "H100 80GB"}
+    assert (
+        answer_line(asked | {"precision": "Q4_K_M"})["load_s"]
+        < answer_line(asked | {"precision": "awq int4"})["load_s"]
+    )

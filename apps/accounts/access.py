@@ -64,6 +64,16 @@ def team_for(user: User, slug: str | None) -> Team:
     raise unknown_choice("team", slug, [team.slug for team in teams], noun="team of yours")
 
 
+def team_or_none(user: User, slug: str) -> Team | None:
+    """The named team; None where none is named. Raises Problem 404 for a team they are not in."""
+    if not slug:
+        return None
+    team = next((each for each in teams_of(user) if each.slug == slug), None)
+    if team is None:
+        raise not_found("team", slug)
+    return team
+
+
 def visible_or_404(rows: OwnedQuerySet, user: User, public_id: str, *, noun: str) -> Any:
     """The row, or Http404: another team's row does not exist for a stranger. The API says it as problem+json."""
     row = rows.visible_to(user).with_public_id(public_id).first()

@@ -8,9 +8,9 @@ from typing import Any
 from django.http import HttpRequest
 from ninja import Field, Router, Schema, Status
 
-from apps.accounts.access import team_for, teams_of
+from apps.accounts.access import team_or_none, teams_of
 from apps.accounts.hub_tokens import forget_hub_token, hub_tokens_of, readable, save_hub_token
-from apps.accounts.models import HubToken, Team, User
+from apps.accounts.models import HubToken
 from apps.accounts.rest import signed_in
 
 router = Router(tags=["people"])
@@ -39,10 +39,6 @@ def _out(row: HubToken) -> dict[str, Any]:
     }
 
 
-def _team(user: User, slug: str) -> Team | None:
-    return team_for(user, slug) if slug else None
-
-
 @router.get("/hub-tokens", response=list[HubTokenOut])
 def list_hub_tokens(request: HttpRequest) -> list[dict[str, Any]]:
     user = signed_in(request)
@@ -53,11 +49,11 @@ def list_hub_tokens(request: HttpRequest) -> list[dict[str, Any]]:
 def put_hub_token(request: HttpRequest, payload: HubTokenIn) -> dict[str, Any]:
     """Saves a token in place of the one before."""
     user = signed_in(request)
-    return _out(save_hub_token(actor=user, token=payload.token, team=_team(user, payload.team)))
+    return _out(save_hub_token(actor=user, token=payload.token, team=team_or_none(user, payload.team)))
 
 
 @router.delete("/hub-tokens", response={204: None})
 def delete_hub_token(request: HttpRequest, team: str = "") -> Status[None]:
     user = signed_in(request)
-    forget_hub_token(actor=user, team=_team(user, team))
+    forget_hub_token(actor=user, team=team_or_none(user, team))
     return Status(204, None)

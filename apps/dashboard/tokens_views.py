@@ -12,9 +12,9 @@ from django.utils import timezone
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST, require_safe
 
-from apps.accounts.access import administered_teams, has_role, team_for, teams_of
+from apps.accounts.access import administered_teams, has_role, team_for, team_or_none, teams_of
 from apps.accounts.hub_tokens import forget_hub_token, hub_tokens_of, readable, save_hub_token
-from apps.accounts.models import ApiToken, Role, Team, User
+from apps.accounts.models import ApiToken, Role
 from apps.accounts.problems import Problem, invalid
 from apps.accounts.rest import signed_in
 from apps.accounts.services import create_api_token, revoke_api_token
@@ -82,7 +82,7 @@ def token_revoke(request: HttpRequest, token_id: int) -> HttpResponse:
 def hub_token_save(request: HttpRequest) -> HttpResponse:
     user, sent = signed_in(request), request.POST
     try:
-        row = save_hub_token(actor=user, token=sent.get("token", ""), team=_team(user, sent.get("team", "")))
+        row = save_hub_token(actor=user, token=sent.get("token", ""), team=team_or_none(user, sent.get("team", "")))
     except Problem as problem:
         return _tokens_page(request, status=problem.status, problem=problem, at="hub")
     messages.success(request, f"{row} is saved.")
@@ -93,15 +93,10 @@ def hub_token_save(request: HttpRequest) -> HttpResponse:
 def hub_token_forget(request: HttpRequest) -> HttpResponse:
     user = signed_in(request)
     try:
-        forget_hub_token(actor=user, team=_team(user, request.POST.get("team", "")))
+        forget_hub_token(actor=user, team=team_or_none(user, request.POST.get("team", "")))
     except Problem as problem:
         return _tokens_page(request, status=problem.status, problem=problem, at="hub")
     return redirect("settings_tokens")
-
-
-def _team(user: User, slug: str) -> Team | None:
-    """Empty: the person's own."""
-    return team_for(user, slug) if slug else None
 
 
 @never_cache

@@ -29,13 +29,12 @@ from apps.engines.gguf_header import read_gguf_file
 from apps.engines.lines import progress_line
 from apps.engines.locks import LOCKS
 from apps.engines.repository_files import gguf_choices
-from apps.engines.sources import Source
+from apps.engines.sources import SPARE_BYTES, Source
 from workers.environments import install, say
 from workers.package_index import uv
 
 # Weights in safetensors and what loads them; pickled weights can run code and are never fetched.
 WANTED = ["*.safetensors", "*.json", "*.jinja", "*.txt", "*.model", "*.tiktoken", "LICENSE*", "README.md"]
-SPARE_BYTES = 1_000_000_000
 POLL_SECONDS = 2.0
 AT_ONCE = 8  # files that are fetched beside each other, as the official client does
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import BinaryIO
 
 import httpx2
 
 from apps.engines.lines import progress_line
-from apps.engines.sources import Source
+from apps.engines.sources import Source, ollama_registry
 from workers.environments import say
 from workers.model_sources import DownloadError, check_room
 
@@ -18,15 +17,12 @@ PIECE_BYTES, REPORT_BYTES = 1 << 16, 100_000_000
 TIMEOUT = httpx2.Timeout(30.0, connect=10.0)
 
 
-def registry() -> str:
-    return (os.environ.get("OLLAMA_REGISTRY") or "https://registry.ollama.ai").rstrip("/")
-
-
 def fetch_ollama(source: Source, folder: Path) -> dict[str, str]:
     """Returns the hash of the one file. Raises DownloadError."""
     model = source.name.rpartition("/")[2]
     target = folder / f"{model}-{source.variant}.gguf"
-    url = f"{registry()}/v2/{source.name}/blobs/sha256:{source.revision}"
+    registry = ollama_registry()
+    url = f"{registry}/v2/{source.name}/blobs/sha256:{source.revision}"
     with httpx2.Client(follow_redirects=True, timeout=TIMEOUT) as client:
         for left in reversed(range(TRIES)):
             try:
@@ -35,13 +31,13 @@ def fetch_ollama(source: Source, folder: Path) -> dict[str, str]:
             except httpx2.HTTPStatusError as error:
                 status = error.response.status_code
                 if status in (401, 403, 404):
-                    cause = f"{source} is not in {registry()} any more ({status})"
+                    cause = f"{source} is not in {registry} any more ({status})"
                     raise DownloadError("model_not_found", cause) from error
                 if not left:
-                    raise DownloadError("engine_exited", f"{registry()} answered {status} for {source}") from error
+                    raise DownloadError("engine_exited", f"{registry} answered {status} for {source}") from error
             except httpx2.HTTPError as error:
                 if not left:
-                    raise DownloadError("engine_exited", f"{registry()} cannot be reached: {error}") from error
+                    raise DownloadError("engine_exited", f"{registry} cannot be reached: {error}") from error
     raise AssertionError("The last try returns or raises.")
 
 

@@ -7,7 +7,7 @@ class CatalogConfig(AppConfig):
     verbose_name = "Catalogue"
 
     def ready(self) -> None:
-        from apps.catalog.hub import install_client
+        from apps.catalog.hub_repository import install_client
         from apps.catalog.registration import register_download
         from apps.catalog.services import check_can_run_again, hub_secrets, resolve_download
         from apps.jobs.kinds import KindHandler, register_kind

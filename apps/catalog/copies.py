@@ -15,12 +15,11 @@ from apps.catalog.models import Artifact, LineageEdge, Location, ModelImport, Mo
 from apps.catalog.placement import FETCHED, needed_files
 from apps.catalog.services import copy_version
 from apps.engines.base import RunSpec
+from apps.engines.sources import SPARE_BYTES
 from apps.fleet.models import Host
 from apps.jobs.kinds import CannotPrepare
 from apps.jobs.models import Attempt, Job, JobKind
 from apps.jobs.services import submit_job
-
-SPARE_BYTES = 1_000_000_000  # as the download itself keeps free
 
 
 def bring_copies(*, version: ModelVersion, hosts: Sequence[Host], user: User) -> list[ModelImport]:

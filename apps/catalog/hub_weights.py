@@ -19,6 +19,10 @@ class Weights:
     variant: str = ""
     files: tuple[str, ...] = ()
 
+    @classmethod
+    def of(cls, choice: GgufChoice) -> Weights:
+        return cls(choice.size_bytes, choice.label, choice.files)
+
 
 def chosen_weights(repo: str, sizes: Mapping[str, int], variant: str) -> Weights:
     """Safetensors where there are any and nothing else is asked for; the only quantisation where there is one.
@@ -27,19 +31,15 @@ def chosen_weights(repo: str, sizes: Mapping[str, int], variant: str) -> Weights
     """
     choices = gguf_choices(sizes)
     if variant:
-        return _of(_named(repo, choices, variant))
+        return Weights.of(_named(repo, choices, variant))
     formats = formats_of(sizes)
     if "safetensors" in formats:
         return Weights(formats["safetensors"])
     if len(choices) == 1:
-        return _of(choices[0])
+        return Weights.of(choices[0])
     if choices:
         raise _must_choose(repo, choices)
     raise _cannot_serve(repo, sizes)
-
-
-def _of(choice: GgufChoice) -> Weights:
-    return Weights(choice.size_bytes, choice.label, choice.files)
 
 
 def _named(repo: str, choices: list[GgufChoice], variant: str) -> GgufChoice:

@@ -7,7 +7,6 @@ OCI distribution specification's manifests and blobs, with media types of ollama
 from __future__ import annotations
 
 import json
-import os
 import re
 from dataclasses import dataclass
 from typing import Any
@@ -15,15 +14,17 @@ from urllib.parse import urlsplit
 
 import httpx2
 
-from apps.accounts.problems import FieldError, Problem, invalid
+from apps.accounts.problems import Problem
 from apps.catalog.remote_gguf import read_remote_gguf
+from apps.catalog.remote_text import read_text
+from apps.catalog.source_problems import refused, unreachable
 from apps.engines.file_headers import BadHeader
 from apps.engines.gguf_config import config_from_gguf
+from apps.engines.sources import ollama_registry
 from apps.fleet.egress import EgressRefused, egress_client
 
 MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
 WEIGHTS, LICENCE = "application/vnd.ollama.image.model", "application/vnd.ollama.image.license"
-TEXT_BYTES = 400_000
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _LICENCES = (
     (r"Apache License", "apache-2.0"), (r"^\s*MIT License|Permission is hereby granted, free of charge", "mit"),
@@ -42,35 +43,37 @@ class OllamaFacts:
     config: dict[str, Any]  # as the GGUF header says it
 
 
-def registry() -> str:
-    return (os.environ.get("OLLAMA_REGISTRY") or "https://registry.ollama.ai").rstrip("/")
-
-
 def read_ollama(name: str, tag: str) -> OllamaFacts:
     """Raises Problem naming the field and the next step."""
-    with egress_client(allow_hosts=[urlsplit(registry()).hostname or ""]) as client:
+    asked, registry = f"{name}:{tag}", ollama_registry()
+    with egress_client(allow_hosts=[urlsplit(registry).hostname or ""]) as client:
         try:
             layers = _layers(client, name, tag)
-            weights = _weights(layers, f"{name}:{tag}")
+            weights = _weights(layers, asked)
             digest, size = weights["digest"], weights["size"]
-            url = f"{registry()}/v2/{name}/blobs/{digest}"
+            url = f"{registry}/v2/{name}/blobs/{digest}"
             header = read_remote_gguf(client, url, size, headers={}, check=httpx2.Response.raise_for_status)
             license = _license(client, name, layers)
         except BadHeader as error:
-            raise _refused(f"{name}:{tag} cannot be loaded by its weights: {error}", f"{name}:{tag}") from error
+            raise refused(f"{asked} cannot be loaded by its weights: {error}", asked) from error
         except EgressRefused as error:
-            raise _refused(str(error), f"{name}:{tag}") from error
+            raise refused(str(error), asked) from error
         except httpx2.HTTPStatusError as error:
-            raise _answered(error.response.status_code, f"{name}:{tag}") from error
+            raise _answered(error.response.status_code, asked) from error
         except (httpx2.HTTPError, ValueError) as error:
-            raise _unreachable(f"{registry()} cannot be reached ({str(error)[:200]}). Try later.") from error
+            message = f"{registry} cannot be reached ({str(error)[:200]}). Try later."
+            raise unreachable("Registry", message) from error
     return OllamaFacts(digest.removeprefix("sha256:"), size, license, config_from_gguf(header))
 
 
 def _layers(client: httpx2.Client, name: str, tag: str) -> list[dict[str, Any]]:
     """Raises ValueError for an answer that is no manifest."""
-    text = _text(client, f"{registry()}/v2/{name}/manifests/{tag}", {"Accept": MANIFEST})
-    manifest = json.loads(text)
+    url = f"{ollama_registry()}/v2/{name}/manifests/{tag}"
+    text = read_text(client, url, {"Accept": MANIFEST}, httpx2.Response.raise_for_status)
+    try:
+        manifest = json.loads(text)
+    except (ValueError, RecursionError):  # no JSON, or its beginning only
+        manifest = None
     layers = manifest.get("layers") if isinstance(manifest, dict) else None
     if not isinstance(layers, list):
         raise ValueError("its answer is no manifest")
@@ -87,7 +90,7 @@ def _layers(client: httpx2.Client, name: str, tag: str) -> list[dict[str, Any]]:
 def _weights(layers: list[dict[str, Any]], asked: str) -> dict[str, Any]:
     found = [layer for layer in layers if layer.get("mediaType") == WEIGHTS]
     if len(found) != 1:
-        raise _refused(f"{asked} holds {len(found)} weight files; one GGUF file can be imported.", asked)
+        raise refused(f"{asked} holds {len(found)} weight files; one GGUF file can be imported.", asked)
     return found[0]
 
 
@@ -96,35 +99,17 @@ def _license(client: httpx2.Client, name: str, layers: list[dict[str, Any]]) -> 
     layer = next((each for each in layers if each.get("mediaType") == LICENCE), None)
     if layer is None:
         return ""
-    text = _text(client, f"{registry()}/v2/{name}/blobs/{layer['digest']}", {})
+    url = f"{ollama_registry()}/v2/{name}/blobs/{layer['digest']}"
+    text = read_text(client, url, {}, httpx2.Response.raise_for_status)
     for pattern, known in _LICENCES:
         if found := re.search(pattern, text, re.I):
             return known.format(*found.groups())
     return next((line.strip()[:80] for line in text.splitlines() if line.strip()), "")
 
 
-def _text(client: httpx2.Client, url: str, headers: dict[str, str]) -> str:
-    held = bytearray()
-    with client.stream("GET", url, headers=headers) as answer:
-        answer.raise_for_status()
-        for piece in answer.iter_bytes():
-            held += piece
-            if len(held) > TEXT_BYTES:
-                break
-    return bytes(held[:TEXT_BYTES]).decode("utf-8", "replace")
-
-
 def _answered(status: int, asked: str) -> Problem:
     if status == 404:
-        return _refused(f"{asked} is not in {registry()}. Write name:tag, such as llama3.2:3b.", asked)
+        return refused(f"{asked} is not in {ollama_registry()}. Write name:tag, such as llama3.2:3b.", asked)
     if status in (401, 403):
-        return _refused(f"{registry()} lets nobody without an account read {asked} ({status}).", asked)
-    return _unreachable(f"{registry()} answered {status} for {asked}. Try again later.")
-
-
-def _refused(message: str, asked: str) -> Problem:
-    return invalid("source_ref", message, value=asked)
-
-
-def _unreachable(message: str) -> Problem:
-    return Problem(503, "Registry not reachable", message, [FieldError("source_ref", message)])
+        return refused(f"{ollama_registry()} lets nobody without an account read {asked} ({status}).", asked)
+    return unreachable("Registry", f"{ollama_registry()} answered {status} for {asked}. Try again later.")

@@ -14,11 +14,11 @@ from apps.accounts.problems import Problem
 from apps.accounts.rest import signed_in
 from apps.catalog.choices import Offer, offer_of
 from apps.catalog.forms import FORMS, ImportForm
-from apps.catalog.hub import endpoint
+from apps.catalog.hub_repository import endpoint
 from apps.catalog.models import ModelImport
-from apps.catalog.ollama import registry
 from apps.catalog.packages import PACKAGED_MODELS
 from apps.catalog.services import import_model
+from apps.engines.sources import ollama_registry
 from apps.fleet.models import Host
 
 
@@ -37,7 +37,7 @@ def model_import(request: HttpRequest) -> HttpResponse:
         "packages": list(PACKAGED_MODELS.values()),
         "hosts": Host.objects.order_by("name"),
         "hub": endpoint(),
-        "ollama": registry(),
+        "ollama": ollama_registry(),
     }
     return render(request, "catalog/model_import.html", context, status=422 if posted is not None else 200)
 

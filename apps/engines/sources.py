@@ -9,6 +9,7 @@ package:name==version        a small model carried by a locked package (locks/pa
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -19,6 +20,7 @@ SourceKind = Literal["hub", "path", "package", "ollama"]
 _REPO = re.compile(r"^[\w.-]+(/[\w.-]+)?$")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _PACKAGE = re.compile(r"^[A-Za-z0-9][\w.-]*$")
+SPARE_BYTES = 1_000_000_000  # of a disk that a download leaves free
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,10 @@ class Source:
         separator = {"hub": "@", "package": "==", "path": "", "ollama": "@"}[self.kind]
         chosen = f":{self.variant}" if self.variant else ""
         return f"{self.kind}:{self.name}{chosen}{separator if self.revision else ''}{self.revision}"
+
+
+def ollama_registry() -> str:
+    return (os.environ.get("OLLAMA_REGISTRY") or "https://registry.ollama.ai").rstrip("/")
 
 
 def parse_source(text: str) -> Source:

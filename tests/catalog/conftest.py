@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 from huggingface_hub import close_session
 
-from apps.catalog.hub import install_client
+from apps.catalog.hub_repository import install_client
 from tests.catalog.hub_server import Hub, running_hub, tiny_repo
 
 

@@ -6,6 +6,7 @@ import hashlib
 import json
 import re
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -26,6 +27,7 @@ class Registry:
     requests: list[tuple[str, str]] = field(default_factory=list)  # path, Range header
     cut_after: int | None = None  # the next blob breaks off there
     damage: bool = False
+    drip_seconds: float = 0.0  # between two bytes of a manifest
 
     def publish(self, name: str, weights: bytes, licence: str = "Apache License\nVersion 2.0") -> None:
         layers = [(WEIGHTS, weights), (LICENCE, licence.encode())]
@@ -57,7 +59,21 @@ class _Handler(BaseHTTPRequestHandler):
         layers = [
             {"mediaType": kind, "digest": digest(data), "size": len(data)} for kind, data in self.registry.tags[name]
         ]
-        self._send(200, json.dumps({"schemaVersion": 2, "layers": layers}).encode(), {})
+        body = json.dumps({"schemaVersion": 2, "layers": layers}).encode()
+        if self.registry.drip_seconds:
+            self._drip(body)
+        else:
+            self._send(200, body, {})
+
+    def _drip(self, body: bytes) -> None:
+        """A byte at a time, until the other side has had enough."""
+        self._send(200, body, {}, 0)
+        try:
+            for byte in body:
+                self.wfile.write(bytes([byte]))
+                time.sleep(self.registry.drip_seconds)
+        except ConnectionError:
+            return
 
     def _blob(self, data: bytes) -> None:
         status, headers = 200, {}

@@ -102,6 +102,14 @@ def test_a_registry_that_is_away_is_named(registry: Registry, monkeypatch: pytes
     assert "http://127.0.0.1:9 cannot be reached" in problem.detail
 
 
+def test_a_registry_that_never_ends_its_answer_is_given_up(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("apps.catalog.remote_text.TEXT_SECONDS", 0.2)
+    registry.drip_seconds = 0.01  # the whole would take three seconds, and be a manifest
+    problem = refused("library/tiny", "1b")
+    assert (problem.status, problem.errors[0].field) == (503, "source_ref")
+    assert "its answer is no manifest" in problem.detail
+
+
 def test_the_page_imports_one_and_says_what_is_wrong(registry: Registry, client: Client) -> None:
     client.force_login(make_user(team=make_team()))
     wrong = client.post("/models/import", {"source": "ollama", "source_ref": "no such thing"})

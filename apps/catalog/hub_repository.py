@@ -1,0 +1,109 @@
+"""One repository of a Hugging Face Hub: its description, its small texts, and the shape of its weights.
+
+The Hub is HF_ENDPOINT, as the official client reads it. All requests go through the egress client; the endpoint's own
+host may be private, because the operator named it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+from huggingface_hub import get_session, hf_hub_url, is_offline_mode, set_client_factory
+from huggingface_hub.errors import EntryNotFoundError
+from huggingface_hub.hf_api import ModelInfo
+from huggingface_hub.utils import (  # type: ignore[attr-defined]
+    build_hf_headers,
+    hf_raise_for_status,
+    validate_repo_id,
+)
+
+from apps.accounts.hub_tokens import HubCredential
+from apps.catalog.card_scores import CardScoreFacts, card_scores
+from apps.catalog.hub_weights import Weights
+from apps.catalog.remote_gguf import read_remote_gguf
+from apps.catalog.remote_text import read_text
+from apps.catalog.source_problems import unreachable
+from apps.engines.gguf_config import config_from_gguf
+from apps.fleet.egress import egress_client
+
+# What is read of a repository's description, and of its card's metadata.
+_READ_KEYS = (
+    "id", "author", "sha", "gated", "pipeline_tag", "library_name", "downloads", "siblings", "tags",
+)  # fmt: skip
+_CARD_KEYS = ("license", "license_name", "language", "base_model", "base_model_relation")
+
+
+def endpoint() -> str:
+    return (os.environ.get("HF_ENDPOINT") or "https://huggingface.co").rstrip("/")
+
+
+def install_client() -> None:
+    """Every request that huggingface_hub makes in this process goes through the egress client."""
+    set_client_factory(lambda: egress_client(allow_hosts=[urlsplit(endpoint()).hostname or ""]))
+
+
+def file_sizes(info: ModelInfo) -> dict[str, int]:
+    """Bytes by path."""
+    return {file.rfilename: file.size or 0 for file in info.siblings or []}
+
+
+@dataclass(frozen=True)
+class HubRepository:
+    """A repository at a revision (empty: main), asked with one credential.
+
+    Its methods raise what the Hub's client raises, BadHeader for a damaged GGUF file, JSONDecodeError for a damaged
+    config.json, and Problem 503 for a description that cannot be read.
+    """
+
+    repo: str
+    revision: str
+    credential: HubCredential
+
+    def describe(self) -> tuple[ModelInfo, list[CardScoreFacts]]:
+        """What the Hub says of it. Its scores are read apart: the client's own reading of a card stops with an error
+        at the first one that is malformed."""
+        if is_offline_mode():
+            raise unreachable("Hub", "HF_HUB_OFFLINE is set, so the Hub is not asked. Use a folder or a package.")
+        validate_repo_id(self.repo)
+        at = f"/revision/{quote(self.revision, safe='')}" if self.revision else ""
+        address = f"{endpoint()}/api/models/{self.repo}{at}"
+        answer = get_session().get(address, params={"blobs": True}, headers=self._headers(), timeout=15)
+        hf_raise_for_status(answer)
+        try:
+            said = answer.json()
+            card = said.get("cardData") if isinstance(said.get("cardData"), dict) else {}
+            known = {key: said[key] for key in _READ_KEYS if key in said}
+            read = {key: card[key] for key in _CARD_KEYS if key in card}
+            info = ModelInfo(**known, cardData=read)  # type: ignore[no-untyped-call]
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            message = f"{endpoint()} describes {self.repo} in a way that cannot be read. Try again later."
+            raise unreachable("Hub", message) from None
+        return info, card_scores(said.get("model-index") or card.get("model-index"))
+
+    def text(self, name: str, commit: str) -> str:
+        """A small text file of that commit; empty where it has none. Its length and time are those of `read_text`."""
+        try:
+            return read_text(get_session(), self._address(name, commit), self._headers(), hf_raise_for_status)
+        except EntryNotFoundError:
+            return ""
+
+    def config(self, info: ModelInfo, weights: Weights) -> dict[str, Any]:
+        """What llama.cpp goes by is the file's own header; everything else reads config.json."""
+        commit = info.sha or ""
+        if not weights.files:
+            config = json.loads(self.text("config.json", commit) or "{}")
+            return config if isinstance(config, dict) else {}
+        name = weights.files[0]
+        url, size = self._address(name, commit), file_sizes(info)[name]
+        header = read_remote_gguf(get_session(), url, size, headers=self._headers(), check=hf_raise_for_status)
+        return config_from_gguf(header)
+
+    def _address(self, name: str, commit: str) -> str:
+        return hf_hub_url(self.repo, name, revision=commit, endpoint=endpoint())
+
+    def _headers(self) -> dict[str, str]:
+        return build_hf_headers(token=self.credential.token or False)

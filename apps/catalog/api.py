@@ -10,7 +10,6 @@ from ninja import Query, Router, Status
 
 from apps.accounts.access import team_for, visible_or_404
 from apps.accounts.hub_tokens import credentials_for
-from apps.accounts.problems import invalid
 from apps.accounts.rest import create_once, page_of, signed_in
 from apps.catalog.choices import offer_of
 from apps.catalog.fit import Fit
@@ -60,10 +59,7 @@ def get_choices(request: HttpRequest, source_ref: str, revision: str = "") -> di
     """What a Hub repository offers: its formats, and each GGUF quantisation with its size and fit on this fleet."""
     user = signed_in(request)
     credentials = credentials_for(user, team_for(user, None))
-    try:
-        offer = offer_of(source_ref.strip(), revision.strip(), credentials=credentials)
-    except ValueError as error:
-        raise invalid("source_ref", str(error)[:300], value=source_ref[:200]) from None
+    offer = offer_of(source_ref.strip(), revision.strip(), credentials=credentials)
     choices = [
         {"variant": each.label, "size_bytes": each.size_bytes, "fits": [_fit_out(fit) for fit in each.fits]}
         for each in offer.choices

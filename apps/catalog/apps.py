@@ -8,8 +8,9 @@ class CatalogConfig(AppConfig):
 
     def ready(self) -> None:
         from apps.catalog.hub_repository import install_client
+        from apps.catalog.hub_secrets import hub_secrets
         from apps.catalog.registration import register_download
-        from apps.catalog.services import check_can_run_again, hub_secrets, resolve_download
+        from apps.catalog.services import check_can_run_again, resolve_download
         from apps.jobs.kinds import KindHandler, register_kind
 
         install_client()

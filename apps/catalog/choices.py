@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from apps.accounts.hub_tokens import HubCredential
-from apps.catalog.fit import Fit, best_fit, device_classes
-from apps.catalog.hub import HubChoices, read_choices
-from apps.catalog.models import ModelVersion
+from apps.catalog.fit import DeviceClass, Fit, best_fit, device_classes
+from apps.catalog.hub import read_choices
+from apps.catalog.models import Model, ModelVersion
+from apps.catalog.source_checks import checked_source
 from apps.engines.repository_files import REFUSED, Format, GgufChoice
-from apps.engines.sources import parse_source
 
 
 @dataclass(frozen=True)
@@ -37,16 +38,17 @@ class Offer:
 
 
 def offer_of(repository: str, revision: str = "", *, credentials: Sequence[HubCredential] = ()) -> Offer:
-    """Raises Problem naming the field, and ValueError for a text that names no repository."""
-    found = read_choices(parse_source(f"hub:{repository}").name, revision, credentials=credentials)
+    """Raises Problem as `checked_source` and `read_choices`."""
+    asked = checked_source(Model.Source.HUB, repository, revision)
+    found, devices = read_choices(asked.name, asked.revision, credentials=credentials), device_classes()
     return Offer(
         commit=found.commit,
         formats=[OfferedFormat(kind, size, REFUSED.get(kind, "")) for kind, size in found.formats.items()],
-        choices=[_offered(choice, found) for choice in found.gguf],
+        choices=[_offered(choice, found.config, devices) for choice in found.gguf],
     )
 
 
-def _offered(choice: GgufChoice, found: HubChoices) -> OfferedChoice:
-    facts = {"format": "gguf", "weights_bytes": choice.size_bytes, "config": found.config}
+def _offered(choice: GgufChoice, config: dict[str, Any], devices: Sequence[DeviceClass]) -> OfferedChoice:
+    facts = {"format": "gguf", "weights_bytes": choice.size_bytes, "config": config}
     version = ModelVersion(precision=choice.label[:20], facts=facts)
-    return OfferedChoice(choice.label, choice.size_bytes, [best_fit(version, device) for device in device_classes()])
+    return OfferedChoice(choice.label, choice.size_bytes, [best_fit(version, device) for device in devices])

@@ -56,7 +56,7 @@ class HubFacts:
     is_gated: bool = False
     base_models: list[dict[str, str]] = field(default_factory=list)  # name, and relation to it: see card_lineage.py
     scores: list[CardScoreFacts] = field(default_factory=list)  # as its card reports them
-    credential: str = ""  # whose token let us in: user, team, server; empty: nobody's
+    credential: str = ""  # whose token its files take: user, team, server; empty: nobody's
 
 
 @dataclass(frozen=True)
@@ -126,7 +126,8 @@ def _read(repository: HubRepository, variant: str) -> HubFacts:
         is_gated=bool(info.gated),
         base_models=base_models(info.card_data, info.tags),
         scores=scores,
-        credential=repository.credential.key,
+        # A public repository is downloaded without a token.
+        credential=repository.credential.key if info.gated or info.private else "",
     )
 
 

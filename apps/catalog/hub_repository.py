@@ -32,7 +32,7 @@ from apps.fleet.egress import egress_client
 
 # What is read of a repository's description, and of its card's metadata.
 _READ_KEYS = (
-    "id", "author", "sha", "gated", "pipeline_tag", "library_name", "downloads", "siblings", "tags",
+    "id", "author", "sha", "gated", "private", "pipeline_tag", "library_name", "downloads", "siblings", "tags",
 )  # fmt: skip
 _CARD_KEYS = ("license", "license_name", "language", "base_model", "base_model_relation")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import asdict, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.db import transaction
 
@@ -13,16 +13,17 @@ from apps.accounts.access import require_role
 from apps.accounts.audit import audit
 from apps.accounts.hub_tokens import HubCredential, credentials_for
 from apps.accounts.models import Role, Team, User
-from apps.accounts.problems import conflict, invalid, unknown_choice
+from apps.accounts.problems import conflict, invalid
 from apps.accounts.services import lock_team
 from apps.calibration.services import NewEstimate, record_estimates
 from apps.catalog.hub import read_hub
+from apps.catalog.hub_secrets import credential_of
 from apps.catalog.models import Location, Model, ModelImport, ModelVersion
 from apps.catalog.ollama import read_ollama
 from apps.catalog.packages import PACKAGED_MODELS
 from apps.catalog.policies import broken_rule, policy_of, refusal
+from apps.catalog.source_checks import checked_source
 from apps.engines.base import RunSpec
-from apps.engines.repository_files import LABEL
 from apps.engines.sources import Source, parse_source
 from apps.fleet.models import Host
 from apps.jobs.models import Job, JobKind
@@ -31,8 +32,6 @@ from apps.jobs.states import JobStatus
 from apps.planning.loading import FORMULA_VERSION, download_duration
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,119}")
-REVISION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/+-]{0,79}")
-SOURCES = (Model.Source.HUB, Model.Source.OLLAMA, Model.Source.PACKAGE, Model.Source.PATH)
 
 
 def import_model(
@@ -53,16 +52,18 @@ def import_model(
     naming the field, 409 for a name that another model has, 503 when the Hub does not answer.
     """
     require_role(user, Role.MEMBER, team)
-    wanted = _checked_source(source, source_ref.strip(), revision.strip(), variant.strip())
-    if wanted.kind == "path":
+    asked = checked_source(source, source_ref.strip(), revision.strip(), variant.strip())
+    if asked.kind == "path":
         host = host or _only_host()
-    wanted, facts = _described(wanted, credentials_for(user, team))
+    wanted, facts, credential = _described(asked, credentials_for(user, team))
     _check_policy(team, wanted, facts)
     name = _checked_name(name.strip() or str(facts.pop("name")))
     with transaction.atomic():
         lock_team(team)
         earlier = _earlier_import(team, wanted, name, host)
-        return earlier or _start_import(team=team, user=user, source=wanted, name=name, host=host, facts=facts)
+        return earlier or _start_import(
+            team=team, user=user, source=wanted, name=name, host=host, facts=facts, credential=credential
+        )
 
 
 def _check_policy(team: Team, source: Source, facts: dict[str, Any]) -> None:
@@ -96,7 +97,7 @@ def copy_version(*, version: ModelVersion, host: Host) -> ModelImport:
             name=version.model.name,
             host=host,
             version=version,
-            facts={"credential": _credential_of(version)},
+            credential=credential_of(version),
         )
         # The copy that such a job deletes left the books before, else nobody would ask for a new one.
         row.job.after.add(*open_deletions(host))
@@ -123,27 +124,6 @@ def check_can_run_again(job: Job) -> None:
         raise conflict(f"{job.public_id} deletes a model. Delete it again from its host's page, if it is still there.")
 
 
-def _credential_of(version: ModelVersion) -> str:
-    """Whose token let its first import in; a copy goes on with it."""
-    first = ModelImport.objects.filter(version=version).exclude(credential="").order_by("pk").first()
-    return first.credential if first else ""
-
-
-def hub_secrets(job: Job) -> dict[str, str]:
-    """The token for a download, for the host that claims it and for nobody else."""
-    row = ModelImport.objects.filter(job=job).select_related("created_by", "team").first()
-    if row is None or row.credential not in ("user", "team"):
-        return {}
-    found = {each.key: each.token for each in credentials_for(row.created_by or _first_importer(row), row.team)}
-    token = found.get(row.credential) or next(iter(found.values()), "")
-    return {"HF_TOKEN": token} if token else {}
-
-
-def _first_importer(copy: ModelImport) -> User | None:
-    first = ModelImport.objects.filter(version=copy.version, created_by__isnull=False).order_by("pk").first()
-    return first.created_by if first else None
-
-
 def _source_of(version: ModelVersion) -> Source:
     """What brings the same files again."""
     model = version.model
@@ -152,50 +132,21 @@ def _source_of(version: ModelVersion) -> Source:
     return parse_source(f"{model.source}:{model.source_ref}{chosen}{separator}{version.revision}")
 
 
-def _checked_source(source: str, source_ref: str, revision: str, variant: str) -> Source:
-    """What to fetch, or Problem 422 naming the field that is wrong."""
-    if source not in SOURCES:
-        raise unknown_choice("source", source, SOURCES, noun="source of models")
-    if not source_ref:
-        raise invalid("source_ref", "Name what to import: a repository, a package or a folder.", value="")
-    if len(source_ref) > 400:
-        raise invalid("source_ref", "This is longer than 400 characters.", value=source_ref[:40])
-    if revision and not REVISION.fullmatch(revision):
-        raise invalid("revision", "A revision is a branch, a tag or a commit.", value=revision)
-    if variant and (source != Model.Source.HUB or not LABEL.fullmatch(variant)):
-        raise invalid("variant", "Only a Hub repository of GGUF files has quantisations to choose from.", value=variant)
-    if source == Model.Source.PACKAGE:
-        return _checked_package(source_ref, revision)
-    if source in (Model.Source.PATH, Model.Source.OLLAMA) and revision:
-        raise invalid("revision", "A folder or an Ollama model has no revision; leave it empty.", value=revision)
-    text = f"hub:{source_ref}@{revision}" if source == Model.Source.HUB and revision else f"{source}:{source_ref}"
-    try:
-        found = parse_source(text)
-        return replace(found, variant=variant) if variant else found
-    except ValueError as error:
-        raise invalid("source_ref", str(error), value=source_ref) from None
+class _Description(NamedTuple):
+    source: Source  # pinned to what it holds now
+    facts: dict[str, Any]  # what it says about itself; `name` among it
+    credential: str = ""  # whose Hub token its download takes
 
 
-def _checked_package(source_ref: str, revision: str) -> Source:
-    package, _, version = source_ref.partition("==")
-    known = PACKAGED_MODELS.get(package)
-    if known is None:
-        raise unknown_choice("source_ref", package, PACKAGED_MODELS, noun="package with a model")
-    asked = version or revision or known.version
-    if asked != known.version:
-        raise invalid("revision", f"Only {package}=={known.version} is locked and known.", value=asked)
-    return Source("package", package, known.version)
-
-
-def _described(source: Source, credentials: Sequence[HubCredential]) -> tuple[Source, dict[str, Any]]:
-    """The source pinned to what it holds now, and what it says about itself; `name` among it."""
+def _described(source: Source, credentials: Sequence[HubCredential]) -> _Description:
+    """What the source says of itself. Raises Problem as `read_hub` and `read_ollama`."""
     if source.kind == "package":
         known = PACKAGED_MODELS[source.name]
         shown = ("name", "publisher", "license", "summary", "note", "size_bytes")
-        return source, {field: getattr(known, field) for field in shown}
+        return _Description(source, {field: getattr(known, field) for field in shown})
     last_part = source.name.rstrip("/").rpartition("/")[2]
     if source.kind == "path":
-        return source, {"name": re.sub(r"(-\d{5}-of-\d{5})?\.gguf$", "", last_part)}
+        return _Description(source, {"name": re.sub(r"(-\d{5}-of-\d{5})?\.gguf$", "", last_part)})
     if source.kind == "ollama":
         return _described_by_ollama(source, last_part)
     hub = read_hub(source.name, source.revision, source.variant, credentials=credentials)
@@ -211,13 +162,12 @@ def _described(source: Source, credentials: Sequence[HubCredential]) -> tuple[So
         "monthly_downloads": hub.monthly_downloads,
         "is_gated": hub.is_gated,
         "base_models": hub.base_models,
-        "credential": hub.credential,
         "scores": [asdict(score) for score in hub.scores],
     }
-    return Source("hub", source.name, hub.commit, hub.variant), facts
+    return _Description(Source("hub", source.name, hub.commit, hub.variant), facts, hub.credential)
 
 
-def _described_by_ollama(source: Source, name: str) -> tuple[Source, dict[str, Any]]:
+def _described_by_ollama(source: Source, name: str) -> _Description:
     found = read_ollama(source.name, source.variant)
     publisher = source.name.partition("/")[0]
     facts = {
@@ -227,7 +177,7 @@ def _described_by_ollama(source: Source, name: str) -> tuple[Source, dict[str, A
         "size_bytes": found.size_bytes,
         "note": f"{source.name.removeprefix('library/')}:{source.variant} of an Ollama registry",
     }
-    return replace(source, revision=found.digest), facts
+    return _Description(replace(source, revision=found.digest), facts)
 
 
 def _checked_name(name: str) -> str:
@@ -281,6 +231,7 @@ def _start_import(
     source: Source,
     name: str,
     host: Host | None,
+    credential: str,
     facts: dict[str, Any] | None = None,
     version: ModelVersion | None = None,
 ) -> ModelImport:
@@ -294,7 +245,6 @@ def _start_import(
     )
     if source.kind in ("hub", "ollama"):
         record_estimates(job=job, estimates=_estimates((facts or {}).get("size_bytes") or _stored_bytes(version), host))
-    known = dict(facts or {})
     row: ModelImport = ModelImport.objects.create(
         team=team,
         created_by=user,
@@ -303,8 +253,8 @@ def _start_import(
         revision=source.revision,
         variant=source.variant,
         name=name,
-        credential=known.pop("credential", ""),
-        facts=known,
+        credential=credential,
+        facts=facts or {},
         job=job,
         version=version,
     )

@@ -48,7 +48,7 @@ def _offer(request: HttpRequest, form: ImportForm) -> Offer | None:
     try:
         credentials = credentials_for(user, team_for(user, request.POST.get("team")))
         return offer_of(asked["source_ref"], asked["revision"], credentials=credentials)
-    except (Problem, ValueError):
+    except Problem:
         return None
 
 

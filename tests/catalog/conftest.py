@@ -5,8 +5,25 @@ from collections.abc import Iterator
 import pytest
 from huggingface_hub import close_session
 
+from apps.accounts.models import Role, Team, User
 from apps.catalog.hub_repository import install_client
 from tests.catalog.hub_server import Hub, running_hub, tiny_repo
+from tests.factories import make_team, make_user
+
+
+@pytest.fixture
+def team() -> Team:
+    return make_team("Lab")
+
+
+@pytest.fixture
+def admin(team: Team) -> User:
+    return make_user("ada", team=team, role=Role.ADMIN)
+
+
+@pytest.fixture
+def alice(team: Team) -> User:
+    return make_user("alice", team=team)
 
 
 @pytest.fixture

@@ -38,16 +38,6 @@ TB = 10**12
 
 
 @pytest.fixture
-def team() -> Team:
-    return make_team("Lab")
-
-
-@pytest.fixture
-def alice(team: Team) -> User:
-    return make_user("alice", team=team)
-
-
-@pytest.fixture
 def atlas() -> Host:
     return make_host("atlas", disk_free_bytes=TB, disk_total_bytes=2 * TB)
 

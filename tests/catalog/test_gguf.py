@@ -22,7 +22,7 @@ from apps.finetunes.services import build_spec
 from apps.serving.plans import plan_serving
 from tests.catalog.bringing import fetched
 from tests.catalog.hub_server import COMMIT, Hub, Repo, tiny_repo
-from tests.factories import api_headers, make_host, make_job, make_suite, make_team, make_user
+from tests.factories import api_headers, make_host, make_job, make_suite
 from tests.gguf_models import CONTEXT, tiny_gguf, tiny_gguf_parts
 
 pytestmark = pytest.mark.django_db
@@ -45,16 +45,6 @@ def gguf(hub: Hub, settings: Any) -> Hub:
         }
     )
     return hub
-
-
-@pytest.fixture
-def team() -> Team:
-    return make_team()
-
-
-@pytest.fixture
-def alice(team: Team) -> User:
-    return make_user(team=team)
 
 
 def test_facts_come_from_the_files_own_header_read_by_range(gguf: Hub) -> None:
@@ -102,6 +92,14 @@ def test_each_quantisation_is_offered_with_its_size_and_fit(gguf: Hub) -> None:
         (fit,) = choice.fits
         assert fit.estimate is not None
         assert (fit.estimate.verdict, fit.precision) == ("fits", choice.label)
+
+
+def test_a_text_that_names_no_repository_is_offered_nothing(gguf: Hub, client: Client, alice: User) -> None:
+    answer = client.get("/api/v1/models/choices?source_ref=no+such+thing", headers=api_headers(alice))
+    assert answer.status_code == 422
+    (error,) = answer.json()["errors"]
+    assert (error["field"], error["value"]) == ("source_ref", "no such thing")
+    assert "names no repository" in error["message"]
 
 
 def test_two_quantisations_of_one_commit_are_two_versions(gguf: Hub, team: Team, alice: User, tmp_path: Path) -> None:

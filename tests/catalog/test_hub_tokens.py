@@ -8,11 +8,12 @@ import pytest
 from django.core import serializers
 from django.test import Client
 
-from apps.accounts.hub_tokens import credentials_for, readable, save_hub_token
-from apps.accounts.models import AuditEvent, HubToken, Role, Team, User
+from apps.accounts.hub_tokens import credentials_for, forget_hub_token, readable, save_hub_token
+from apps.accounts.models import AuditEvent, HubToken, Team, User
 from apps.accounts.problems import Problem
+from apps.catalog.hub_secrets import hub_secrets
 from apps.catalog.models import ModelImport
-from apps.catalog.services import copy_version, hub_secrets, import_model
+from apps.catalog.services import copy_version, import_model
 from apps.jobs.leases import claim_attempt
 from apps.jobs.models import Job
 from tests.catalog.hub_server import Hub, tiny_repo
@@ -20,21 +21,6 @@ from tests.factories import api_headers, make_attempt, make_host, make_stored_ve
 
 pytestmark = pytest.mark.django_db
 GOOD, BAD = "hf_let_in", "hf_stranger"
-
-
-@pytest.fixture
-def team() -> Team:
-    return make_team("Lab")
-
-
-@pytest.fixture
-def admin(team: Team) -> User:
-    return make_user("ada", team=team, role=Role.ADMIN)
-
-
-@pytest.fixture
-def alice(team: Team) -> User:
-    return make_user("alice", team=team)
 
 
 @pytest.fixture
@@ -119,7 +105,7 @@ def test_the_host_gets_it_with_its_claim_and_nothing_else_holds_it(gated: Hub, t
     stored = serializers.serialize("json", [*Job.objects.all(), *ModelImport.objects.all(), *AuditEvent.objects.all()])
     assert GOOD not in stored
     plain = bring(team, alice, "tiny/model")
-    assert hub_secrets(plain.job) == {"HF_TOKEN": GOOD}, "its repository was read with that token"
+    assert hub_secrets(plain.job) == {}
 
 
 def test_a_copy_goes_on_with_the_token_of_the_import(gated: Hub, team: Team, alice: User) -> None:
@@ -129,6 +115,42 @@ def test_a_copy_goes_on_with_the_token_of_the_import(gated: Hub, team: Team, ali
     ModelImport.objects.filter(pk=row.pk).update(version=version)
     copy = copy_version(version=version, host=make_host("brio"))
     assert hub_secrets(copy.job) == {"HF_TOKEN": GOOD}
+
+
+def test_a_copy_takes_the_token_of_whom_the_hub_let_in_not_of_who_came_first(
+    gated: Hub, team: Team, admin: User, alice: User
+) -> None:
+    version = make_stored_version(team, name="gated", source_ref="tiny/gated")
+    save_hub_token(actor=admin, token="hf_of_ada")
+    ModelImport.objects.filter(pk=bring(team, admin, "tiny/model").pk).update(version=version)
+    save_hub_token(actor=alice, token=GOOD)
+    ModelImport.objects.filter(pk=bring(team, alice).pk).update(version=version)
+    copy = copy_version(version=version, host=make_host("brio"))
+    assert hub_secrets(copy.job) == {"HF_TOKEN": GOOD}
+
+
+def test_no_other_token_takes_the_place_of_one_that_is_forgotten(
+    gated: Hub, team: Team, admin: User, alice: User
+) -> None:
+    save_hub_token(actor=alice, token=GOOD)
+    row = bring(team, alice)
+    version = make_stored_version(team, name="gated", source_ref="tiny/gated")
+    ModelImport.objects.filter(pk=row.pk).update(version=version)
+    copy = copy_version(version=version, host=make_host("brio"))
+    save_hub_token(actor=admin, token="hf_of_the_team", team=team)
+    forget_hub_token(actor=alice)
+    assert [hub_secrets(each.job) for each in (row, copy)] == [{}, {}]
+
+
+def test_the_import_of_a_deleted_person_takes_nobody_elses_token(gated: Hub, team: Team, alice: User) -> None:
+    other = make_team("Other")
+    eve = make_user("eve", team=other)
+    save_hub_token(actor=eve, token=GOOD)
+    bring(other, eve)
+    save_hub_token(actor=alice, token=GOOD)
+    row = bring(team, alice)
+    ModelImport.objects.filter(pk=row.pk).update(created_by=None)
+    assert hub_secrets(row.job) == {}
 
 
 def test_after_the_servers_key_changed_it_says_so_and_counts_as_none(
@@ -160,4 +182,17 @@ def test_page_and_rest_save_list_and_forget(client: Client, team: Team, admin: U
     assert client.delete("/api/v1/hub-tokens", headers=headers).status_code == 204
     assert client.delete("/api/v1/hub-tokens", headers=headers).status_code == 404
     assert client.post("/settings/hub-token/forget", {"team": team.slug}).status_code == 302
+    assert not HubToken.objects.exists()
+
+
+def test_a_team_that_one_is_not_in_is_not_there(client: Client, alice: User) -> None:
+    make_team("Other")
+    headers, sent = api_headers(alice), {"content_type": "application/json"}
+    for slug in ("other", "absent"):
+        wish = {"token": GOOD, "team": slug}
+        assert client.put("/api/v1/hub-tokens", wish, headers=headers, **sent).status_code == 404
+        assert client.delete(f"/api/v1/hub-tokens?team={slug}", headers=headers).status_code == 404
+        client.force_login(alice)
+        assert client.post("/settings/hub-token", wish).status_code == 404
+        client.logout()
     assert not HubToken.objects.exists()

@@ -25,21 +25,6 @@ pytestmark = pytest.mark.django_db
 ROW = b'{"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}]}\n'
 
 
-@pytest.fixture
-def team() -> Team:
-    return make_team("Lab")
-
-
-@pytest.fixture
-def admin(team: Team) -> User:
-    return make_user("ada", team=team, role=Role.ADMIN)
-
-
-@pytest.fixture
-def alice(team: Team) -> User:
-    return make_user("alice", team=team)
-
-
 def allow(team: Team, admin: User, **rules: Any) -> TeamPolicy:
     asked: dict[str, Any] = {"license_classes": ["permissive"], "licenses": [], "formats": ["safetensors", "gguf"]}
     return set_policy(team=team, user=admin, **(asked | rules))

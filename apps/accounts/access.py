@@ -64,6 +64,14 @@ def team_for(user: User, slug: str | None) -> Team:
     raise unknown_choice("team", slug, [team.slug for team in teams], noun="team of yours")
 
 
+def team_or_404(user: User, slug: str) -> Team:
+    """Raises Problem 404 for a team that the person is not in: it does not exist for a stranger."""
+    for team in teams_of(user):
+        if team.slug == slug:
+            return team
+    raise not_found("team", slug)
+
+
 def visible_or_404(rows: OwnedQuerySet, user: User, public_id: str, *, noun: str) -> Any:
     """The row, or Http404: another team's row does not exist for a stranger. The API says it as problem+json."""
     row = rows.visible_to(user).with_public_id(public_id).first()

@@ -64,14 +64,17 @@ def team_for(user: User, slug: str | None) -> Team:
     raise unknown_choice("team", slug, [team.slug for team in teams], noun="team of yours")
 
 
+def team_or_404(user: User, slug: str) -> Team:
+    """Raises Problem 404 for a team that the person is not in: it does not exist for a stranger."""
+    for team in teams_of(user):
+        if team.slug == slug:
+            return team
+    raise not_found("team", slug)
+
+
 def team_or_none(user: User, slug: str) -> Team | None:
-    """The named team; None where none is named. Raises Problem 404 for a team they are not in."""
-    if not slug:
-        return None
-    team = next((each for each in teams_of(user) if each.slug == slug), None)
-    if team is None:
-        raise not_found("team", slug)
-    return team
+    """None where no team is named. Raises Problem 404 for one that the person is not in."""
+    return team_or_404(user, slug) if slug else None
 
 
 def visible_or_404(rows: OwnedQuerySet, user: User, public_id: str, *, noun: str) -> Any:

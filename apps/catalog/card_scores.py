@@ -1,4 +1,5 @@
-"""Scores that a model's card reports, out of its metadata's `model-index`: at most a hundred, each read by itself.
+"""Scores that a model's repository reports: the `model-index` of its card's metadata, and its `.eval_results/*.yaml`
+(https://huggingface.co/docs/hub/eval-results). At most a hundred, each read by itself.
 
 What is malformed is left out and costs no other score. A value is a finite number as the card gives it: of what
 scale, only the metric says.
@@ -9,13 +10,16 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from typing import Any
 
+import yaml
+from huggingface_hub import parse_eval_result_entries
 from huggingface_hub.repocard_data import EvalResult, model_index_to_eval_results
 
 MOST_SCORES = 100
-MOST_LOOKED_AT = 2000  # metrics of one card, sound or not
+MOST_LOOKED_AT = 2000  # metrics of one card, and results of its files, sound or not
+MOST_CHARACTERS = 50_000  # of such a file; a longer one is left out
 _SHOTS = ("num_few_shot", "num_fewshot", "n_shot", "shots")
 _NOTHING = ("", "default", "main")
 
@@ -30,9 +34,11 @@ class CardScoreFacts:
     reporter_url: str = ""
 
 
-def card_scores(model_index: Any) -> list[CardScoreFacts]:
-    """The sound scores in the card's order, each once."""
-    found = (_facts(each) for each in islice(_single_results(model_index), MOST_LOOKED_AT))
+def card_scores(model_index: Any, eval_results: Iterable[str] = ()) -> list[CardScoreFacts]:
+    """The sound scores in the card's order, each once, then those of its files of evaluation results."""
+    of_card = (_facts(each) for each in islice(_single_results(model_index), MOST_LOOKED_AT))
+    of_files = (_entry_facts(each) for each in islice(_entries(eval_results), MOST_LOOKED_AT))
+    found = chain(of_card, of_files)
     sound = dict.fromkeys(facts for facts in found if facts is not None)
     return list(sound)[:MOST_SCORES]
 
@@ -56,21 +62,61 @@ def _facts(result: dict[str, Any]) -> CardScoreFacts | None:
         return None
     value = read.metric_value
     is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not is_number or not math.isfinite(value) or abs(value) > 1e12:
+    if not is_number or not _is_sane(value):
         return None
     benchmark = _text(read.dataset_name, 120) or _text(read.dataset_type, 120)
     metric = _text(read.metric_name, 80) or _text(read.metric_type, 80)
     if not benchmark or not metric:
         return None
-    url = _text(read.source_url, 400)
     return CardScoreFacts(
         benchmark=benchmark,
         metric=metric,
         value=float(value),
         setting=_setting(read)[:200],
         reporter=_text(read.source_name, 120),
-        reporter_url=url if url.startswith(("https://", "http://")) else "",
+        reporter_url=_address(read.source_url),
     )
+
+
+def _entries(files: Iterable[str]) -> Iterator[dict[str, Any]]:
+    for text in files:
+        try:
+            # Every scalar as text: no tag of the file decides what is made of it.
+            yield from _dicts(yaml.load(text, yaml.BaseLoader) if len(text) <= MOST_CHARACTERS else None)  # noqa: S506
+        except (yaml.YAMLError, RecursionError):
+            continue
+
+
+def _entry_facts(entry: dict[str, Any]) -> CardScoreFacts | None:
+    """An entry names its benchmark's dataset and a task of it, but no metric."""
+    try:
+        [read] = parse_eval_result_entries([entry])
+        value = float(read.value)
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return None
+    benchmark = _text(read.dataset_id, 120)
+    if not benchmark or not _is_sane(value):
+        return None
+    task = _text(read.task_id, 80)
+    parts = ["" if task.lower() in _NOTHING else task, _text(read.notes, 100)]
+    return CardScoreFacts(
+        benchmark=benchmark,
+        metric="score",
+        value=value,
+        setting=", ".join(part for part in parts if part),
+        reporter=_text(read.source_name or read.source_org or read.source_user, 120),
+        reporter_url=_address(read.source_url),
+    )
+
+
+def _is_sane(value: float) -> bool:
+    return math.isfinite(value) and abs(value) <= 1e12
+
+
+def _address(value: Any) -> str:
+    """A link that a page may offer; empty for any other."""
+    url = _text(value, 400)
+    return url if url.startswith(("https://", "http://")) else ""
 
 
 def _setting(read: EvalResult) -> str:

@@ -13,6 +13,7 @@ from apps.accounts.models import Role, User
 from apps.accounts.problems import conflict, invalid
 from apps.catalog.models import Artifact, LineageEdge, Location, ModelImport, ModelVersion
 from apps.catalog.placement import FETCHED, needed_files
+from apps.catalog.room import check_room
 from apps.catalog.services import copy_version
 from apps.engines.base import RunSpec
 from apps.engines.sources import SPARE_BYTES
@@ -39,6 +40,7 @@ def bring_copies(*, version: ModelVersion, hosts: Sequence[Host], user: User) ->
         raise invalid("version", message, value=version.public_id)
     for host in hosts:
         _check_host(weights, host)
+        check_room(weights, host, user)
     return [copy_version(version=weights.version, host=host) for host in hosts]
 
 
@@ -47,10 +49,6 @@ def _check_host(weights: Artifact, host: Host) -> None:
         raise invalid("hosts", f"{host} takes part no more ({host.state}).", value=host.name)
     if weights.locations.filter(host=host).exists():
         raise invalid("hosts", f"{host} has {weights.version} already.", value=host.name)
-    needed = weights.size_bytes + SPARE_BYTES
-    if host.disk_free_bytes < needed:
-        numbers = f"needs {needed / 1e9:.1f} GB and has {host.disk_free_bytes / 1e9:.1f} GB free"
-        raise invalid("hosts", f"{host} {numbers}. Delete models there first.", value=host.name)
 
 
 def hosts_without(version: ModelVersion) -> list[Host]:

@@ -140,16 +140,18 @@ def _short(product: str) -> str:
 
 def best_fit(version: ModelVersion, device: DeviceClass) -> Fit:
     """The highest precision that fits one device; else as few as it takes of what is stored; else why not."""
-    stored = fits_on(version, device)
-    quantised = fits_on(version, device, precision="fp8") if makes_fp8(version, device) else []
+    stored, quantised = fits_on(version, device), _quantised_fits(version, device)
     on_one = [fit for fit in (*stored[:1], *quantised[:1]) if fit.fits]
     return next((fit for fit in (*on_one, *stored, *quantised) if fit.fits), stored[0])
 
 
 def every_fit(version: ModelVersion, device: DeviceClass) -> list[Fit]:
     """As stored, and as FP8 where the device computes in it."""
-    quantised = fits_on(version, device, precision="fp8") if makes_fp8(version, device) else []
-    return fits_on(version, device) + quantised
+    return fits_on(version, device) + _quantised_fits(version, device)
+
+
+def _quantised_fits(version: ModelVersion, device: DeviceClass) -> list[Fit]:
+    return fits_on(version, device, precision="fp8") if makes_fp8(version, device) else []
 
 
 def makes_fp8(version: ModelVersion, device: DeviceClass) -> bool:

@@ -58,9 +58,7 @@ class ModelVersion(TeamOwned):
     model = models.ForeignKey(Model, on_delete=models.CASCADE, related_name="versions")
     label = models.CharField(max_length=80)  # short revision, package version, or v1, v2 ...
     revision = models.CharField(max_length=80, blank=True)  # whole commit or package version, to fetch it again
-    variant = models.CharField(
-        max_length=60, blank=True
-    )  # which GGUF quantisation of the repository, or which Ollama tag
+    variant = models.CharField(max_length=60, blank=True)  # GGUF quantisation of the repository, or Ollama tag
     note = models.CharField(max_length=200, blank=True)  # e.g. "from Q4_1 weights"
     precision = models.CharField(max_length=20, blank=True)  # of the stored weights
     parameter_count = models.BigIntegerField(null=True, blank=True)

@@ -48,11 +48,14 @@ def policy_facts(policy: TeamPolicy) -> dict[str, list[str]]:
     return {"license_classes": policy.license_classes, "licenses": policy.licenses, "formats": formats}
 
 
-def broken_rule(policy: TeamPolicy, *, name: str, license: str, is_gguf: bool) -> str:
-    """A sentence on the first rule that a model breaks, and who may change it; empty when it breaks none."""
+def broken_rule(policy: TeamPolicy, *, name: str, license: str | None, is_gguf: bool) -> str:
+    """A sentence on the first rule that a model breaks, and who may change it; empty when it breaks none.
+
+    A `license` of None is not known yet and breaks no rule; an empty one says that the model names none.
+    """
     if is_gguf and not policy.allows_gguf:
         return f"{policy.team} takes safetensors only, and {name} is GGUF. {_who(policy.team)}"
-    if not policy.limits_licenses or license.strip().lower() in policy.licenses:
+    if license is None or not policy.limits_licenses or license.strip().lower() in policy.licenses:
         return ""
     found = license_class(license)
     if found in policy.license_classes:

@@ -7,9 +7,7 @@ from typing import Any
 from django.http import HttpRequest
 from ninja import Field, Router, Schema
 
-from apps.accounts.access import teams_of
-from apps.accounts.models import Team
-from apps.accounts.problems import not_found
+from apps.accounts.access import team_or_404
 from apps.accounts.rest import signed_in
 from apps.catalog.policies import policy_facts, policy_of, set_policy
 
@@ -31,22 +29,15 @@ class PolicyOut(Schema):
     formats: list[str]
 
 
-def _team(request: HttpRequest, slug: str) -> Team:
-    team = next((each for each in teams_of(signed_in(request)) if each.slug == slug), None)
-    if team is None:
-        raise not_found("team", slug)
-    return team
-
-
 @router.get("/teams/{team_slug}/policy", response=PolicyOut)
 def get_policy(request: HttpRequest, team_slug: str) -> dict[str, Any]:
-    team = _team(request, team_slug)
+    team = team_or_404(signed_in(request), team_slug)
     return {"team": team.slug, **policy_facts(policy_of(team))}
 
 
 @router.put("/teams/{team_slug}/policy", response=PolicyOut)
 def put_policy(request: HttpRequest, team_slug: str, payload: PolicyIn) -> dict[str, Any]:
     """Replaces the policy; what runs goes on."""
-    team = _team(request, team_slug)
+    team = team_or_404(signed_in(request), team_slug)
     policy = set_policy(team=team, user=signed_in(request), **payload.model_dump())
     return {"team": team.slug, **policy_facts(policy)}

@@ -23,34 +23,31 @@ def settings_policy(request: HttpRequest) -> HttpResponse:
 
 @require_POST
 def policy_set(request: HttpRequest, team_slug: str) -> HttpResponse:
-    sent = request.POST
     try:
         team = team_for(signed_in(request), team_slug)
-        set_policy(
-            team=team,
-            user=signed_in(request),
-            license_classes=sent.getlist("license_classes"),
-            licenses=sent.get("licenses", "").split(","),
-            formats=["safetensors", *sent.getlist("formats")],
-        )
+        set_policy(team=team, user=signed_in(request), **_sent(request))
     except Problem as problem:
         return _page(request, status=problem.status, problem=problem, at=team_slug)
     messages.success(request, f"The model policy of {team.name} is set. What runs goes on.")
     return redirect("settings_policy")
 
 
+def _sent(request: HttpRequest) -> dict[str, list[str]]:
+    """The policy as posted, right or wrong. The page always ticks safetensors."""
+    named = (each.strip() for each in request.POST.get("licenses", "").split(","))
+    return {
+        "license_classes": request.POST.getlist("license_classes"),
+        "licenses": [each for each in named if each],
+        "formats": ["safetensors", *request.POST.getlist("formats")],
+    }
+
+
 def _page(request: HttpRequest, *, status: int = 200, problem: Problem | None = None, at: str = "") -> HttpResponse:
-    user, sent = signed_in(request), request.POST
+    user = signed_in(request)
     administered = set(administered_teams(user))
     rows: list[dict[str, Any]] = []
     for team in teams_of(user):
-        facts = policy_facts(policy_of(team))
-        if team.slug == at:
-            facts = {
-                "license_classes": sent.getlist("license_classes"),
-                "licenses": sent.get("licenses", "").split(","),
-                "formats": sent.getlist("formats"),
-            }
+        facts = _sent(request) if team.slug == at else policy_facts(policy_of(team))
         row = {"team": team, "may_change": team in administered, "problem": problem if team.slug == at else None}
         rows.append(row | facts | {"limits": bool(facts["license_classes"] or facts["licenses"])})
     classes = [(each.value, title, examples) for each, (title, examples) in TITLES.items()]

@@ -12,6 +12,7 @@ from django.db import transaction
 from apps.accounts.audit import audit
 from apps.accounts.models import Team, User
 from apps.accounts.services import lock_team
+from apps.catalog.lineage_edges import join_lineage
 from apps.catalog.models import Artifact, CardScore, LineageEdge, Location, Model, ModelImport, ModelVersion
 from apps.engines.base import Produced, Result
 from apps.fleet.models import Host
@@ -139,28 +140,8 @@ def _downloaded_version(row: ModelImport, produced: Produced) -> ModelVersion:
         source = f"{row.source_ref}@{row.revision}"
         scores = [CardScore(version=version, source=source, **score) for score in row.facts.get("scores", [])]
         CardScore.objects.bulk_create(scores)
-    _join_lineage(version)
+    join_lineage(version)
     return version
-
-
-def _join_lineage(version: ModelVersion) -> None:
-    """Edges to the bases that are here, and from those here that name this model as theirs."""
-    model = version.model
-    here = ModelVersion.objects.filter(team=version.team, model__source=Model.Source.HUB).exclude(model=model)
-    for base in model.base_models:
-        parent = here.filter(model__source_ref=base["name"]).order_by("-pk").first()
-        if parent is not None:
-            _add_edge(parent, version, base["relation"])
-    for child in here.filter(model__base_models__contains=[{"name": model.source_ref}]):
-        relation = next(each["relation"] for each in child.model.base_models if each["name"] == model.source_ref)
-        if not child.parent_edges.filter(parent__model=model).exists():
-            _add_edge(version, child, relation)
-
-
-def _add_edge(parent: ModelVersion, child: ModelVersion, relation: str) -> None:
-    """Not where it would close a ring, which cards that name each other would."""
-    if not LineageEdge.objects.filter(parent=child, child=parent).exists():
-        LineageEdge.objects.get_or_create(parent=parent, child=child, defaults={"relation": relation})
 
 
 def _model_of(row: ModelImport) -> Model:

@@ -69,13 +69,8 @@ def import_model(
 def _check_policy(team: Team, source: Source, facts: dict[str, Any]) -> None:
     """A folder names no licence, so only its format is looked at before it is read. Raises Problem 403."""
     is_gguf = bool(source.variant) or source.name.endswith(".gguf")
-    policy = policy_of(team)
-    if source.kind == "path" and not is_gguf:
-        return
-    license = str(facts.get("license", ""))
-    if source.kind == "path":
-        policy.license_classes, policy.licenses = [], []
-    if rule := broken_rule(policy, name=str(facts["name"]), license=license, is_gguf=is_gguf):
+    license = None if source.kind == "path" else str(facts.get("license", ""))
+    if rule := broken_rule(policy_of(team), name=str(facts["name"]), license=license, is_gguf=is_gguf):
         raise refusal(rule, "source_ref")
 
 

@@ -22,7 +22,7 @@ LATEST_WORD = timedelta(minutes=10)
 @transaction.atomic
 def note_boot(*, host: Host, boot_id: str) -> None:
     """Takes a boot that is not known yet for the newest. Raises Problem 409 for the late word of an earlier one."""
-    if boot_id in ("", current_boot(host)):
+    if boot_id in ("", _current_boot(host)):
         return
     row, now = locked_row(host), timezone.now()
     if boot_id == row.boot_id:
@@ -32,7 +32,7 @@ def note_boot(*, host: Host, boot_id: str) -> None:
         if now - datetime.fromisoformat(replaced) < LATEST_WORD
     }  # fmt: skip
     if boot_id in earlier:
-        raise late(host)
+        raise _late(host)
     if row.boot_id:
         earlier[row.boot_id] = now.isoformat()
     Host.objects.filter(pk=row.pk).update(boot_id=boot_id, earlier_boots=earlier)
@@ -40,14 +40,14 @@ def note_boot(*, host: Host, boot_id: str) -> None:
 
 def check_boot(*, host: Host, boot_id: str) -> None:
     """Raises Problem 409 unless it is the newest; for a look after a lock was waited for."""
-    if boot_id not in ("", current_boot(host)):
-        raise late(host)
+    if boot_id not in ("", _current_boot(host)):
+        raise _late(host)
 
 
-def current_boot(host: Host) -> str:
+def _current_boot(host: Host) -> str:
     """As the database says now."""
     return Host.objects.values_list("boot_id", flat=True).get(pk=host.pk)
 
 
-def late(host: Host) -> Problem:
+def _late(host: Host) -> Problem:
     return conflict(f"{host.name} has restarted since this was sent.")

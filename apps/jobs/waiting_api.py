@@ -9,9 +9,9 @@ from django.http import HttpRequest
 from django.utils import timezone
 from ninja import Router, Schema
 
-from apps.accounts.access import teams_of
+from apps.accounts.access import team_or_404
 from apps.accounts.models import Team
-from apps.accounts.problems import conflict, not_found
+from apps.accounts.problems import conflict
 from apps.accounts.rest import signed_in
 from apps.jobs.lookups import visible_job
 from apps.jobs.models import Job
@@ -76,13 +76,6 @@ def get_waiting(request: HttpRequest, job_id: str) -> dict[str, Any]:
     return found
 
 
-def _team(request: HttpRequest, slug: str) -> Team:
-    team = next((each for each in teams_of(signed_in(request)) if each.slug == slug), None)
-    if team is None:
-        raise not_found("team", slug)
-    return team
-
-
 def _quota(team: Team) -> dict[str, Any]:
     used = usage_of(team, timezone.now())
     return {
@@ -97,11 +90,11 @@ def _quota(team: Team) -> dict[str, Any]:
 
 @router.get("/teams/{team_slug}/quota", response=QuotaOut)
 def get_quota(request: HttpRequest, team_slug: str) -> dict[str, Any]:
-    return _quota(_team(request, team_slug))
+    return _quota(team_or_404(signed_in(request), team_slug))
 
 
 @router.patch("/teams/{team_slug}/quota", response=QuotaOut)
 def patch_quota(request: HttpRequest, team_slug: str, payload: QuotaIn) -> dict[str, Any]:
     """Sets both limits; what runs goes on."""
-    team = set_quota(team=_team(request, team_slug), user=signed_in(request), **payload.model_dump())
+    team = set_quota(team=team_or_404(signed_in(request), team_slug), user=signed_in(request), **payload.model_dump())
     return _quota(team)

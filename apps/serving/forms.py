@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any
 
 from django import forms
@@ -55,9 +56,10 @@ class EndpointForm(forms.Form):
         return given if given in known and self._loads(given) else next(filter(self._loads, OFFERED))
 
     def _loads(self, engine: str) -> bool:
-        version = self.chosen_version()
+        version = self.chosen_version
         return version is None or loads(get_engine(engine), version)
 
+    @cached_property
     def chosen_version(self) -> ModelVersion | None:
         """Of a form that may be half filled: the version shown in the select."""
         queryset = self.fields["version"].queryset  # type: ignore[attr-defined]

@@ -24,7 +24,7 @@ from apps.serving.services import name_for
 
 def preview_endpoint(form: EndpointForm, options: OptionsForm) -> dict[str, Any]:
     """Context of templates/serving/preview.html; a refusal says what to mend first."""
-    version = form.chosen_version()
+    version = form.chosen_version
     if version is None:
         return {}
     if options.is_bound and not options.is_valid():

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
+from django.db import transaction
 
 from apps.accounts.models import Team
 from apps.catalog.card_lineage import base_models
+from apps.catalog.lineage_edges import join_lineage
 from apps.catalog.model_facts import lineage_tree, version_facts
-from apps.catalog.models import LineageEdge, ModelVersion
+from apps.catalog.models import LineageEdge, Model, ModelVersion
 from apps.catalog.services import import_model
 from tests.catalog.bringing import fetched
 from tests.catalog.hub_server import Hub, tiny_repo
-from tests.factories import make_team, make_user
+from tests.factories import make_stored_version, make_team, make_user
+from tests.threads import Beside
 
 
 @pytest.mark.parametrize(
@@ -56,10 +60,41 @@ def test_the_edge_comes_with_the_second_of_the_two(hub: Hub, tmp_path: Path, fir
 
 
 @pytest.mark.django_db
-def test_cards_that_name_each_other_make_no_ring_and_other_teams_are_not_joined(hub: Hub, tmp_path: Path) -> None:
+@pytest.mark.parametrize("names", [["one", "two"], ["one", "two", "three"], ["one", "two", "three", "four"]])
+def test_cards_that_name_each_other_in_a_circle_make_no_ring(hub: Hub, tmp_path: Path, names: list[str]) -> None:
     team = make_team()
-    bring(team, hub, "one", tmp_path, base_model="tiny/two")
+    made = [bring(team, hub, name, tmp_path, base_model=f"tiny/{names[at - 1]}") for at, name in enumerate(names)]
+    edges = list(LineageEdge.objects.order_by("child_id").values_list("parent_id", "child_id"))
+    assert edges == [(parent.pk, child.pk) for parent, child in pairwise(made)], "all but the one that closes the ring"
+
+
+@pytest.mark.django_db
+def test_a_ring_is_refused_whichever_edge_comes_last(hub: Hub, tmp_path: Path) -> None:
+    """The last to come lies in the middle: the edge to its base is drawn, the one from its child closes the ring."""
+    team = make_team()
+    bring(team, hub, "one", tmp_path, base_model="tiny/three")
+    bring(team, hub, "three", tmp_path, base_model="tiny/two")
     bring(team, hub, "two", tmp_path, base_model="tiny/one")
-    assert LineageEdge.objects.count() == 1
-    bring(make_team(), hub, "three", tmp_path, base_model="tiny/one")
+    joined = LineageEdge.objects.values_list("parent__model__name", "child__model__name")
+    assert set(joined) == {("three", "one"), ("one", "two")}
+
+
+@pytest.mark.django_db
+def test_other_teams_are_not_joined(hub: Hub, tmp_path: Path) -> None:
+    bring(make_team(), hub, "one", tmp_path)
+    bring(make_team(), hub, "two", tmp_path, base_model="tiny/one")
+    assert not LineageEdge.objects.exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_two_that_come_at_the_same_moment_the_second_sees_the_first() -> None:
+    team = make_team()
+    base, child = make_stored_version(team, name="base"), make_stored_version(team, name="child")
+    Model.objects.filter(name="child").update(base_models=[{"name": "lab/base", "relation": "merge"}])
+    Model.objects.filter(name="base").update(base_models=[{"name": "lab/child", "relation": "merge"}])
+    with transaction.atomic():
+        join_lineage(ModelVersion.objects.get(pk=base.pk))
+        beside = Beside(lambda: transaction.atomic(join_lineage)(ModelVersion.objects.get(pk=child.pk)))
+        beside.until_it_waits()
+    assert beside.end() is None
     assert LineageEdge.objects.count() == 1

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from apps.catalog.card_scores import MOST_SCORES, card_scores
+from apps.catalog.card_scores import MOST_CHARACTERS, MOST_SCORES, card_scores
 from apps.catalog.hub import read_hub
 from apps.catalog.models import CardScore
 from apps.catalog.services import import_model
@@ -56,6 +56,45 @@ def test_one_malformed_score_costs_no_other_and_thousands_are_cut_off() -> None:
     assert len(found) == MOST_SCORES
     assert found[0].benchmark == "task0"
     assert card_scores(index(result(1.0), result(1.0))) == card_scores(index(result(1.0))), "each once"
+
+
+RESULTS = """
+- dataset: {id: cais/hle, task_id: default}
+  value: 20.90
+- dataset: {id: Idavidrein/gpqa, task_id: gpqa_diamond, revision: 55034340}
+  value: 0.412
+  date: 2026-01-15
+  source: {url: "https://example.org/traces", name: Eval traces, org: cais}
+  notes: no-tools
+"""
+
+
+def test_files_of_evaluation_results_follow_the_card() -> None:
+    card, hle, gpqa = card_scores(index(result(68.4)), [RESULTS, RESULTS])
+    assert card.benchmark == "MMLU"
+    assert (hle.benchmark, hle.metric, hle.value, hle.setting) == ("cais/hle", "score", 20.9, "")
+    assert (gpqa.benchmark, gpqa.value, gpqa.setting) == ("Idavidrein/gpqa", 0.412, "gpqa_diamond, no-tools")
+    assert (gpqa.reporter, gpqa.reporter_url) == ("Eval traces", "https://example.org/traces")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "", "{", "text", "- 7", "- dataset: cais/hle", "[" * 5000, "- &a [*a]", "- !!python/object/apply:os.getcwd []",
+        "- {dataset: {id: cais/hle}, value: 1}", "- {dataset: {id: cais/hle, task_id: t}, value: high}",
+        "- {dataset: {id: cais/hle, task_id: t}, value: .nan}", "- {dataset: {id: cais/hle, task_id: t}, value: [1]}",
+        "- {dataset: {id: cais/hle, task_id: t}, value: nan}", "- {dataset: {id: cais/hle, task_id: t}, value: 1e300}",
+        "- {dataset: {id: [x], task_id: t}, value: 1}", "- {dataset: {id: a/b, task_id: t}, value: 1, source: 3}",
+        "- {dataset: {id: a/b, task_id: t}, value: 1}" + " " * MOST_CHARACTERS,
+    ],
+)  # fmt: skip
+def test_a_malformed_file_or_result_costs_no_other(text: str) -> None:
+    assert [each.benchmark for each in card_scores(None, [text, RESULTS])] == ["cais/hle", "Idavidrein/gpqa"]
+
+
+def test_results_are_as_few_as_those_of_cards() -> None:
+    many = "".join(f"- {{dataset: {{id: a/b{n}, task_id: t}}, value: {n}}}\n" for n in range(300))
+    assert len(card_scores(index(result(1.0)), [many])) == MOST_SCORES
 
 
 def test_a_link_that_is_none_and_null_characters_are_not_kept() -> None:

@@ -13,7 +13,7 @@ from django.utils import timezone
 from apps.accounts.models import Role, Team, User
 from apps.accounts.problems import Problem
 from apps.catalog.copies import bring_copies, delete_copy, hosts_without, jobs_using
-from apps.catalog.models import Location, ModelImport, ModelVersion
+from apps.catalog.models import Artifact, Location, ModelImport, ModelVersion
 from apps.catalog.services import copy_version, resolve_download
 from apps.dashboard.host_models import host_models
 from apps.engines.folder import RECORD
@@ -82,6 +82,43 @@ def test_a_disk_without_room_is_refused_with_the_numbers(version: ModelVersion, 
         bring_copies(version=version, hosts=[small], user=alice)
     assert "small needs 1.3 GB and has 1.0 GB free" in refused.value.detail
     assert not ModelImport.objects.exists()
+
+
+def test_a_disk_that_other_downloads_will_fill_is_refused_and_they_are_named(
+    version: ModelVersion, alice: User, team: Team
+) -> None:
+    small = make_host("small", disk_free_bytes=3 * 10**9)
+    own = make_stored_version(team, name="own", host=make_host("elsewhere"))
+    theirs = make_stored_version(make_team("Other"), name="theirs", host=make_host("there"))
+    Artifact.objects.filter(version__in=[own, theirs]).update(size_bytes=10**9)
+    copying = copy_version(version=own, host=small)
+    Job.objects.filter(pk=copying.job_id).update(progress_done=1, progress_total=4, progress_unit="MB")
+    anywhere = copy_version(version=theirs, host=make_host("wherever"))  # and placed on the small one
+    Job.objects.filter(pk=anywhere.job_id).update(pinned_host=None)
+    attempt = make_attempt(anywhere.job, small)
+    with pytest.raises(Problem) as refused:
+        bring_copies(version=version, hosts=[small], user=alice)
+    assert refused.value.detail == (
+        f"small needs 1.3 GB and has 3.0 GB free, of which {copying.job.public_id} (Copy own to small), "
+        "1 other download will take 1.8 GB. Wait for that, or delete models there."
+    )
+    Host.objects.filter(pk=small.pk).update(disk_free_bytes=10**9)
+    (again,) = bring_copies(version=own, hosts=[Host.objects.get(pk=small.pk)], user=alice)
+    assert again == copying, "what is on its way needs no room again"
+    attempt.ended_at = timezone.now()
+    attempt.save()
+    assert bring_copies(version=version, hosts=[small], user=alice), "three less what is left of the own one"
+
+
+def test_an_import_under_way_takes_its_room_until_it_ends(version: ModelVersion, alice: User, team: Team) -> None:
+    small = make_host("small", disk_free_bytes=3 * 10**9)
+    job = make_job(team, kind="download", name="Import big", pinned_host=small)
+    fields = {"source": "hub", "source_ref": "lab/big", "name": "big", "facts": {"size_bytes": 2 * 10**9}}
+    ModelImport.objects.create(team=team, job=job, **fields)
+    with pytest.raises(Problem, match=r"job-\d+ \(Import big\) will take 2\.0 GB"):
+        bring_copies(version=version, hosts=[small], user=alice)
+    Job.objects.filter(pk=job.pk).update(status="failed", finished_at=timezone.now())
+    assert bring_copies(version=version, hosts=[small], user=alice)
 
 
 def test_a_folder_that_was_found_is_brought_nowhere(team: Team, alice: User, atlas: Host) -> None:

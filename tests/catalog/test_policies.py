@@ -159,3 +159,18 @@ def test_the_page_sets_it_and_the_model_says_when_it_is_forbidden(
     assert client.post(f"/settings/teams/{team.slug}/policy", sent).status_code == 403
     model = client.get(f"/models/{version.model.public_id}").text
     assert "Lab allows only “copyleft”" in model
+
+
+@pytest.mark.parametrize(
+    ("licenses", "says", "shown"),
+    [("", "every licence", ""), (" , ", "every licence", ""), ("gemma,, mit ", "limited licences", "gemma, mit")],
+)
+def test_after_a_bad_post_the_page_shows_what_was_sent(
+    client: Client, team: Team, admin: User, licenses: str, says: str, shown: str
+) -> None:
+    client.force_login(admin)
+    wrong = client.post(f"/settings/teams/{team.slug}/policy", {"licenses": licenses, "formats": ["gguf", "onnx"]})
+    assert wrong.status_code == 422
+    assert f"{says}, safetensors and GGUF" in wrong.text
+    assert f'name="licenses" maxlength="2000" value="{shown}"' in wrong.text
+    assert not TeamPolicy.objects.exists()

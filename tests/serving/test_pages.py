@@ -7,11 +7,14 @@ import uuid
 import pytest
 from django.test import Client
 from django.utils import timezone
+from pytest_django import DjangoAssertNumQueries
 
+from apps.accounts.models import User
 from apps.engines.registry import get_engine
 from apps.gateway.endpoint_list import endpoint_list
 from apps.gateway.models import UsageRecord
 from apps.jobs.models import Job
+from apps.serving.forms import EndpointForm
 from apps.serving.models import Endpoint
 from tests.factories import make_host, make_live_endpoint, make_stored_version, make_team, make_user
 
@@ -101,6 +104,17 @@ def test_the_preview_names_a_wrong_option_and_what_comes_first(lab: tuple[Client
     make_host("borea", ram_gib=64)
     elsewhere = client.post("/endpoints/preview", form | {"option-max_model_len": ""})
     assert any("fetched to borea" in step for step in elsewhere.context["first_steps"])
+
+
+def test_the_form_asks_for_its_version_once(
+    lab: tuple[Client, object], django_assert_num_queries: DjangoAssertNumQueries
+) -> None:
+    _, team = lab
+    version = make_stored_version(team)  # type: ignore[arg-type]
+    form = EndpointForm(user=User.objects.get(), initial={"version": str(version.pk)})
+    with django_assert_num_queries(1):
+        assert [each["name"] for each in form.offered_engines()] == ["vllm"]
+        assert form.chosen_version == version
 
 
 def test_a_form_cannot_supply_argv(lab: tuple[Client, object]) -> None:

@@ -154,6 +154,18 @@ def test_only_a_group_of_that_name_is_ended(sleeper: subprocess.Popen[bytes]) ->
     assert cgroups.end(path)
 
 
+@pytest.mark.parametrize("shown", [[False, True, False, False, False], [False, False, True, False, False, False]])
+def test_an_attempt_is_gone_only_after_three_empty_looks_in_a_row(
+    shown: list[bool], sleeper: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the middle of an exec a process shows no environment, and a look passes it by."""
+    looks = iter(shown)
+    monkeypatch.setattr(processes, "of_attempt", lambda *_: {sleeper.pid} if next(looks) else set())
+    assert processes.end_attempt("an-uuid-of-nobody", 0, 0)
+    assert list(looks) == [], "it looked until three in a row were empty"
+    assert sleeper.wait(5) == -signal.SIGKILL
+
+
 def test_r20_a_kill_counted_in_its_own_group_is_out_of_memory(tmp_path: Path) -> None:
     (tmp_path / "memory.events").write_text("low 0\nmax 12\noom 1\noom_kill 1\n")
     kills = cgroups.memory_kills(tmp_path)

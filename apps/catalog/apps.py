@@ -7,9 +7,10 @@ class CatalogConfig(AppConfig):
     verbose_name = "Catalogue"
 
     def ready(self) -> None:
+        from apps.catalog.deletions import check_can_run_again, resolve_download
         from apps.catalog.hub import install_client
         from apps.catalog.registration import register_download
-        from apps.catalog.services import check_can_run_again, hub_secrets, resolve_download
+        from apps.catalog.services import hub_secrets
         from apps.jobs.kinds import KindHandler, register_kind
 
         install_client()

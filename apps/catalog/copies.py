@@ -115,7 +115,7 @@ def delete_copy(*, copy: Location, user: User) -> Job | None:
         user=user,
         kind=JobKind.DOWNLOAD,
         name=f"Delete {version.model.name} from {copy.host}"[:200],
-        spec=RunSpec(kind="download", engine="download", payload={"delete": copy.path}),
+        spec=RunSpec(kind="download", engine="delete", payload={"folder": copy.path}),
         pinned_host=copy.host,
     )
 

@@ -16,6 +16,7 @@ from apps.accounts.models import Role, Team, User
 from apps.accounts.problems import conflict, invalid, unknown_choice
 from apps.accounts.services import lock_team
 from apps.calibration.services import NewEstimate, record_estimates
+from apps.catalog.deletions import open_deletions
 from apps.catalog.hub import read_hub
 from apps.catalog.models import Location, Model, ModelImport, ModelVersion
 from apps.catalog.ollama import read_ollama
@@ -101,26 +102,6 @@ def copy_version(*, version: ModelVersion, host: Host) -> ModelImport:
         # The copy that such a job deletes left the books before, else nobody would ask for a new one.
         row.job.after.add(*open_deletions(host))
         return row
-
-
-def open_deletions(host: Host) -> list[Job]:
-    """Jobs that still have to delete a model there: what is fetched waits for them, or it would go with them."""
-    return list(Job.objects.open().filter(kind=JobKind.DOWNLOAD, pinned_host=host, spec__payload__has_key="delete"))
-
-
-def resolve_download(job: Job, host: Host) -> RunSpec:
-    """The spec; a deletion whose folder holds a registered copy again deletes nothing."""
-    spec = RunSpec.model_validate(job.spec)
-    doomed = spec.payload.get("delete")
-    if doomed and Location.objects.filter(host=host, path=doomed).exists():
-        return spec.model_copy(update={"payload": {"delete": ""}})
-    return spec
-
-
-def check_can_run_again(job: Job) -> None:
-    """A deletion that failed is asked for anew: the model may have come back. Raises Problem 409."""
-    if "delete" in job.spec.get("payload", {}):
-        raise conflict(f"{job.public_id} deletes a model. Delete it again from its host's page, if it is still there.")
 
 
 def _credential_of(version: ModelVersion) -> str:

@@ -13,8 +13,9 @@ from django.utils import timezone
 from apps.accounts.models import Role, Team, User
 from apps.accounts.problems import Problem
 from apps.catalog.copies import bring_copies, delete_copy, hosts_without, jobs_using
+from apps.catalog.deletions import resolve_download
 from apps.catalog.models import Location, ModelImport, ModelVersion
-from apps.catalog.services import copy_version, resolve_download
+from apps.catalog.services import copy_version
 from apps.dashboard.host_models import host_models
 from apps.engines.folder import RECORD
 from apps.engines.registry import get_engine
@@ -106,7 +107,7 @@ def test_a_deleted_copy_is_off_the_books_at_once_and_a_job_deletes_its_bytes(
 ) -> None:
     job = delete_copy(copy=copy_of(version), user=alice)
     assert job is not None
-    assert (job.pinned_host, job.spec["payload"]) == (atlas, {"delete": "/models/tiny"})
+    assert (job.pinned_host, job.spec["payload"]) == (atlas, {"folder": "/models/tiny"})
     assert not Location.objects.exists()
     assert job.preview["argv"][1:] == ["-m", "workers.deletions", "/models/tiny"]
 
@@ -117,11 +118,11 @@ def test_a_model_that_came_back_is_not_deleted_and_what_is_fetched_waits(
     artifact = copy_of(version).artifact
     deletion = delete_copy(copy=copy_of(version), user=alice)
     assert deletion is not None
-    assert resolve_download(deletion, atlas).payload == {"delete": "/models/tiny"}
+    assert resolve_download(deletion, atlas).payload == {"folder": "/models/tiny"}
     fetch = copy_version(version=version, host=atlas)
     assert list(fetch.job.after.all()) == [deletion]
     Location.objects.create(artifact=artifact, host=atlas, path="/models/tiny")
-    assert resolve_download(deletion, atlas).payload == {"delete": ""}
+    assert resolve_download(deletion, atlas).payload == {"folder": ""}
     Job.objects.filter(pk=deletion.pk).update(status="failed", finished_at=timezone.now())
     with pytest.raises(Problem, match="deletes a model"):
         retry_job(job=deletion, user=alice)
@@ -237,5 +238,5 @@ def test_a_host_deletes_a_finished_download_and_nothing_else(tmp_path: Path) -> 
     assert not ours.exists()
     assert run_deletion(Path(), models).returncode == 1
     assert models.exists()
-    assert get_engine("download").read_line(ran.stdout.strip()) is not None
+    assert get_engine("delete").read_line(ran.stdout.strip()) is not None
     assert not [path for path in models.iterdir() if path.name.endswith(".deleting")]

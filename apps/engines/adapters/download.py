@@ -1,7 +1,7 @@
-"""Brings a model onto a host and reads what it is, or deletes one there.
+"""Brings a model onto a host and reads what it is.
 
-`payload.source` is a line of apps.engines.sources, `payload.delete` a folder that such a download has made;
-`placement.model_path` is the folder to make, empty for one under the host's models folder.
+`payload.source` is a line of apps.engines.sources; `placement.model_path` is the folder to make, empty for one under
+the host's models folder.
 """
 
 from __future__ import annotations
@@ -33,8 +33,6 @@ class Download(Engine):
 
     def command(self, spec: RunSpec, placement: Placement) -> Command:
         """Raises ValueError for a source that is none."""
-        if "delete" in spec.payload:
-            return Command(argv=[placement.bin("python"), "-m", "workers.deletions", spec.payload["delete"]])
         source = parse_source(spec.payload["source"])
         argv = [placement.bin("python"), "-m", "workers.downloads", str(source)]
         argv += ["--record", f"{placement.work_dir}/{RECORD}", "--variant", placement.variant]
@@ -46,8 +44,6 @@ class Download(Engine):
         return read_own_line(line)
 
     def collect(self, spec: RunSpec, work_dir: Path) -> Result:
-        if "delete" in spec.payload:
-            return Result(ok=True)
         path = work_dir / RECORD
         if not path.is_file():
             return Result(ok=False, cause="The download ended without recording what it brought")

@@ -12,7 +12,8 @@ from apps.accounts.audit import audit
 from apps.accounts.models import Role, User
 from apps.accounts.problems import conflict, invalid
 from apps.catalog.copy_uses import jobs_using
-from apps.catalog.models import Artifact, Location, ModelImport, ModelVersion
+from apps.catalog.models import Artifact, Location, Model, ModelImport, ModelVersion
+from apps.catalog.peers import givers
 from apps.catalog.placement import FETCHED, needed_files
 from apps.catalog.services import copy_version
 from apps.engines.base import RunSpec
@@ -36,12 +37,21 @@ def bring_copies(*, version: ModelVersion, hosts: Sequence[Host], user: User) ->
         weights = needed_files(version).weights
     except CannotPrepare as problem:
         raise invalid("version", str(problem), value=version.public_id) from None
-    if weights.version.model.source not in FETCHED:
-        message = f"The files of {version} lie where they were found or made; nothing can fetch them elsewhere."
+    if not _can_come(weights):
+        message = (
+            f"The files of {version} lie where they were found or made; nothing can fetch them elsewhere, "
+            "and no host that has them lets its peers copy."
+        )
         raise invalid("version", message, value=version.public_id)
     for host in hosts:
         _check_host(weights, host)
     return [copy_version(version=weights.version, host=host) for host in hosts]
+
+
+def _can_come(weights: Artifact) -> bool:
+    """Whether another host can get the files: from their source, or a found folder from a peer."""
+    source = weights.version.model.source
+    return source in FETCHED or (source == Model.Source.PATH and bool(givers(weights)))
 
 
 def _check_host(weights: Artifact, host: Host) -> None:
@@ -61,7 +71,7 @@ def hosts_without(version: ModelVersion) -> list[Host]:
         weights = needed_files(version).weights
     except CannotPrepare:
         return []
-    if weights.version.model.source not in FETCHED:
+    if not _can_come(weights):
         return []
     there = Host.objects.filter(left_at=None, fenced_at=None).exclude(locations__artifact=weights)
     return list(there.order_by("name"))
@@ -73,14 +83,22 @@ def why_kept(host: Host, copies: Sequence[Location]) -> dict[int, str]:
     versions = [copy.artifact.version_id for copy in copies]
     imports = ModelImport.objects.filter(version__in=versions, job__pinned_host=host, job__finished_at=None)
     fetching = {each.version_id: each.job for each in imports.select_related("job")}
-    return {copy.pk: _why_kept(copy, using[copy.pk], fetching.get(copy.artifact.version_id)) for copy in copies}
+    others = Location.objects.filter(artifact__in=[copy.artifact_id for copy in copies]).exclude(host=host)
+    elsewhere = set(others.values_list("artifact", flat=True))
+    return {
+        copy.pk: _why_kept(
+            copy, using[copy.pk], fetching.get(copy.artifact.version_id), is_elsewhere=copy.artifact_id in elsewhere
+        )
+        for copy in copies
+    }
 
 
-def _why_kept(copy: Location, users: Sequence[Job], fetching: Job | None) -> str:
+def _why_kept(copy: Location, users: Sequence[Job], fetching: Job | None, *, is_elsewhere: bool) -> str:
     version = copy.artifact.version
     if copy.is_adopted:
         return "It was there before; Stackweb only reads it."
-    if version.model.source not in FETCHED or copy.artifact.role != Artifact.Role.WEIGHTS:
+    is_fetched = version.model.source in FETCHED and copy.artifact.role == Artifact.Role.WEIGHTS
+    if not is_fetched and not is_elsewhere:
         return f"{version} was made by a run here and could not be fetched again."
     if users:
         names = ", ".join(job.public_id for job in users[:5])

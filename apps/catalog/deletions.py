@@ -16,7 +16,7 @@ def open_deletions(host: Host) -> list[Job]:
     return list(Job.objects.open().filter(engine=ENGINE, pinned_host=host))
 
 
-def resolve_download(job: Job, host: Host) -> RunSpec:
+def resolve_deletion(job: Job, host: Host) -> RunSpec:
     """The spec; a deletion whose folder holds a registered copy again deletes nothing."""
     spec = RunSpec.model_validate(job.spec)
     if job.engine == ENGINE and Location.objects.filter(host=host, path=spec.payload["folder"]).exists():

@@ -128,6 +128,8 @@ def _first_importer(copy: ModelImport) -> User | None:
 def _source_of(version: ModelVersion) -> Source:
     """What brings the same files again."""
     model = version.model
+    if model.source == Model.Source.PATH:
+        return Source("path", model.source_ref)
     separator = "==" if model.source == Model.Source.PACKAGE else "@"
     chosen = f":{version.variant}" if version.variant else ""
     return parse_source(f"{model.source}:{model.source_ref}{chosen}{separator}{version.revision}")

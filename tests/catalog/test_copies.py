@@ -17,7 +17,7 @@ from apps.accounts.models import Role, Team, User
 from apps.accounts.problems import Problem
 from apps.catalog.copies import bring_copies, delete_copy, hosts_without
 from apps.catalog.copy_uses import jobs_using, last_uses
-from apps.catalog.deletions import resolve_download
+from apps.catalog.deletions import resolve_deletion
 from apps.catalog.models import Location, ModelImport, ModelVersion
 from apps.catalog.services import copy_version
 from apps.dashboard.host_models import host_models
@@ -122,11 +122,11 @@ def test_a_model_that_came_back_is_not_deleted_and_what_is_fetched_waits(
     artifact = copy_of(version).artifact
     deletion = delete_copy(copy=copy_of(version), user=alice)
     assert deletion is not None
-    assert resolve_download(deletion, atlas).payload == {"folder": "/models/tiny"}
+    assert resolve_deletion(deletion, atlas).payload == {"folder": "/models/tiny"}
     fetch = copy_version(version=version, host=atlas)
     assert list(fetch.job.after.all()) == [deletion]
     Location.objects.create(artifact=artifact, host=atlas, path="/models/tiny")
-    assert resolve_download(deletion, atlas).payload == {"folder": ""}
+    assert resolve_deletion(deletion, atlas).payload == {"folder": ""}
     Job.objects.filter(pk=deletion.pk).update(status="failed", finished_at=timezone.now())
     with pytest.raises(Problem, match="deletes a model"):
         retry_job(job=deletion, user=alice)

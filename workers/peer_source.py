@@ -124,7 +124,7 @@ def _receive(client: httpx2.Client, peer: Peer, file: File, part: Path) -> None:
 def _receive_rest(client: httpx2.Client, url: str, file: File, part: Path) -> None:
     part.touch()
     have = part.stat().st_size
-    if have == file.size_bytes:
+    if have >= file.size_bytes:
         return
     with client.stream("GET", url, headers={"Range": f"bytes={have}-"} if have else {}) as answer:
         answer.raise_for_status()

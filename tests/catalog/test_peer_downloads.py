@@ -205,15 +205,18 @@ def test_a_peer_that_comes_back_goes_on_where_it_was(hub: Hub, atlas: Atlas, cop
     )
 
 
-def test_the_half_that_a_liar_left_is_not_held_against_the_next(hub: Hub, atlas: Atlas, copy: Any) -> None:
+@pytest.mark.parametrize(("count", "requests"), [(1000, ["bytes=4000-", ""]), (2_000_000, [""])])
+def test_what_a_liar_left_is_not_held_against_the_next(
+    hub: Hub, atlas: Atlas, copy: Any, count: int, requests: list[str]
+) -> None:
     away(hub)
     half = atlas.folder.parent / "brio/model.partial/.peer/model.safetensors"
     half.parent.mkdir(parents=True)
-    half.write_bytes(b"lies" * 1000)
+    half.write_bytes(b"lies" * count)
     ended = copy(atlas.offer())
     assert ended.exit_code == 0, ended.said
     asked = [asked for path, asked in atlas.requests if path == "/files/model.safetensors"]
-    assert asked == ["bytes=4000-", ""]
+    assert asked == requests
     assert (ended.folder / "model.safetensors").read_bytes() == WEIGHTS
 
 

@@ -20,6 +20,7 @@ from apps.arena.api import router as arena
 from apps.calibration.api import router as calibration
 from apps.catalog.api import router as catalog
 from apps.catalog.policies_api import router as policies
+from apps.catalog.worker_api import router as catalog_worker
 from apps.costs.api import router as costs
 from apps.dashboard.host_models_api import router as host_models
 from apps.dashboard.hosts_api import router as hosts
@@ -77,6 +78,7 @@ worker_api = NinjaAPI(
 )
 worker_api.add_router("", fleet_worker)
 worker_api.add_router("", jobs_worker)
+worker_api.add_router("", catalog_worker)
 
 
 def _answer(problem: Problem) -> HttpResponse:

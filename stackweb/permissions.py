@@ -222,6 +222,7 @@ MATRIX: dict[str, Access] = {
     "GET /api/worker/v1/inputs/<sha256>": HOST,
     "POST /api/worker/v1/heartbeat": HOST,
     "POST /api/worker/v1/inventory": HOST,
+    "POST /api/worker/v1/peer-files": HOST,
     "POST /api/worker/v1/leave": HOST,
     "POST /api/worker/v1/telemetry": HOST,
 }

@@ -19,6 +19,7 @@ from workers.doorbell import start_doorbell
 from workers.journal import FULL
 from workers.observer import Observer
 from workers.outcome import Outcome
+from workers.peer_server import start_peer_server
 from workers.records import Order, Record
 from workers.tasks import BELL
 
@@ -44,11 +45,12 @@ class Agent:
         self.is_reachable = True
 
     def run(self) -> None:
-        """Until TERM or INT. Raises AlreadyRuns."""
+        """Until TERM or INT. Raises AlreadyRuns, ConfigError."""
         lock = hold_state(self.config.state_dir)
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, self._on_signal)
         self.adopt()
+        self.observer.peer_address = start_peer_server(self.server)
         self.observer.start()
         start_doorbell(self.config)
         logger.info("Host %s works for %s.", self.config.host_name, self.config.url)

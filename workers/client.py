@@ -82,6 +82,13 @@ class Claim(BaseModel):
     secrets: dict[str, str] = Field({}, repr=False)  # environment of this attempt alone
 
 
+class PeerFiles(BaseModel):
+    """What a peer's ticket opens on this host."""
+
+    path: str
+    files: frozenset[str]
+
+
 class Joined(BaseModel):
     class Host(BaseModel):
         id: str | int
@@ -204,6 +211,10 @@ class Server:
 
     def inventory(self, found: dict[str, Any]) -> None:
         self.call("POST", "inventory", json=found)
+
+    def peer_files(self, ticket: str) -> PeerFiles:
+        """Raises Refused for a ticket that opens nothing on this host."""
+        return PeerFiles.model_validate(self.call("POST", "peer-files", tries=1, json={"ticket": ticket}).json())
 
     def leave(self) -> None:
         """The last call: the host's token ends with it."""

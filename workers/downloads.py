@@ -1,10 +1,11 @@
 """Brings one model onto this host and records what it is.
 
-    python -m workers.downloads SOURCE --into FOLDER --record FILE [--variant cpu|cuda]
+    python -m workers.downloads SOURCE --into FOLDER --record FILE [--variant cpu|cuda] [--peers FILE]
 
 SOURCE is a line of apps.engines.sources. The folder appears under its final name only when it is
 whole; until then the bytes lie in `<folder>.partial` and the next try goes on from there. The record
-(JSON: path, source, revision, files) is what the download engine reads afterwards.
+(JSON: path, source, revision, files) is what the download engine reads afterwards. The file of peers
+(peer_source.Offer) names the model's files, their hashes and hosts that have them; the source gives what those do not.
 """
 
 from __future__ import annotations
@@ -16,12 +17,15 @@ import re
 import shutil
 import sys
 import time
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from apps.engines.base import CauseReason
-from apps.engines.folder import RECORD, files_of_model, manifest, missing_parts, visible_files
+from apps.engines.folder import RECORD, files_of_model, manifest, manifest_sha256, missing_parts, visible_files
 from apps.engines.lines import failed_line, measured_line, phase_line, progress_line
 from apps.engines.sources import Source, parse_source
 from workers.environments import InstallError, say
@@ -35,8 +39,10 @@ from workers.model_sources import (
     git_id,
 )
 from workers.ollama_source import fetch_ollama
+from workers.peer_source import ARRIVING, Offer, copy_files, told
 
 MEGABYTE = 1_000_000
+ORIGINS = {"hub": "the Hub", "ollama": "the Ollama registry", "package": "the package", "path": "the folder itself"}
 
 
 def models_dir() -> Path:
@@ -51,9 +57,9 @@ def default_folder(source: Source) -> Path:
     return models_dir() / re.sub(r"[^A-Za-z0-9._-]+", "--", f"{source.name}{chosen}@{source.revision}").lower()
 
 
-def download(source: Source, into: Path, variant: str) -> dict[str, Any]:
+def download(source: Source, into: Path, variant: str, offer: Offer | None = None) -> dict[str, Any]:
     """Returns the record of the finished folder; raises DownloadError or InstallError with the cause."""
-    if source.kind == "path":
+    if source.kind == "path" and offer is None:
         return _record(source, Found(*files_of_model(Path(source.name))))
     if (record := _finished(source, into)) is not None:
         say(progress_line(1, 1, "model", f"{source} is already here: {into}"))
@@ -62,7 +68,7 @@ def download(source: Source, into: Path, variant: str) -> dict[str, Any]:
         raise DownloadError(
             "bad_config", f"{into} exists and holds something else; choose another name or remove the folder"
         )
-    wanted = ask_hub(source) if source.kind == "hub" else None
+    wanted = _hub_files(source, offer) if source.kind == "hub" else None
     if wanted is not None and (record := _in_cache(source, wanted)) is not None:
         return record
     partial = into.with_name(into.name + ".partial")
@@ -70,12 +76,21 @@ def download(source: Source, into: Path, variant: str) -> dict[str, Any]:
     say(phase_line("downloading"))
     began, held = time.monotonic(), _bytes_in(partial)
     try:
-        found = _fetch(source, wanted, partial, variant)
+        came = copy_files(offer, partial) if offer else {}
+        if offer and len(came) == len(offer.files):
+            found = Found(partial, list(came), source.revision)
+        else:
+            came = came if wanted else {}  # only the Hub gives single files
+            found = _fetch(source, wanted, came, partial, variant)
     finally:
         _drop_empty(partial)
-    if not held:  # else an earlier try had fetched a part
+    if not held and not came:  # else an earlier try or a peer had given a part
         say(measured_line(download_seconds=round(time.monotonic() - began, 1)))
-    record = _record(source, found) | {"path": str(into)}
+    record = _record(source, found, _checked(offer, came)) | {"path": str(into)}
+    if offer is not None:
+        record["came_from"] = told(came, len(offer.files), ORIGINS[source.kind])
+        say(progress_line(1, 1, "model", record["came_from"]))
+    shutil.rmtree(partial / ARRIVING, ignore_errors=True)
     (partial / RECORD).write_text(json.dumps(record))
     partial.rename(into)
     return record
@@ -92,14 +107,26 @@ class Found:
     is_ours: bool = False  # may be removed when it is damaged
 
 
-def _fetch(source: Source, wanted: HubFiles | None, partial: Path, variant: str) -> Found:
+def _hub_files(source: Source, offer: Offer | None) -> HubFiles:
+    """As the Hub lists them, or as the control plane knows them of the same commit: then the Hub may be away."""
+    if offer is None:
+        return ask_hub(source)
+    sizes = {file.path: file.size_bytes for file in offer.files}
+    return HubFiles(source.revision, sizes, {file.path: file.sha256 for file in offer.files})
+
+
+def _fetch(source: Source, wanted: HubFiles | None, came: Mapping[str, str], partial: Path, variant: str) -> Found:
+    """From its source, all but what came from peers."""
+    if source.kind == "path":
+        cause = f"{source} lies where it was found, and no host that has it gave all of its files"
+        raise DownloadError("model_not_found", cause)
     if source.kind == "ollama":
         hashes = fetch_ollama(source, partial)
         return Found(partial, visible_files(partial), source.revision, hashes, is_ours=True)
     if wanted is None:
         revision = fetch_package(source, partial, variant)
         return Found(partial, visible_files(partial), revision, is_ours=True)
-    fetch_hub(source, wanted, partial)
+    fetch_hub(source, wanted, partial, but=came)
     return Found(partial, visible_files(partial), wanted.commit, wanted.hashes, is_ours=True)
 
 
@@ -117,11 +144,17 @@ def _in_cache(source: Source, wanted: HubFiles) -> dict[str, Any] | None:
         return None
 
 
-def _record(source: Source, found: Found) -> dict[str, Any]:
-    """Hashes every file, which also proves a download."""
-    folder, names = found.folder, found.names
-    if missing := missing_parts(folder, names):
+def _checked(offer: Offer | None, came: Mapping[str, str]) -> dict[str, dict[str, Any]]:
+    """The manifest of the files that came from peers, whose hashes were looked at then."""
+    return {file.path: file.model_dump() for file in offer.files if file.path in came} if offer else {}
+
+
+def _record(source: Source, found: Found, checked: Mapping[str, dict[str, Any]] | None = None) -> dict[str, Any]:
+    """Hashes every file that is not `checked`, which also proves a download."""
+    folder, checked = found.folder, checked or {}
+    if missing := missing_parts(folder, found.names):
         raise DownloadError("model_not_found", missing)
+    names = [name for name in found.names if name not in checked]
     total = sum((folder / name).stat().st_size for name in names)
     done = reported = 0
 
@@ -138,6 +171,7 @@ def _record(source: Source, found: Found) -> dict[str, Any]:
             if found.is_ours:
                 (folder / file["path"]).unlink()  # the next try fetches it anew, and only it
             raise DownloadError("engine_exited", f"{file['path']} arrived damaged: {damage}; start the download again")
+    files = sorted([*checked.values(), *files], key=lambda file: str(file["path"]))
     return {"path": str(folder), "source": str(source), "revision": found.revision, "files": files}
 
 
@@ -178,9 +212,14 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--into", type=Path)
     parser.add_argument("--record", type=Path, required=True)
     parser.add_argument("--variant", default="cpu", choices=["cpu", "cuda"])
+    parser.add_argument("--peers", type=Path)
     given = parser.parse_args(arguments)
     try:
-        record = download(given.source, given.into or default_folder(given.source), given.variant)
+        offer = Offer.model_validate_json(given.peers.read_text()) if given.peers else None
+        into = given.into or default_folder(_named(given.source, offer))
+        record = download(given.source, into, given.variant, offer)
+    except ValidationError as error:
+        return _fail("bad_config", f"{given.peers}: {error.errors()[0]['msg']}")
     except (DownloadError, InstallError) as error:
         return _fail(error.reason, str(error))
     except OSError as error:
@@ -191,6 +230,13 @@ def main(arguments: list[str] | None = None) -> int:
     part.write_text(json.dumps(record))
     shutil.move(part, given.record)
     return 0
+
+
+def _named(source: Source, offer: Offer | None) -> Source:
+    """A folder has no revision, so a copy of it is named by its content."""
+    if source.kind != "path" or offer is None:
+        return source
+    return replace(source, revision=manifest_sha256([file.model_dump() for file in offer.files])[:12])
 
 
 def _fail(reason: CauseReason, cause: str) -> int:

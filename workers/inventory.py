@@ -35,7 +35,9 @@ def _existing(folder: Path) -> Path:
     return next(path for path in (folder, *folder.absolute().parents) if path.exists())
 
 
-def take_inventory(models_dir: Path, env_root: Path, *, use_cgroups: bool = True) -> dict[str, Any]:
+def take_inventory(
+    models_dir: Path, env_root: Path, *, use_cgroups: bool = True, peer_address: str = ""
+) -> dict[str, Any]:
     disk = shutil.disk_usage(_existing(models_dir))
     gpus = list_gpus()
     kept_apart_by = isolation() if use_cgroups else "process_group"
@@ -55,6 +57,7 @@ def take_inventory(models_dir: Path, env_root: Path, *, use_cgroups: bool = True
         "gpus": gpus,
         "environments": [asdict(environment) for environment in list_environments(env_root)],
         "models_dir": str(models_dir),
+        "peer_address": peer_address,
     }
 
 

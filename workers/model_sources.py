@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import threading
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,7 +20,13 @@ from urllib.parse import quote
 import httpx2
 from huggingface_hub import get_session, hf_hub_download
 from huggingface_hub.constants import ENDPOINT, HF_HUB_CACHE
-from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNotFoundError, RevisionNotFoundError
+from huggingface_hub.errors import (
+    GatedRepoError,
+    HfHubHTTPError,
+    LocalEntryNotFoundError,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
 from huggingface_hub.utils import build_hf_headers, hf_raise_for_status  # type: ignore[attr-defined]
 
 from apps.engines.base import CauseReason
@@ -78,9 +84,11 @@ def ask_hub(source: Source) -> HubFiles:
     return HubFiles(str(said.get("sha") or ""), {name: sizes[name] for name in wanted}, hashes)
 
 
-def fetch_hub(source: Source, files: HubFiles, folder: Path) -> None:
-    """Raises DownloadError, also before a byte is fetched where the disk cannot hold them."""
-    check_room(folder, files.total_bytes, str(source))
+def fetch_hub(source: Source, files: HubFiles, folder: Path, *, but: Container[str] = ()) -> None:
+    """All `but` those that are in the folder already. Raises DownloadError, also before a byte is fetched where the
+    disk cannot hold them."""
+    missing = [name for name in files.sizes if name not in but]
+    check_room(folder, sum(files.sizes[name] for name in missing), str(source))
 
     def fetch(name: str) -> str:
         # A cache of its own, else a damaged file of the host's would be copied each time.
@@ -88,9 +96,9 @@ def fetch_hub(source: Source, files: HubFiles, folder: Path) -> None:
             source.name, name, revision=files.commit, local_dir=folder, cache_dir=folder / ".cache/hub"
         )
 
-    with _hub_refusals(source), _WatchedFolder(folder, files.total_bytes), ThreadPoolExecutor(AT_ONCE) as pool:
+    with _hub_refusals(source), WatchedFolder(folder, files.total_bytes), ThreadPoolExecutor(AT_ONCE) as pool:
         try:
-            list(pool.map(fetch, files.sizes))
+            list(pool.map(fetch, missing))
         except BaseException:
             pool.shutdown(cancel_futures=True)  # what has failed once need not fail for every other file
             raise
@@ -121,7 +129,7 @@ def _hub_refusals(source: Source) -> Iterator[None]:
         raise DownloadError(
             "model_not_found", f"{source.name} has no revision {source.revision!r}; try main"
         ) from error
-    except (HfHubHTTPError, httpx2.HTTPError) as error:
+    except (HfHubHTTPError, LocalEntryNotFoundError, httpx2.HTTPError) as error:
         raise DownloadError("engine_exited", f"The Hub cannot be reached for {source}: {error}") from error
 
 
@@ -200,7 +208,7 @@ def check_room(folder: Path, needed_bytes: int, what: str) -> None:
         )
 
 
-class _WatchedFolder:
+class WatchedFolder:
     """Prints how many bytes have arrived, every few seconds, while a download fills a folder."""
 
     def __init__(self, folder: Path, total_bytes: int) -> None:

@@ -28,6 +28,7 @@ class Observer:
         self.sample_seconds = sample_seconds
         self.backlog = Backlog()
         self.inventory_at = 0.0
+        self.peer_address = ""  # at which other hosts may copy models from this one
         self.end = threading.Event()
         self.nudge = threading.Event()
         self.meter = threading.Thread(target=self._measure, name="meter", daemon=True)
@@ -90,4 +91,7 @@ class Observer:
     def report_inventory(self) -> None:
         """Errors as in Server.call."""
         config = self.config
-        self.server.inventory(take_inventory(config.models_dir, config.env_root, use_cgroups=config.use_cgroups))
+        found = take_inventory(
+            config.models_dir, config.env_root, use_cgroups=config.use_cgroups, peer_address=self.peer_address
+        )
+        self.server.inventory(found)

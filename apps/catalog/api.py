@@ -1,4 +1,4 @@
-"""REST: models with their versions, files and places; imports."""
+"""REST: models with their versions, files and places; imports and copies."""
 
 from __future__ import annotations
 
@@ -10,14 +10,16 @@ from ninja import Query, Router, Status
 
 from apps.accounts.access import team_for, visible_or_404
 from apps.accounts.hub_tokens import credentials_for
+from apps.accounts.problems import invalid
 from apps.accounts.rest import create_once, page_of, signed_in
 from apps.catalog.choices import offer_of
+from apps.catalog.copies import bring_copies
 from apps.catalog.fit import Fit
 from apps.catalog.licenses import license_class
-from apps.catalog.lookups import host_named
+from apps.catalog.lookups import host_named, version_named
 from apps.catalog.model_list import models_with
 from apps.catalog.models import Artifact, LineageEdge, Model, ModelImport, ModelVersion
-from apps.catalog.schemas import ImportIn, ImportOut, ModelDetailOut, ModelPage, ModelsIn, OfferOut
+from apps.catalog.schemas import CopiesIn, ImportIn, ImportOut, ModelDetailOut, ModelPage, ModelsIn, OfferOut
 from apps.catalog.services import import_model
 from apps.jobs.api import job_out
 
@@ -82,6 +84,18 @@ def get_model(request: HttpRequest, model_id: str) -> dict[str, Any]:
     model: Model = visible_or_404(Model.objects.select_related("team"), signed_in(request), model_id, noun="model")
     versions = model.versions.order_by("-pk").prefetch_related("artifacts__locations__host", "card_scores")
     return model_out(model) | {"card": model.card, "versions": [version_detail(each) for each in versions]}
+
+
+@router.post("/models/versions/{version_id}/copies", response={201: list[ImportOut]})
+def post_copies(request: HttpRequest, version_id: str, payload: CopiesIn) -> Status[list[dict[str, Any]]]:
+    """Brings a version to hosts before it is needed there; one that is on its way already is returned."""
+    user = signed_in(request)
+    hosts = [host_named(name, field="hosts") for name in payload.hosts]
+    if None in hosts:
+        raise invalid("hosts", "Every host needs a name.", value="")
+    version = version_named(user, version_id)
+    brought = bring_copies(version=version, hosts=[host for host in hosts if host], user=user)
+    return Status(201, [import_out(row) for row in brought])
 
 
 def import_out(row: ModelImport) -> dict[str, Any]:

@@ -7,10 +7,10 @@ class CatalogConfig(AppConfig):
     verbose_name = "Catalogue"
 
     def ready(self) -> None:
+        from apps.catalog.deletions import check_can_run_again
         from apps.catalog.hub_repository import install_client
-        from apps.catalog.hub_secrets import hub_secrets
+        from apps.catalog.peers import download_secrets, resolve_download
         from apps.catalog.registration import register_download
-        from apps.catalog.services import check_can_run_again, resolve_download
         from apps.jobs.kinds import KindHandler, register_kind
 
         install_client()
@@ -18,7 +18,7 @@ class CatalogConfig(AppConfig):
             on_finished=register_download,
             on_retried=check_can_run_again,
             resolve=resolve_download,
-            secrets=hub_secrets,
+            secrets=download_secrets,
             repeats=False,
         )
         register_kind("download", handler)

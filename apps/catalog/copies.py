@@ -5,21 +5,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from django.db import transaction
-from django.db.models import Q
+from django.db.models import QuerySet
 
 from apps.accounts.access import require_role
 from apps.accounts.audit import audit
 from apps.accounts.models import Role, User
 from apps.accounts.problems import conflict, invalid
-from apps.catalog.models import Artifact, LineageEdge, Location, ModelImport, ModelVersion
+from apps.catalog.copy_uses import jobs_using
+from apps.catalog.models import Artifact, Location, Model, ModelImport, ModelVersion
+from apps.catalog.peers import givers
 from apps.catalog.placement import FETCHED, needed_files
 from apps.catalog.room import check_room
 from apps.catalog.services import copy_version
 from apps.engines.base import RunSpec
-from apps.engines.sources import SPARE_BYTES
 from apps.fleet.models import Host
 from apps.jobs.kinds import CannotPrepare
-from apps.jobs.models import Attempt, Job, JobKind
+from apps.jobs.models import Job, JobKind
 from apps.jobs.services import submit_job
 
 
@@ -35,13 +36,22 @@ def bring_copies(*, version: ModelVersion, hosts: Sequence[Host], user: User) ->
         weights = needed_files(version).weights
     except CannotPrepare as problem:
         raise invalid("version", str(problem), value=version.public_id) from None
-    if weights.version.model.source not in FETCHED:
-        message = f"The files of {version} lie where they were found or made; nothing can fetch them elsewhere."
+    if not _can_come(weights):
+        message = (
+            f"The files of {version} lie where they were found or made; nothing can fetch them elsewhere, "
+            "and no host that has them lets its peers copy."
+        )
         raise invalid("version", message, value=version.public_id)
     for host in hosts:
         _check_host(weights, host)
         check_room(weights, host, user)
     return [copy_version(version=weights.version, host=host) for host in hosts]
+
+
+def _can_come(weights: Artifact) -> bool:
+    """Whether another host can get the files: from their source, or a found folder from a peer."""
+    source = weights.version.model.source
+    return source in FETCHED or (source == Model.Source.PATH and bool(givers(weights)))
 
 
 def _check_host(weights: Artifact, host: Host) -> None:
@@ -57,35 +67,39 @@ def hosts_without(version: ModelVersion) -> list[Host]:
         weights = needed_files(version).weights
     except CannotPrepare:
         return []
-    if weights.version.model.source not in FETCHED:
+    if not _can_come(weights):
         return []
-    there = Host.objects.filter(left_at=None, fenced_at=None, removed_at=None).exclude(locations__artifact=weights)
+    there = Host.objects.filter(left_at=None, fenced_at=None).exclude(locations__artifact=weights)
     return list(there.order_by("name"))
 
 
-def jobs_using(copy: Location) -> list[Job]:
-    """Those that run on its host with these files or wait for it, also through an adapter on them."""
-    version = copy.artifact.version
-    adapters = LineageEdge.objects.filter(parent=version, relation=LineageEdge.Relation.ADAPTER).select_related("child")
-    ids = [version.public_id, *(edge.child.public_id for edge in adapters)]
-    using = Job.objects.open().filter(spec__model__version_id__in=ids)
-    here = Q(attempts__in=Attempt.objects.open().filter(host=copy.host)) | Q(pinned_host=copy.host)
-    return list(using.filter(here).distinct().order_by("pk"))
+def why_kept(host: Host, copies: Sequence[Location]) -> dict[int, str]:
+    """By the copy's key: why it may not be deleted from `host`; empty where it may."""
+    using = jobs_using(host, copies)
+    versions = [copy.artifact.version_id for copy in copies]
+    imports = ModelImport.objects.filter(version__in=versions, job__pinned_host=host, job__finished_at=None)
+    fetching = {each.version_id: each.job for each in imports.select_related("job")}
+    others = Location.objects.filter(artifact__in=[copy.artifact_id for copy in copies]).exclude(host=host)
+    elsewhere = set(others.values_list("artifact", flat=True))
+    return {
+        copy.pk: _why_kept(
+            copy, using[copy.pk], fetching.get(copy.artifact.version_id), is_elsewhere=copy.artifact_id in elsewhere
+        )
+        for copy in copies
+    }
 
 
-def why_kept(copy: Location) -> str:
-    """Why it may not be deleted; empty where it may."""
+def _why_kept(copy: Location, users: Sequence[Job], fetching: Job | None, *, is_elsewhere: bool) -> str:
     version = copy.artifact.version
     if copy.is_adopted:
         return "It was there before; Stackweb only reads it."
-    if version.model.source not in FETCHED or copy.artifact.role != Artifact.Role.WEIGHTS:
+    is_fetched = version.model.source in FETCHED and copy.artifact.role == Artifact.Role.WEIGHTS
+    if not is_fetched and not is_elsewhere:
         return f"{version} was made by a run here and could not be fetched again."
-    users = jobs_using(copy)
     if users:
         names = ", ".join(job.public_id for job in users[:5])
         return f"{names} use{'s' if len(users) == 1 else ''} {version} on {copy.host} now. Stop {names} first."
-    fetching = ModelImport.objects.filter(version=version, job__pinned_host=copy.host, job__finished_at=None).first()
-    return f"{fetching.job.public_id} is bringing {version} to {copy.host} now." if fetching else ""
+    return f"{fetching.public_id} is bringing {version} to {copy.host} now." if fetching else ""
 
 
 @transaction.atomic
@@ -100,7 +114,7 @@ def delete_copy(*, copy: Location, user: User) -> Job | None:
     locked = Location.objects.select_for_update(of=("self",)).filter(pk=copy.pk).select_related("host").first()
     if locked is None:
         raise conflict(f"{version} is no longer on {copy.host}.")
-    if reason := why_kept(locked):
+    if reason := why_kept(locked.host, [locked])[locked.pk]:
         raise conflict(reason)
     locked.delete()
     audit(user, "model.copy_deleted", object_id=version.public_id, object_name=f"{version} on {copy.host}",
@@ -112,13 +126,14 @@ def delete_copy(*, copy: Location, user: User) -> Job | None:
         user=user,
         kind=JobKind.DOWNLOAD,
         name=f"Delete {version.model.name} from {copy.host}"[:200],
-        spec=RunSpec(kind="download", engine="download", payload={"delete": copy.path}),
+        spec=RunSpec(kind="download", engine="delete", payload={"folder": copy.path}),
         pinned_host=copy.host,
     )
 
 
-def copies_on(host: Host, user: User) -> list[Location]:
+def copies_on(host: Host, user: User) -> QuerySet[Location]:
     """Every copy there of models that the person may see, with what a list names."""
     seen = ModelVersion.objects.visible_to(user)
-    rows = Location.objects.filter(Q(artifact__version__in=seen), host=host)
-    return list(rows.select_related("artifact__version__model__team", "host").order_by("-artifact__size_bytes", "pk"))
+    rows = Location.objects.filter(artifact__version__in=seen, host=host)
+    long = ("artifact__files", "artifact__version__facts", "artifact__version__model__card")
+    return rows.select_related("artifact__version__model__team", "host").defer(*long)

@@ -36,7 +36,8 @@ def register_download(job: Job) -> None:
     produced = _produced(job)
     version = row.version or _downloaded_version(row, produced)
     artifact = _artifact(version, Artifact.Role.WEIGHTS, produced)
-    is_adopted = row.source == Model.Source.PATH or produced.is_in_place
+    is_copy = "came_from" in job.result["data"]  # of a folder that was found on another host
+    is_adopted = produced.is_in_place or (row.source == Model.Source.PATH and not is_copy)
     _located(artifact, _host_of(job), produced.path, is_adopted=is_adopted)
     if row.version_id != version.pk:
         row.version = version

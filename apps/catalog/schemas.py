@@ -127,6 +127,10 @@ class ImportIn(Schema, extra="forbid"):
     team: str = Field("", description="slug; empty: your first team")
 
 
+class CopiesIn(Schema, extra="forbid"):
+    hosts: list[str] = Field(min_length=1, max_length=200)
+
+
 class OfferedFormatOut(Schema):
     format: str  # safetensors | gguf | pytorch | onnx | tensorrt | mlmodel
     size_bytes: int

@@ -16,6 +16,7 @@ from apps.accounts.models import Role, Team, User
 from apps.accounts.problems import conflict, invalid
 from apps.accounts.services import lock_team
 from apps.calibration.services import NewEstimate, record_estimates
+from apps.catalog.deletions import open_deletions
 from apps.catalog.hub import read_hub
 from apps.catalog.hub_secrets import credential_of
 from apps.catalog.models import Location, Model, ModelImport, ModelVersion
@@ -26,7 +27,7 @@ from apps.catalog.source_checks import checked_source
 from apps.engines.base import RunSpec
 from apps.engines.sources import Source, parse_source
 from apps.fleet.models import Host
-from apps.jobs.models import Job, JobKind
+from apps.jobs.models import JobKind
 from apps.jobs.services import submit_job
 from apps.jobs.states import JobStatus
 from apps.planning.loading import FORMULA_VERSION, download_duration
@@ -99,29 +100,11 @@ def copy_version(*, version: ModelVersion, host: Host) -> ModelImport:
         return row
 
 
-def open_deletions(host: Host) -> list[Job]:
-    """Jobs that still have to delete a model there: what is fetched waits for them, or it would go with them."""
-    return list(Job.objects.open().filter(kind=JobKind.DOWNLOAD, pinned_host=host, spec__payload__has_key="delete"))
-
-
-def resolve_download(job: Job, host: Host) -> RunSpec:
-    """The spec; a deletion whose folder holds a registered copy again deletes nothing."""
-    spec = RunSpec.model_validate(job.spec)
-    doomed = spec.payload.get("delete")
-    if doomed and Location.objects.filter(host=host, path=doomed).exists():
-        return spec.model_copy(update={"payload": {"delete": ""}})
-    return spec
-
-
-def check_can_run_again(job: Job) -> None:
-    """A deletion that failed is asked for anew: the model may have come back. Raises Problem 409."""
-    if "delete" in job.spec.get("payload", {}):
-        raise conflict(f"{job.public_id} deletes a model. Delete it again from its host's page, if it is still there.")
-
-
 def _source_of(version: ModelVersion) -> Source:
     """What brings the same files again."""
     model = version.model
+    if model.source == Model.Source.PATH:
+        return Source("path", model.source_ref)
     separator = "==" if model.source == Model.Source.PACKAGE else "@"
     chosen = f":{version.variant}" if version.variant else ""
     return parse_source(f"{model.source}:{model.source_ref}{chosen}{separator}{version.revision}")

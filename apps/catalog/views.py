@@ -1,11 +1,11 @@
-"""The Add model page. The Models and Model pages join higher rooms: apps/dashboard/model_page.py."""
+"""The Add model page, and bringing a version to hosts. Models and Model join higher rooms: dashboard/model_page.py."""
 
 from __future__ import annotations
 
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import redirect, render
-from django.views.decorators.http import require_http_methods
+from django.shortcuts import get_object_or_404, redirect, render
+from django.views.decorators.http import require_http_methods, require_POST
 
 from apps.accounts.access import team_for
 from apps.accounts.forms import add_problem
@@ -13,9 +13,11 @@ from apps.accounts.hub_tokens import credentials_for
 from apps.accounts.problems import Problem
 from apps.accounts.rest import signed_in
 from apps.catalog.choices import Offer, offer_of
+from apps.catalog.copies import bring_copies
 from apps.catalog.forms import FORMS, ImportForm
 from apps.catalog.hub_repository import endpoint
-from apps.catalog.models import ModelImport
+from apps.catalog.lookups import host_named
+from apps.catalog.models import ModelImport, ModelVersion
 from apps.catalog.packages import PACKAGED_MODELS
 from apps.catalog.services import import_model
 from apps.engines.sources import ollama_registry
@@ -68,3 +70,18 @@ def _import(request: HttpRequest, form: ImportForm) -> ModelImport | None:
     except Problem as problem:
         add_problem(form, problem)
     return None
+
+
+@require_POST
+def copies_bring(request: HttpRequest, version_id: str) -> HttpResponse:
+    user = signed_in(request)
+    seen = ModelVersion.objects.visible_to(user).select_related("model")
+    version: ModelVersion = get_object_or_404(seen.with_public_id(version_id))
+    try:
+        hosts = [host for name in request.POST.getlist("hosts") if (host := host_named(name, field="hosts"))]
+        brought = bring_copies(version=version, hosts=hosts, user=user)
+        names = ", ".join(row.job.public_id for row in brought)
+        messages.success(request, f"{names} bring{'s' if len(brought) == 1 else ''} {version} there.")
+    except Problem as problem:
+        messages.error(request, str(problem))
+    return redirect("model", version.model.public_id)

@@ -1,4 +1,4 @@
-"""REST: models on a host, bringing them there and deleting them."""
+"""REST: models on a host, and deleting them there."""
 
 from __future__ import annotations
 
@@ -6,16 +6,13 @@ from datetime import datetime
 from typing import Any
 
 from django.http import HttpRequest
-from ninja import Field, Router, Schema, Status
+from ninja import Router, Schema, Status
 
-from apps.accounts.problems import invalid, not_found
-from apps.accounts.rest import signed_in
-from apps.catalog.api import import_out
-from apps.catalog.copies import bring_copies, copies_on, delete_copy
-from apps.catalog.lookups import host_named as known_host
-from apps.catalog.lookups import version_named
-from apps.catalog.schemas import ImportOut
-from apps.dashboard.host_models import CopyRow, host_models
+from apps.accounts.problems import not_found
+from apps.accounts.rest import page_of, signed_in
+from apps.catalog.copies import copies_on, delete_copy
+from apps.catalog.copy_uses import last_uses
+from apps.dashboard.host_models import CopyRow, copy_rows
 from apps.dashboard.hosts_api import host_named
 from apps.jobs.api import job_out
 from apps.jobs.schemas import JobOut
@@ -37,14 +34,18 @@ class CopyOut(Schema):
     other_hosts: list[str]
 
 
-class CopiesIn(Schema, extra="forbid"):
-    hosts: list[str] = Field(min_length=1, max_length=200)
+class CopyPage(Schema):
+    items: list[CopyOut]
+    next: str | None
 
 
-@router.get("/hosts/{host_name}/models", response=list[CopyOut])
-def list_copies(request: HttpRequest, host_name: str) -> list[dict[str, Any]]:
-    """Models of your teams on the host, largest first."""
-    return [_out(row) for row in host_models(signed_in(request), host_named(host_name))["rows"]]
+@router.get("/hosts/{host_name}/models", response=CopyPage)
+def list_copies(request: HttpRequest, host_name: str, cursor: str | None = None, limit: int = 50) -> dict[str, Any]:
+    """Models of your teams on the host, the one that came last first."""
+    host = host_named(host_name)
+    page = page_of(copies_on(host, signed_in(request)), cursor=cursor, limit=limit, show=lambda copy: copy)
+    rows = copy_rows(host, page["items"], last_uses(host, page["items"]))
+    return {"items": [_out(row) for row in rows], "next": page["next"]}
 
 
 @router.delete("/hosts/{host_name}/models/{copy_id}", response={202: JobOut, 204: None})
@@ -54,23 +55,11 @@ def remove_copy(request: HttpRequest, host_name: str, copy_id: int) -> Status[An
     204: its files stay, because another team's model lies in the same folder.
     """
     user = signed_in(request)
-    copy = next((each for each in copies_on(host_named(host_name), user) if each.pk == copy_id), None)
+    copy = copies_on(host_named(host_name), user).filter(pk=copy_id).first()
     if copy is None:
         raise not_found("copy", str(copy_id))
     job = delete_copy(copy=copy, user=user)
     return Status(202, job_out(job)) if job else Status(204, None)
-
-
-@router.post("/models/versions/{version_id}/copies", response={201: list[ImportOut]})
-def post_copies(request: HttpRequest, version_id: str, payload: CopiesIn) -> Status[list[dict[str, Any]]]:
-    """Brings a version to hosts before it is needed there; one that is on its way already is returned."""
-    user = signed_in(request)
-    hosts = [known_host(name, field="hosts") for name in payload.hosts]
-    if None in hosts:
-        raise invalid("hosts", "Every host needs a name.", value="")
-    version = version_named(user, version_id)
-    brought = bring_copies(version=version, hosts=[host for host in hosts if host], user=user)
-    return Status(201, [import_out(row) for row in brought])
 
 
 def _out(row: CopyRow) -> dict[str, Any]:

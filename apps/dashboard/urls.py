@@ -22,7 +22,6 @@ urlpatterns = [
     path("hardware/<str:host_name>", host_views.host, name="host"),
     path("hardware/<str:host_name>/models", host_models_views.host_models_page, name="host_models"),
     path("hardware/<str:host_name>/models/<int:copy_id>/delete", host_models_views.copy_delete, name="copy_delete"),
-    path("models/versions/<str:version_id>/copies", host_models_views.copies_bring, name="copies_bring"),
     path("hardware/<str:host_name>/cordon", host_views.host_cordon, name="host_cordon"),
     path("hardware/<str:host_name>/uncordon", host_views.host_uncordon, name="host_uncordon"),
     path("hardware/<str:host_name>/drain", host_views.host_drain, name="host_drain"),

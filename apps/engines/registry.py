@@ -14,6 +14,7 @@ ENGINES: dict[str, str] = {
     "lm-eval": "apps.engines.adapters.lm_eval:LmEval",
     "axolotl": "apps.engines.adapters.axolotl:Axolotl",
     "download": "apps.engines.adapters.download:Download",
+    "delete": "apps.engines.adapters.delete:Delete",
     "install": "apps.engines.adapters.install:Install",
     "fake-serve": "apps.engines.adapters.fake:FakeServe",
     "fake-train": "apps.engines.adapters.fake:FakeTrain",

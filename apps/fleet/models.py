@@ -54,6 +54,7 @@ class Host(models.Model):
     disk_total_bytes = models.BigIntegerField(default=0)
     disk_free_bytes = models.BigIntegerField(default=0)
     models_dir = models.CharField(max_length=500, blank=True)
+    peer_address = models.CharField(max_length=260, blank=True)  # host:port at which its peers copy models; empty: none
 
     objects = ListedHosts()
     with_removed = models.Manager["Host"]()

@@ -68,6 +68,8 @@ class InventoryIn(Schema):
     gpus: list[GpuIn] = Field(default=[], max_length=MAX_GPUS)
     environments: list[EnvironmentIn] = []
     models_dir: str = ""
+    # host:port at which other hosts copy models from this one; empty: they do not
+    peer_address: str = Field("", max_length=260, pattern=r"^((\[[0-9a-fA-F:]+\]|[A-Za-z0-9.-]+):\d{1,5})?$")
 
     @field_validator("gpus")
     @classmethod

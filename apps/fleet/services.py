@@ -128,6 +128,7 @@ def record_inventory(*, host: Host, inventory: InventoryIn) -> None:
         disk_total_bytes=inventory.disk.total_bytes,
         disk_free_bytes=inventory.disk.free_bytes,
         models_dir=inventory.models_dir,
+        peer_address=inventory.peer_address,
     )
     seen = [_record_cpu(host, inventory)] + [_record_gpu(host, gpu.model_dump()) for gpu in inventory.gpus]
     host.devices.exclude(pk__in=seen).update(is_present=False)

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from apps.accounts.models import Role, Team, User
 from apps.accounts.problems import Problem
-from apps.catalog.copies import bring_copies, delete_copy, hosts_without, jobs_using
+from apps.catalog.copies import bring_copies, delete_copy, hosts_without
+from apps.catalog.copy_uses import jobs_using, last_uses
+from apps.catalog.deletions import resolve_deletion
 from apps.catalog.models import Artifact, Location, ModelImport, ModelVersion
-from apps.catalog.services import copy_version, resolve_download
+from apps.catalog.services import copy_version
 from apps.dashboard.host_models import host_models
 from apps.engines.folder import RECORD
 from apps.engines.registry import get_engine
@@ -133,7 +138,7 @@ def test_a_deleted_copy_is_off_the_books_at_once_and_a_job_deletes_its_bytes(
 ) -> None:
     job = delete_copy(copy=copy_of(version), user=alice)
     assert job is not None
-    assert (job.pinned_host, job.spec["payload"]) == (atlas, {"delete": "/models/tiny"})
+    assert (job.pinned_host, job.spec["payload"]) == (atlas, {"folder": "/models/tiny"})
     assert not Location.objects.exists()
     assert job.preview["argv"][1:] == ["-m", "workers.deletions", "/models/tiny"]
 
@@ -144,11 +149,11 @@ def test_a_model_that_came_back_is_not_deleted_and_what_is_fetched_waits(
     artifact = copy_of(version).artifact
     deletion = delete_copy(copy=copy_of(version), user=alice)
     assert deletion is not None
-    assert resolve_download(deletion, atlas).payload == {"delete": "/models/tiny"}
+    assert resolve_deletion(deletion, atlas).payload == {"folder": "/models/tiny"}
     fetch = copy_version(version=version, host=atlas)
     assert list(fetch.job.after.all()) == [deletion]
     Location.objects.create(artifact=artifact, host=atlas, path="/models/tiny")
-    assert resolve_download(deletion, atlas).payload == {"delete": ""}
+    assert resolve_deletion(deletion, atlas).payload == {"folder": ""}
     Job.objects.filter(pk=deletion.pk).update(status="failed", finished_at=timezone.now())
     with pytest.raises(Problem, match="deletes a model"):
         retry_job(job=deletion, user=alice)
@@ -172,7 +177,7 @@ def test_a_job_that_waits_for_that_host_keeps_it(version: ModelVersion, alice: U
 def test_what_runs_with_it_keeps_it_also_through_an_adapter(version: ModelVersion, alice: User, atlas: Host) -> None:
     copy = copy_of(version)
     job = use(make_adapter(version, host=atlas), atlas)
-    assert jobs_using(copy) == [job]
+    assert jobs_using(atlas, [copy]) == {copy.pk: [job]}
     with pytest.raises(Problem) as refused:
         delete_copy(copy=copy, user=alice)
     assert (refused.value.status, job.public_id in refused.value.detail) == (409, True)
@@ -210,6 +215,62 @@ def test_the_list_says_what_uses_a_copy_and_who_would_be_hurt(version: ModelVers
     assert other.model.name == "theirs"
 
 
+def test_last_use_is_also_one_through_an_adapter(version: ModelVersion, atlas: Host) -> None:
+    copy = copy_of(version)
+    assert last_uses(atlas, [copy]) == {}
+    plain = use(version, atlas, ended_at=timezone.now(), created_at=timezone.now() - timedelta(days=2))
+    assert last_uses(atlas, [copy]) == {copy.pk: plain.attempts.get().created_at}
+    adapted = use(make_adapter(version, host=atlas), atlas, ended_at=timezone.now())
+    assert last_uses(atlas, [copy]) == {copy.pk: adapted.attempts.get().created_at}
+
+
+def test_twelve_copies_cost_as_many_queries_as_three(team: Team, alice: User, atlas: Host) -> None:
+    def queries() -> int:
+        with CaptureQueriesContext(connection) as asked:
+            rows = host_models(alice, atlas)["rows"]
+            assert all(row.consequence for row in rows)
+        return len(asked)
+
+    for number in range(3):
+        use(make_stored_version(team, name=f"m{number}", host=atlas), atlas)
+    few = queries()
+    for number in range(3, 12):
+        use(make_stored_version(team, name=f"m{number}", host=atlas), atlas)
+    assert queries() == few
+
+
+def test_pages_follow_each_other_in_either_order(
+    team: Team, alice: User, atlas: Host, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("apps.dashboard.host_models.PAGE_SIZE", 2)
+    versions = [make_stored_version(team, name=f"m{number}", host=atlas) for number in range(5)]
+    sizes = [30, 50, 10, 40, 20]
+    for version, size in zip(versions, sizes, strict=True):
+        version.artifacts.update(size_bytes=size)
+    use(versions[0], atlas, ended_at=timezone.now())
+
+    def names(sort: str) -> list[list[str]]:
+        pages, cursor = [], ""
+        while cursor is not None:
+            page = host_models(alice, atlas, sort=sort, cursor=str(cursor))
+            pages.append([row.version.model.name for row in page["rows"]])
+            cursor = page["next"]
+        return pages
+
+    assert names("size") == [["m1", "m3"], ["m0", "m4"], ["m2"]]
+    assert names("used") == [["m1", "m2"], ["m3", "m4"], ["m0"]]
+    client.force_login(alice)
+    first = client.get("/hardware/atlas/models?sort=size").text
+    cursor = host_models(alice, atlas)["next"]
+    assert (f"?sort=size&amp;cursor={cursor}" in first, "5 models on atlas" in first) == (True, True)
+    assert "cursor=" not in client.get(f"/hardware/atlas/models?cursor={copy_of(versions[4]).pk}").text
+    headers = api_headers(alice)
+    listed = client.get("/api/v1/hosts/atlas/models?limit=3", headers=headers).json()
+    rest = client.get(f"/api/v1/hosts/atlas/models?cursor={listed['next']}", headers=headers).json()
+    assert [row["model"] for row in listed["items"] + rest["items"]] == ["m4", "m3", "m2", "m1", "m0"]
+    assert rest["next"] is None
+
+
 def test_page_and_rest(client: Client, version: ModelVersion, alice: User, atlas: Host) -> None:
     make_host("brio", disk_free_bytes=TB)
     client.force_login(alice)
@@ -223,7 +284,7 @@ def test_page_and_rest(client: Client, version: ModelVersion, alice: User, atlas
     assert client.post(f"/api/v1{address}", {"hosts": ["brio"]}, headers=headers, **sent).status_code == 201
     page = client.get("/hardware/atlas/models").text
     assert "Delete tiny@0123456789ab from atlas?" in page
-    (listed,) = client.get("/api/v1/hosts/atlas/models", headers=headers).json()
+    (listed,) = client.get("/api/v1/hosts/atlas/models", headers=headers).json()["items"]
     assert (listed["version"], listed["kept"]) == (version.public_id, "")
     assert client.delete(f"/api/v1/hosts/atlas/models/{listed['id']}", headers=headers).status_code == 202
     assert client.delete(f"/api/v1/hosts/atlas/models/{listed['id']}", headers=headers).status_code == 404
@@ -264,5 +325,5 @@ def test_a_host_deletes_a_finished_download_and_nothing_else(tmp_path: Path) -> 
     assert not ours.exists()
     assert run_deletion(Path(), models).returncode == 1
     assert models.exists()
-    assert get_engine("download").read_line(ran.stdout.strip()) is not None
+    assert get_engine("delete").read_line(ran.stdout.strip()) is not None
     assert not [path for path in models.iterdir() if path.name.endswith(".deleting")]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -31,7 +32,7 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> list[Source]:
         hashes = {"model.safetensors": "0" * 64} if source.revision == "damaged" else {}
         return HubFiles("c0ffee", {"model.safetensors": 1}, hashes)
 
-    def fetch(source: Source, files: HubFiles, folder: Path) -> None:
+    def fetch(source: Source, files: HubFiles, folder: Path, *, but: Mapping[str, str]) -> None:
         fetched.append(source)
         make_model(folder)
 

@@ -45,7 +45,8 @@ def test_every_kind_of_engine_has_a_golden_command() -> None:
 @pytest.mark.parametrize("name", ENGINES)
 def test_a_preview_renders_with_placeholders_alone(name: str) -> None:
     payload = {
-        "tasks": ["t"], "dataset": "d.jsonl", "source": "hub:a/b", "engine": "vllm", "variant": "cpu",
+        "tasks": ["t"], "dataset": "d.jsonl", "source": "hub:a/b", "folder": "/models/tiny", "engine": "vllm",
+        "variant": "cpu",
     }  # fmt: skip
     engine = get_engine(name)
     spec = RunSpec(kind=engine.kind, engine=name, payload=payload)

@@ -1,7 +1,7 @@
-"""Brings a model onto a host and reads what it is, or deletes one there.
+"""Brings a model onto a host and reads what it is.
 
-`payload.source` is a line of apps.engines.sources, `payload.delete` a folder that such a download has made;
-`placement.model_path` is the folder to make, empty for one under the host's models folder.
+`payload.source` is a line of apps.engines.sources; `placement.model_path` is the folder to make, empty for one under
+the host's models folder. With `payload.peers`, hosts that have these `payload.files` are asked before the source.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from apps.engines.lines import read_own_line
 from apps.engines.sources import parse_source
 
 RECORD = "download.json"
+PEERS = "peers.json"
 
 
 class Options(Strict):
@@ -33,21 +34,21 @@ class Download(Engine):
 
     def command(self, spec: RunSpec, placement: Placement) -> Command:
         """Raises ValueError for a source that is none."""
-        if "delete" in spec.payload:
-            return Command(argv=[placement.bin("python"), "-m", "workers.deletions", spec.payload["delete"]])
         source = parse_source(spec.payload["source"])
         argv = [placement.bin("python"), "-m", "workers.downloads", str(source)]
         argv += ["--record", f"{placement.work_dir}/{RECORD}", "--variant", placement.variant]
         if placement.model_path and source.kind != "path":
             argv += ["--into", placement.model_path]
-        return Command(argv=argv, env={"HF_HUB_DISABLE_TELEMETRY": "1"})
+        files = {}
+        if "peers" in spec.payload:
+            files[PEERS] = json.dumps({"peers": spec.payload["peers"], "files": spec.payload["files"]}, indent=1)
+            argv += ["--peers", f"{placement.work_dir}/{PEERS}"]
+        return Command(argv=argv, env={"HF_HUB_DISABLE_TELEMETRY": "1"}, files=files)
 
     def read_line(self, line: str) -> Event | None:
         return read_own_line(line)
 
     def collect(self, spec: RunSpec, work_dir: Path) -> Result:
-        if "delete" in spec.payload:
-            return Result(ok=True)
         path = work_dir / RECORD
         if not path.is_file():
             return Result(ok=False, cause="The download ended without recording what it brought")
@@ -72,4 +73,5 @@ class Download(Engine):
             facts=facts,
             is_in_place=bool(record.get("in_place")),
         )
-        return Result(ok=True, produced=[produced])
+        came_from = {"came_from": record["came_from"]} if "came_from" in record else {}
+        return Result(ok=True, produced=[produced], data=came_from)

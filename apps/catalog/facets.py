@@ -1,20 +1,22 @@
 """Facets of the Models page: what a model has of each, what a person chose, and how many models are left.
 
-An option's count says how many models it would show beside what is chosen in the other facets.
+An option's count says how many models it would show beside what is chosen in the other facets. For each option the
+entries that have it are the bits of one integer, so a choice over thousands of models is a few ANDs.
 """
 
 from __future__ import annotations
 
 import json
-from collections import Counter
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import compress
-from operator import attrgetter
-from typing import Any, NamedTuple
+from functools import cached_property, lru_cache, reduce
+from operator import and_, or_
+from typing import NamedTuple, TypeVar
 
 from apps.accounts.problems import unknown_choice
 
+Value = TypeVar("Value")
 OPTIONS = 12  # of one facet, most frequent first
 BILLION = 10**9
 # key -> title, least, below; in parameters
@@ -37,6 +39,7 @@ class Entry(NamedTuple):
     """A model with its newest version, as far as facets and order need it."""
 
     pk: int
+    team_id: int
     name: str
     license: str
     task: str
@@ -53,13 +56,9 @@ class Entry(NamedTuple):
 
 @dataclass(frozen=True)
 class Facet:
-    """`trait`: what of a model decides; `values`: the options that such a trait belongs to. Thousands of models
-    share few traits, so options are worked out once for each trait."""
-
     key: str
     title: str
-    trait: Callable[[Entry], Hashable]
-    values: Callable[[Any], Iterable[str]]
+    values: Callable[[Entry], Iterable[str]]
     titles: Mapping[str, str] | None = None  # of fixed options, in this order
 
 
@@ -86,50 +85,95 @@ def facets(runners: Mapping[str, set[int]], devices: Mapping[str, str]) -> list[
             runs[version] = (*runs.get(version, ("any",)), key)
     return [
         Facet(
-            "runs", "Runs on one", lambda entry: runs.get(entry.version_id, ()), tuple,
+            "runs", "Runs on one", lambda entry: runs.get(entry.version_id, ()),
             {"any": "Any device here", **devices} if devices else {},
         ),
-        Facet("parameters", "Parameters", attrgetter("parameters"), _sizes,
-              {key: title for key, (title, _, _) in SIZES.items()}),
-        Facet("licence", "Licence", attrgetter("license"), _lower),
-        Facet("format", "Format", attrgetter("role", "format"), _format),
-        Facet("precision", "Precision", attrgetter("precision"), _known),
-        Facet("context", "Context", attrgetter("context"), _contexts,
-              {key: title for key, (title, _) in CONTEXTS.items()}),
-        Facet("language", "Language", attrgetter("languages"), _languages),
-        Facet("task", "Task", attrgetter("task"), _known),
+        Facet("parameters", "Parameters", _sizes, {key: title for key, (title, _, _) in SIZES.items()}),
+        Facet("licence", "Licence", lambda entry: _known(entry.license.lower())),
+        Facet("format", "Format", lambda entry: _known("LoRA adapter" if entry.role == "adapter" else entry.format)),
+        Facet("precision", "Precision", lambda entry: _known(entry.precision)),
+        Facet("context", "Context", _contexts, {key: title for key, (title, _) in CONTEXTS.items()}),
+        Facet("language", "Language", lambda entry: _languages(entry.languages)),
+        Facet("task", "Task", lambda entry: _known(entry.task)),
     ]  # fmt: skip
 
 
-def choose(
-    entries: Sequence[Entry], asked: Sequence[Facet], chosen: Mapping[str, Sequence[str]]
-) -> tuple[list[Entry], list[ShownFacet]]:
-    """The entries that have one chosen value of every facet in which something is chosen, and the counts."""
-    traits = [list(map(facet.trait, entries)) for facet in asked]
-    options = [
-        {trait: frozenset(facet.values(trait)) for trait in set(column)}
-        for facet, column in zip(asked, traits, strict=True)
-    ]
-    wanted = [frozenset(chosen.get(facet.key, ())) for facet in asked]
-    missed, last_missed = [0] * len(entries), [-1] * len(entries)
-    for at, wish in enumerate(wanted):
-        if wish:
-            wrong = {trait for trait, values in options[at].items() if wish.isdisjoint(values)}
-            for index, trait in enumerate(traits[at]):
-                if trait in wrong:
-                    missed[index] += 1
-                    last_missed[index] = at
-    found = [entry for entry, misses in zip(entries, missed, strict=True) if not misses]
-    shown = []
-    for at, (facet, wish) in enumerate(zip(asked, wanted, strict=True)):
-        # What the other facets leave: entries that miss nothing, or only here.
-        left = [not m or (m == 1 and last == at) for m, last in zip(missed, last_missed, strict=True)]
-        counts: Counter[str] = Counter()
-        for trait, count in Counter(compress(traits[at], left)).items():
-            for value in options[at][trait]:
-                counts[value] += count
-        shown.append(_shown(facet, counts, wish))
-    return found, [facet for facet in shown if facet.options]
+class FacetIndex:
+    """Entries, and which of them have each option of each facet. A set of entries is a mask: bit n is entry n."""
+
+    def __init__(self, entries: Sequence[Entry], asked: Sequence[Facet]) -> None:
+        self.entries, self.facets = entries, asked
+        self._places = {entry.pk: place for place, entry in enumerate(entries)}
+        self._having = {facet.key: self._by_value(facet.values) for facet in asked}
+        self._orders: dict[tuple[str, bool], list[int]] = {}
+        self.all = (1 << len(entries)) - 1
+
+    def choose(self, among: int, chosen: Mapping[str, Sequence[str]]) -> tuple[int, list[ShownFacet]]:
+        """Those of `among` that have one chosen value of every facet in which something is chosen, and the counts."""
+        wishes = {facet.key: frozenset(wish) for facet in self.facets if (wish := chosen.get(facet.key))}
+        fitting = {key: self._union(self.having(key, value) for value in wish) for key, wish in wishes.items()}
+        shown = []
+        for facet in self.facets:
+            left = reduce(and_, (mask for key, mask in fitting.items() if key != facet.key), among)
+            counts = {value: (mask & left).bit_count() for value, mask in self._having[facet.key].items()}
+            shown.append(_shown(facet, counts, wishes.get(facet.key, frozenset())))
+        return reduce(and_, fitting.values(), among), [facet for facet in shown if facet.options]
+
+    def having(self, facet: str, value: str) -> int:
+        return self._having[facet].get(value, 0)
+
+    def of(self, ids: Iterable[int]) -> int:
+        """The entries of these models; one that came since counts from the next request on."""
+        return self._mask(self._places[pk] for pk in ids if pk in self._places)
+
+    def of_teams(self, teams: Iterable[int]) -> int:
+        return self._union(self._of_team.get(team, 0) for team in teams)
+
+    @cached_property
+    def stored(self) -> int:
+        return self._mask(place for place, entry in enumerate(self.entries) if entry.location_id)
+
+    @cached_property
+    def _of_team(self) -> dict[int, int]:
+        return self._by_value(lambda entry: [entry.team_id])
+
+    def sorted(self, among: int, column: str, *, descending: bool) -> list[Entry]:
+        """By a field of Entry; unknown values stand last, equal ones by name."""
+        order = self._orders.get((column, descending))
+        if order is None:
+            order = self._orders[column, descending] = self._order(column, descending)
+        bits = self._bits(among)
+        return [self.entries[place] for place in order if bits[place] == "1"]
+
+    def listed(self, among: int) -> list[Entry]:
+        return [entry for entry, bit in zip(self.entries, self._bits(among), strict=True) if bit == "1"]
+
+    def _order(self, column: str, descending: bool) -> list[int]:
+        by_name = sorted(range(len(self.entries)), key=lambda place: self.entries[place].name)
+        value = [getattr(entry, column) for entry in self.entries]
+        known = [place for place in by_name if value[place] is not None]
+        known.sort(key=lambda place: value[place], reverse=descending)
+        return known + [place for place in by_name if value[place] is None]
+
+    def _by_value(self, values: Callable[[Entry], Iterable[Value]]) -> dict[Value, int]:
+        places: dict[Value, list[int]] = defaultdict(list)
+        for place, entry in enumerate(self.entries):
+            for value in values(entry):
+                places[value].append(place)
+        return {value: self._mask(having) for value, having in places.items()}
+
+    @staticmethod
+    def _union(masks: Iterable[int]) -> int:
+        return reduce(or_, masks, 0)
+
+    def _mask(self, places: Iterable[int]) -> int:
+        digits = bytearray(b"0" * len(self.entries))
+        for place in places:
+            digits[-1 - place] = ord("1")
+        return int(digits or b"0", 2)
+
+    def _bits(self, mask: int) -> str:
+        return f"{mask:0{len(self.entries)}b}"[::-1] if self.entries else ""
 
 
 def check_options(asked: Sequence[Facet], chosen: Mapping[str, Sequence[str]]) -> None:
@@ -140,36 +184,29 @@ def check_options(asked: Sequence[Facet], chosen: Mapping[str, Sequence[str]]) -
                 raise unknown_choice(facet.key, value, facet.titles, noun=f"option of {facet.key}")
 
 
-def _shown(facet: Facet, counts: Counter[str], wish: frozenset[str]) -> ShownFacet:
+def _shown(facet: Facet, counts: Mapping[str, int], wish: frozenset[str]) -> ShownFacet:
     titles = facet.titles
     if titles is None:
-        frequent = sorted(counts, key=lambda value: (-counts[value], value))[:OPTIONS]
+        frequent = sorted(filter(counts.get, counts), key=lambda value: (-counts[value], value))[:OPTIONS]
         titles = {value: value.replace("-", " ") if facet.key == "task" else value for value in frequent}
     titles = {**titles, **{value: value for value in sorted(wish) if value not in titles}}
-    kept = [value for value in titles if counts[value] or value in wish]
-    return ShownFacet(facet.key, facet.title, [Option(v, titles[v], counts[v], v in wish) for v in kept])
+    kept = [value for value in titles if counts.get(value) or value in wish]
+    return ShownFacet(facet.key, facet.title, [Option(v, titles[v], counts.get(v, 0), v in wish) for v in kept])
 
 
-def _known(value: str | None) -> list[str]:
-    return [value] if value else []
+def _known(value: str | None) -> tuple[str, ...]:
+    return (value,) if value else ()
 
 
-def _lower(value: str) -> list[str]:
-    return _known(value.lower())
+@lru_cache(maxsize=1000)
+def _languages(value: str) -> tuple[str, ...]:
+    return tuple(map(str, json.loads(value)))
 
 
-def _format(stored: tuple[str | None, str | None]) -> list[str]:
-    role, kind = stored
-    return _known("LoRA adapter" if role == "adapter" else kind)
-
-
-def _languages(value: str) -> list[str]:
-    return [str(each) for each in json.loads(value)]
-
-
-def _sizes(number: int | None) -> list[str]:
+def _sizes(entry: Entry) -> list[str]:
+    number = entry.parameters
     return [] if number is None else [key for key, (_, least, below) in SIZES.items() if least <= number < below]
 
 
-def _contexts(tokens: int | None) -> list[str]:
-    return [key for key, (_, least) in CONTEXTS.items() if (tokens or 0) >= least]
+def _contexts(entry: Entry) -> list[str]:
+    return [key for key, (_, least) in CONTEXTS.items() if (entry.context or 0) >= least]

@@ -6,15 +6,13 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from django.db.models import TextField
-from django.db.models.functions import Cast
-
 from apps.accounts.models import User
-from apps.catalog.facets import Entry, Facet, check_options, choose, facets
+from apps.catalog.facets import Entry, FacetIndex, check_options
 from apps.catalog.fit import DeviceClass, device_classes
+from apps.catalog.kept_index import kept_index
 from apps.catalog.models import Artifact, Model, ModelImport, ModelVersion
 from apps.catalog.querysets import SORTS, ModelQuerySet
-from apps.catalog.verdicts import KeptFit, kept_fits, running_on_one
+from apps.catalog.verdicts import KeptFit, kept_fits
 
 ROWS = 50  # on a page
 CLASSES = 4  # columns of the "runs on" cells
@@ -45,17 +43,17 @@ class ModelRow:
 def model_list(user: User, wish: Wish, *, served: Collection[int] = ()) -> dict[str, Any]:
     """The template's context. `served`: models that an endpoint serves."""
     sort = wish.sort if wish.sort.removeprefix("-") in SORTS else ""
-    visible = Model.objects.visible_to(user)
     devices = device_classes()[:CLASSES]
-    runners = running_on_one(devices)
-    found, shown = choose(entries_of(visible.matching(wish.text)), _facets(runners, devices), wish.chosen)
+    index = kept_index(devices)
+    visible = _visible(user, index)
+    found, shown = index.choose(visible & _matching(user, wish.text, index), wish.chosen)
     kinds = {
         "all": ("All", found),
-        "stored": ("On disk", [entry for entry in found if entry.location_id]),
-        "served": ("Serving", [entry for entry in found if entry.pk in served]),
+        "stored": ("On disk", found & index.stored),
+        "served": ("Serving", found & index.of(served)),
     }
     show = wish.show if wish.show in kinds else "all"
-    ordered = _ordered(visible, kinds[show][1], sort, wish.text)
+    ordered = _ordered(index, kinds[show][1], sort, wish.text)
     pages = max(1, -(-len(ordered) // ROWS))
     page = min(max(wish.page, 1), pages)
     on_page = ordered[(page - 1) * ROWS : page * ROWS]
@@ -69,13 +67,13 @@ def model_list(user: User, wish: Wish, *, served: Collection[int] = ()) -> dict[
         "text": wish.text,
         "sort": sort,
         "show": show,
-        "filters": [(key, title, len(kept)) for key, (title, kept) in kinds.items()],
+        "filters": [(key, title, kept.bit_count()) for key, (title, kept) in kinds.items()],
         "page": page,
         "pages": pages,
-        "found_count": len(found),
+        "found_count": found.bit_count(),
         "shown_count": len(ordered),
-        "total": visible.count(),
-        "headline": _headline(found, runners, devices),
+        "total": visible.bit_count(),
+        "headline": _headline(index, found, devices),
         "disk_bytes": sum(entry.size_bytes or 0 for entry in ordered if entry.location_id),
         "has_cpu_only": bool(devices) and devices[0].kind == "cpu",
     }
@@ -89,51 +87,39 @@ def models_with(user: User, text: str, chosen: Mapping[str, Sequence[str]]) -> M
     matching = Model.objects.visible_to(user).matching(text)
     if not any(chosen.values()):
         return matching
-    devices = device_classes()[:CLASSES]
-    asked = _facets(running_on_one(devices), devices)
-    check_options(asked, chosen)
-    found, _ = choose(entries_of(matching), asked, chosen)
-    return matching.filter(pk__in=[entry.pk for entry in found])
+    index = kept_index(device_classes()[:CLASSES])
+    check_options(index.facets, chosen)
+    found, _ = index.choose(_visible(user, index), chosen)
+    return matching.filter(pk__in=[entry.pk for entry in index.listed(found)])
 
 
-def _facets(runners: Mapping[str, set[int]], devices: Sequence[DeviceClass]) -> list[Facet]:
-    return facets(runners, {device.key: device.title for device in devices})
+def _visible(user: User, index: FacetIndex) -> int:
+    teams = Model.objects.visible_to(user).order_by("team").distinct("team")
+    return index.of_teams(teams.values_list("team", flat=True))
 
 
-def entries_of(models: ModelQuerySet) -> list[Entry]:
-    """One entry a model, of its newest version, in one query."""
-    newest = models.order_by("pk", "-versions__pk", "versions__artifacts__pk", "versions__artifacts__locations__pk")
-    columns = newest.distinct("pk").values_list(
-        "pk", "name", "license", "task", Cast("languages", TextField()),
-        "versions__pk", "versions__parameter_count", "versions__context_length", "versions__precision",
-        "versions__artifacts__role", "versions__artifacts__format", "versions__artifacts__size_bytes",
-        "versions__artifacts__locations__pk",
-    )  # fmt: skip
-    return [Entry(*row) for row in columns]
+def _matching(user: User, text: str, index: FacetIndex) -> int:
+    """A mask of the models that hold these words."""
+    if not text.strip():
+        return index.all
+    return index.of(Model.objects.visible_to(user).matching(text).order_by().values_list("pk", flat=True))
 
 
-def _ordered(visible: ModelQuerySet, entries: list[Entry], sort: str, text: str) -> list[Entry]:
+def _ordered(index: FacetIndex, found: int, sort: str, text: str) -> list[Entry]:
     """As asked; else a search by rank, names that hold its text first, and all else newest first.
 
     What so many models hold ranks none of them, and would take longer than the page.
     """
     if sort or not text.strip():
-        return _sorted(entries, sort or "-added")
+        column = SORTS[sort.removeprefix("-") or "added"]
+        return index.sorted(found, column, descending=not sort or sort.startswith("-"))
+    entries = index.listed(found)
     ranks: dict[int, float] = {}
     if len(entries) <= MOST_RANKED:
-        found = visible.filter(pk__in=[entry.pk for entry in entries])
-        ranks = dict(found.ranked(text).values_list("pk", "rank"))
+        ranked = Model.objects.filter(pk__in=[entry.pk for entry in entries]).ranked(text)
+        ranks = dict(ranked.values_list("pk", "rank"))
     words = text.strip().lower()
     return sorted(entries, key=lambda entry: (words not in entry.name.lower(), -ranks.get(entry.pk, 0.0), -entry.pk))
-
-
-def _sorted(entries: list[Entry], key: str) -> list[Entry]:
-    """By a key of SORTS, `-` in front for descending; unknown values stand last, equal ones by name."""
-    column = SORTS[key.removeprefix("-")]
-    by_name = sorted(entries, key=lambda entry: entry.name)
-    known = [entry for entry in by_name if getattr(entry, column) is not None]
-    known.sort(key=lambda entry: getattr(entry, column), reverse=key.startswith("-"))
-    return known + [entry for entry in by_name if getattr(entry, column) is None]
 
 
 def model_rows(ids: Sequence[int], devices: Sequence[DeviceClass]) -> list[ModelRow]:
@@ -154,13 +140,14 @@ def _row(model: Model, versions: list[ModelVersion], fits: dict[int, list[KeptFi
     return ModelRow(model, version, len(versions), artifact, hosts, fits[version.pk] if version else [])
 
 
-def _headline(found: list[Entry], runners: Mapping[str, set[int]], devices: list[DeviceClass]) -> str:
+def _headline(index: FacetIndex, found: int, devices: list[DeviceClass]) -> str:
     if not found:
         return "Models"
-    count = f"{len(found):,} {'model' if len(found) == 1 else 'models'}"
+    total = found.bit_count()
+    count = f"{total:,} {'model' if total == 1 else 'models'}"
     if not devices:
         return f"{count}; no host is connected to run them"
-    able = sum(any(entry.version_id in versions for versions in runners.values()) for entry in found)
+    able = (found & index.having("runs", "any")).bit_count()
     where = "on the CPU of a host here" if devices[0].kind == "cpu" else "on a single GPU you own"
     verb = "runs" if able == 1 else "run"
     return f"{able:,} of {count} {verb} {where}"

@@ -7,7 +7,7 @@ from django.test import Client
 
 from apps.accounts.models import Team
 from apps.catalog.fit import device_classes
-from apps.catalog.models import Verdict
+from apps.catalog.models import Location, Model, Verdict
 from apps.catalog.verdicts import judge_missing, kept_fits, running_on_one, sweep
 from tests.factories import make_host, make_stored_version, make_team, make_user
 
@@ -111,3 +111,14 @@ def test_a_sweep_judges_a_bounded_number_and_the_next_one_the_rest(team: Team) -
         make_stored_version(team, name=f"m{number}")
     devices = device_classes()
     assert [judge_missing(devices, limit=2) for _ in range(3)] == [2, 1, 0]
+
+
+def test_what_is_kept_between_requests_follows_every_change(alice: Client, team: Team) -> None:
+    version = make_stored_version(team, name="kept")
+    assert counts(alice, "/models")["licence"] == {"apache-2.0": 1}
+    Model.objects.filter(pk=version.model_id).update(license="mit")  # as whoever writes past save()
+    assert counts(alice, "/models")["licence"] == {"mit": 1}
+    Location.objects.filter(artifact__version=version).delete()
+    assert names(alice, "/models?show=stored") == []
+    version.model.delete()
+    assert alice.get("/models").context["total"] == 0

@@ -1,0 +1,56 @@
+"""The index of all models, kept by each web process for as long as none of its rows changes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+
+from django.db import connection
+from django.db.models import TextField
+from django.db.models.functions import Cast
+
+from apps.catalog.facets import Entry, FacetIndex, facets
+from apps.catalog.fit import DeviceClass
+from apps.catalog.models import Artifact, Location, Model, ModelVersion, Verdict
+from apps.catalog.verdicts import running_on_one
+
+Fingerprint = tuple[object, ...]
+
+
+def kept_index(devices: Sequence[DeviceClass]) -> FacetIndex:
+    """Of every team's models; read again when a row came, changed or went, whoever wrote it."""
+    return _index(_fingerprint(), tuple(devices))
+
+
+@lru_cache(maxsize=2)
+def _index(_: Fingerprint, devices: tuple[DeviceClass, ...]) -> FacetIndex:
+    titles = {device.key: device.title for device in devices}
+    return FacetIndex(_entries(), facets(running_on_one(devices), titles))
+
+
+def _fingerprint() -> Fingerprint:
+    """Of the tables an index is made of: how many rows, which transactions wrote them, and where they lie.
+
+    A change gives a row a newer transaction and another place; deletion changes the count. This needs no trigger and
+    no writer's help, at some milliseconds for 5,000 models.
+    """
+    tables = [each._meta.db_table for each in (Model, ModelVersion, Artifact, Location, Verdict)]
+    marks = "count(*), sum(xmin::text::bigint), sum(hashtid(ctid))"
+    with connection.cursor() as cursor:
+        # The names are our own tables'.
+        cursor.execute(" UNION ALL ".join(f"SELECT '{table}', {marks} FROM {table}" for table in tables))  # noqa: S608
+        return tuple(sorted(cursor.fetchall()))
+
+
+def _entries() -> list[Entry]:
+    """One entry a model, of its newest version, in one query."""
+    newest = Model.objects.order_by(
+        "pk", "-versions__pk", "versions__artifacts__pk", "versions__artifacts__locations__pk"
+    )
+    columns = newest.distinct("pk").values_list(
+        "pk", "team_id", "name", "license", "task", Cast("languages", TextField()),
+        "versions__pk", "versions__parameter_count", "versions__context_length", "versions__precision",
+        "versions__artifacts__role", "versions__artifacts__format", "versions__artifacts__size_bytes",
+        "versions__artifacts__locations__pk",
+    )  # fmt: skip
+    return [Entry(*row) for row in columns]

@@ -24,7 +24,7 @@ from huggingface_hub.hf_api import ModelInfo
 from apps.accounts.hub_tokens import HubCredential
 from apps.accounts.problems import Problem, invalid
 from apps.catalog.card_lineage import base_models
-from apps.catalog.card_scores import CardScoreFacts, storable
+from apps.catalog.card_scores import CardScoreFacts, card_scores, storable
 from apps.catalog.hub_repository import HubRepository, endpoint, file_sizes
 from apps.catalog.hub_weights import Weights, chosen_weights
 from apps.catalog.source_problems import refused, unreachable
@@ -35,7 +35,9 @@ from apps.fleet.egress import EgressRefused
 T = TypeVar("T")
 NOBODY = HubCredential("", "no token", "")
 # What asking a Hub may raise, beside OSError.
-_REFUSALS = (HfHubHTTPError, HFValidationError, json.JSONDecodeError, BadHeader, EgressRefused, httpx2.HTTPError)
+_REFUSALS = (
+    HfHubHTTPError, HFValidationError, json.JSONDecodeError, RecursionError, BadHeader, EgressRefused, httpx2.HTTPError,
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -106,7 +108,7 @@ def _is_about_access(error: Exception) -> bool:
 
 
 def _read(repository: HubRepository, variant: str) -> HubFacts:
-    info, scores = repository.describe()
+    info, model_index = repository.describe()
     weights = chosen_weights(repository.repo, file_sizes(info), variant)
     # The Hub tells everyone about a gated repository, but gives its files only to those let in.
     config = repository.config(info, weights)
@@ -125,7 +127,7 @@ def _read(repository: HubRepository, variant: str) -> HubFacts:
         monthly_downloads=info.downloads if isinstance(info.downloads, int) and 0 <= info.downloads < 2**53 else None,
         is_gated=bool(info.gated),
         base_models=base_models(info.card_data, info.tags),
-        scores=scores,
+        scores=card_scores(model_index, repository.eval_results(info)),
         # A public repository is downloaded without a token.
         credential=repository.credential.key if info.gated or info.private else "",
     )
@@ -175,14 +177,19 @@ def _problem(error: Exception, repo: str, revision: str, tried: Sequence[HubCred
             return invalid("revision", f"{repo} has no revision {revision!r}. Leave it empty for main.", value=revision)
         case HFValidationError():
             return refused(f"{repo!r} is not a repository name; write owner/name.", repo)
-        case json.JSONDecodeError() | BadHeader():
-            what = f"weights: {error}" if isinstance(error, BadHeader) else "config.json: it is not valid JSON."
-            return refused(f"{repo} cannot be loaded by its {what}", repo)
+        case BadHeader() | json.JSONDecodeError() | RecursionError():
+            return refused(f"{repo} cannot be loaded by its {_fault(error)}", repo)
         case EgressRefused():
             return refused(str(error), repo)
         case HfHubHTTPError():
             return _answered(error, repo, tried)
     return unreachable("Hub", f"{endpoint()} cannot be reached ({error}). Use a folder or a package, or try later.")
+
+
+def _fault(error: Exception) -> str:
+    if isinstance(error, BadHeader):
+        return f"weights: {error}"
+    return f"config.json: it is {'nested too deep' if isinstance(error, RecursionError) else 'not valid JSON'}."
 
 
 def _next_step(tried: Sequence[HubCredential]) -> str:

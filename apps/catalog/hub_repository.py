@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -22,7 +23,7 @@ from huggingface_hub.utils import (  # type: ignore[attr-defined]
 )
 
 from apps.accounts.hub_tokens import HubCredential
-from apps.catalog.card_scores import CardScoreFacts, card_scores
+from apps.catalog.card_scores import MOST_CHARACTERS
 from apps.catalog.hub_weights import Weights
 from apps.catalog.remote_gguf import read_remote_gguf
 from apps.catalog.remote_text import read_text
@@ -35,6 +36,8 @@ _READ_KEYS = (
     "id", "author", "sha", "gated", "private", "pipeline_tag", "library_name", "downloads", "siblings", "tags",
 )  # fmt: skip
 _CARD_KEYS = ("license", "license_name", "language", "base_model", "base_model_relation")
+MOST_EVAL_RESULTS = 10  # files of a repository
+_EVAL_RESULTS = re.compile(r"\.eval_results/[^/]+\.yaml")
 
 
 def endpoint() -> str:
@@ -63,9 +66,9 @@ class HubRepository:
     revision: str
     credential: HubCredential
 
-    def describe(self) -> tuple[ModelInfo, list[CardScoreFacts]]:
-        """What the Hub says of it. Its scores are read apart: the client's own reading of a card stops with an error
-        at the first one that is malformed."""
+    def describe(self) -> tuple[ModelInfo, Any]:
+        """What the Hub says of it. The scores of its card are given apart, unread: the client's own reading of a card
+        stops with an error at the first one that is malformed."""
         if is_offline_mode():
             raise unreachable("Hub", "HF_HUB_OFFLINE is set, so the Hub is not asked. Use a folder or a package.")
         validate_repo_id(self.repo)
@@ -82,7 +85,7 @@ class HubRepository:
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             message = f"{endpoint()} describes {self.repo} in a way that cannot be read. Try again later."
             raise unreachable("Hub", message) from None
-        return info, card_scores(said.get("model-index") or card.get("model-index"))
+        return info, said.get("model-index") or card.get("model-index")
 
     def text(self, name: str, commit: str) -> str:
         """A small text file of that commit; empty where it has none. Its length and time are those of `read_text`."""
@@ -90,6 +93,12 @@ class HubRepository:
             return read_text(get_session(), self._address(name, commit), self._headers(), hf_raise_for_status)
         except EntryNotFoundError:
             return ""
+
+    def eval_results(self, info: ModelInfo) -> list[str]:
+        """Its files of evaluation results, as many as are worth a request each."""
+        sizes = file_sizes(info)
+        names = [name for name in sizes if _EVAL_RESULTS.fullmatch(name) and sizes[name] <= MOST_CHARACTERS]
+        return [self.text(name, info.sha or "") for name in sorted(names)[:MOST_EVAL_RESULTS]]
 
     def config(self, info: ModelInfo, weights: Weights) -> dict[str, Any]:
         """What llama.cpp goes by is the file's own header; everything else reads config.json."""

@@ -104,6 +104,16 @@ def test_a_link_that_is_none_and_null_characters_are_not_kept() -> None:
     assert (found.benchmark, found.reporter_url) == ("MMLU?", "")
 
 
+def test_files_of_evaluation_results_are_read_at_the_commit(hub: Hub) -> None:
+    repo = tiny_repo(model_index=index(result(68.4)))
+    repo.files[".eval_results/all.yaml"] = RESULTS.encode()
+    repo.files[".eval_results/notes.txt"] = repo.files["results.yaml"] = b"never asked for"
+    hub.repos["tiny/model"] = repo
+    assert [each.value for each in read_hub("tiny/model").scores] == [68.4, 20.9, 0.412]
+    assert f"/tiny/model/resolve/{COMMIT}/.eval_results/all.yaml" in [path for _, path, _ in hub.requests]
+    assert not [path for _, path, _ in hub.requests if path.endswith(("notes.txt", "/results.yaml"))]
+
+
 @pytest.mark.django_db
 def test_they_are_kept_with_the_version_and_shown_apart(hub: Hub, client: Client, tmp_path: Path) -> None:
     hub.repos["tiny/model"] = tiny_repo(model_index=index(result(68.4), result("broken")))

@@ -82,3 +82,5 @@ def test_a_hub_that_is_down_is_said_so(hub: Hub, monkeypatch: pytest.MonkeyPatch
 def test_a_broken_config_is_refused(hub: Hub) -> None:
     hub.repos["tiny/model"].files["config.json"] = b"{not json"
     assert "not valid JSON" in refused("tiny/model").detail
+    hub.repos["tiny/model"].files["config.json"] = b"[" * 200_000
+    assert "nested too deep" in refused("tiny/model").detail

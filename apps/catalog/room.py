@@ -10,10 +10,10 @@ from apps.accounts.models import User
 from apps.accounts.problems import invalid
 from apps.catalog.models import Artifact, ModelImport
 from apps.catalog.placement import FETCHED
+from apps.engines.sources import SPARE_BYTES
 from apps.fleet.models import Host
 from apps.jobs.models import Attempt, Job
 
-SPARE_BYTES = 1_000_000_000  # as the download itself keeps free
 Content = tuple[str, str, str, str]  # source, its name for the model, revision, variant
 
 

@@ -34,7 +34,9 @@ def answer_line(line: Mapping[str, Any]) -> dict[str, Any]:
         fit = for_engine(fit, text(line, "engine"))
     stored = file_bytes or fit.weights_bytes * plan.tensor_parallel * plan.pipeline_parallel
     loader = "vllm" if file_bytes is None else "llama-cpp"
-    answer = {"id": line.get("id")} | _answer(fit, file_bytes) | _speed(line, plan, fit) | _times(stored, loader)
+    answer = (
+        {"id": line.get("id")} | _answer(fit, file_bytes) | _speed(line, plan, fit, file_bytes) | _times(stored, loader)
+    )
     change = smallest_change(plan, memory) if file_bytes is None and not fit.fits else None
     return answer | {"smallest_change": change.words if change else None}
 
@@ -135,10 +137,10 @@ def _answer(fit: FitEstimate, file_bytes: int | None) -> dict[str, Any]:
     }
 
 
-def _speed(line: Mapping[str, Any], plan: ServingPlan, fit: FitEstimate) -> dict[str, Any]:
+def _speed(line: Mapping[str, Any], plan: ServingPlan, fit: FitEstimate, file_bytes: int | None) -> dict[str, Any]:
     """Of one request with 1,024 tokens of prompt; all null where it does not fit or the GPU's speed is not known."""
     kind = read_gpu(text(line, "gpu")).kind if fit.fits and line.get("gpu") else None
-    speed = serving_speed(plan, kind) if kind else None
+    speed = serving_speed(plan, kind, gguf_bytes=file_bytes) if kind else None
     names = ("decode_tokens_per_s", "prefill_tokens_per_s", "first_token_s")
     ranges = (speed.decode, speed.prefill, speed.first_token_seconds) if speed else (None, None, None)
     answer: dict[str, Any] = {}

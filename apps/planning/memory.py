@@ -37,7 +37,7 @@ _KV_BYTES = {"fp32": 4.0, "bf16": 2.0, "fp16": 2.0, "fp8": 1.0, "int8": 1.0, "nv
 def serving_fit(plan: ServingPlan, memory: Memory) -> FitEstimate:
     """Estimate one replica on `memory` (each of tensor x pipeline parallel such GPUs). Raises CannotEstimate."""
     _check_parallel(plan, memory)
-    weights, overhead, layout = _weights_on_each(plan), _overhead(plan, memory), _layout(plan, memory)
+    weights, overhead, layout = weights_on_each(plan), _overhead(plan, memory), _layout(plan, memory)
     budget = _budget(plan, memory)
     rooms = [budget - weights - part for part in (overhead.high, overhead.middle, overhead.low)]
     worst, middle, best = judged = [_judge(plan, memory, room, budget, layout) for room in rooms]
@@ -163,7 +163,8 @@ def kv_bytes_per_token(
     return kv_layout(shape, value_bytes=size, tensor_parallel=tensor_parallel).token_bytes
 
 
-def _weights_on_each(plan: ServingPlan) -> int:
+def weights_on_each(plan: ServingPlan) -> int:
+    """Bytes of weights and of room for adapters on the fullest GPU, from the files where they are known."""
     precision = precision_name(plan.precision)
     total = weights_bytes(
         shape=plan.shape,

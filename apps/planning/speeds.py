@@ -2,27 +2,33 @@
 
 Decoding reads the weights that a batch touches and the cache of all its requests from memory once a step; reading a
 prompt costs 2 FLOPs a parameter and token (Williams et al. 2009, the roofline model; Pope et al. 2022, arXiv
-2211.05102). Of bandwidth and peak a server reaches a share; the range says how much that varies. Checked against
-published load tests in bench/planner_data/load_tests.json.
+2211.05102). Of bandwidth and peak a server reaches a share; the range says how much that varies. llama.cpp reads its
+file as it is stored, one GPU after the other. Checked against published tests in bench/planner_data/load_tests.json and
+gguf_speeds.json.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from apps.planning.gpu_types import GpuType
 from apps.planning.kv_cache import kv_layout
+from apps.planning.llama_cpp import cache_bytes, cache_value_bytes
+from apps.planning.memory import kv_value_bytes, weights_on_each
 from apps.planning.precisions import read_precision
 from apps.planning.serving_plan import ServingPlan
 from apps.planning.shapes import EXPERTS, ModelShape
-from apps.planning.weights import weights_on_gpu
 
-FORMULA_VERSION = "roofline-1"
+FORMULA_VERSION = "roofline-2"
 # Shares of bandwidth and of the peak that servers reach: low, middle, high.
 _BANDWIDTH_SHARE = (0.35, 0.65, 0.9)
 _FLOPS_SHARE = (0.18, 0.45, 0.75)
 _EXPERTS_SHARE = 0.6  # of that, where tokens scatter over experts
 _STEP_SECONDS = (0.006, 0.003, 0.001)  # scheduling, sampling and kernel launches between two steps
+# llama.cpp reads more evenly, but each layer's dozen kernels take their time however little they read: the larger the
+# bandwidth, the more that counts (a 27B file on RTX 4090 and H100: 47 and 74 tokens/s of 60 and 200 by bandwidth).
+_LLAMA_CPP_BANDWIDTH_SHARE = (0.6, 0.8, 0.92)
+_LLAMA_CPP_LAYER_SECONDS = (0.00018, 0.00009, 0.00003)
 _TENSOR_PARALLEL_SHARE = 0.85  # of the speed-up that is left at each doubling
 
 
@@ -38,17 +44,27 @@ class ServingSpeed:
 
 
 def serving_speed(
-    plan: ServingPlan, kind: GpuType, *, requests: int = 1, prompt_tokens: int = 1024, output_tokens: int = 256
+    plan: ServingPlan,
+    kind: GpuType,
+    *,
+    requests: int = 1,
+    prompt_tokens: int = 1024,
+    output_tokens: int = 256,
+    gguf_bytes: int | None = None,
 ) -> ServingSpeed | None:
-    """With `requests` at a time. None for a GPU whose throughput is not known."""
+    """With `requests` at a time, by vLLM, or by llama.cpp from a file of `gguf_bytes`.
+
+    None for a GPU whose throughput is not known.
+    """
     if kind.bf16_flops is None:
         return None
-    gpus = plan.tensor_parallel
+    gpus = plan.tensor_parallel if gguf_bytes is None else 1
     share = _TENSOR_PARALLEL_SHARE ** max(0, gpus.bit_length() - 1)
     flops = _peak(plan, kind) * gpus * share * (_EXPERTS_SHARE if plan.shape.is_moe else 1.0)
-    read = _bytes_of_step(plan, requests, prompt_tokens + output_tokens // 2)
+    read = _bytes_of_step(plan, requests, prompt_tokens + output_tokens // 2, gguf_bytes)
+    shares, steps = _shares_and_steps(plan, gguf_bytes is not None)
     cases = []
-    for bandwidth_share, flops_share, between in zip(_BANDWIDTH_SHARE, _FLOPS_SHARE, _STEP_SECONDS, strict=True):
+    for bandwidth_share, flops_share, between in zip(shares, _FLOPS_SHARE, steps, strict=True):
         prefill = flops * flops_share / (2 * plan.shape.active_parameters)
         step = max(read / (kind.bandwidth * share * bandwidth_share), requests / prefill) + between
         request = prompt_tokens / prefill + output_tokens * step / requests
@@ -57,21 +73,30 @@ def serving_speed(
     return ServingSpeed(decode, output, prefill_speed, (first[2], first[1], first[0]))
 
 
+def _shares_and_steps(plan: ServingPlan, is_gguf: bool) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Shares of the bandwidth that a step reaches, and the seconds it takes beside reading."""
+    if is_gguf:
+        return _LLAMA_CPP_BANDWIDTH_SHARE, tuple(plan.shape.layers * each for each in _LLAMA_CPP_LAYER_SECONDS)
+    return _BANDWIDTH_SHARE, _STEP_SECONDS
+
+
 def _peak(plan: ServingPlan, kind: GpuType) -> float:
     """FP8 weights compute at twice the rate where the GPU can; narrower ones are widened to 16 bits first."""
     plain = kind.bf16_flops or 0.0
     return kind.fp8_flops or plain if plan.precision in ("fp8", "int8", "nvfp4") else plain
 
 
-def _bytes_of_step(plan: ServingPlan, requests: int, context: int) -> float:
-    """What each GPU reads for one step of `requests` sequences: the weights they touch and their caches."""
+def _bytes_of_step(plan: ServingPlan, requests: int, context: int, gguf_bytes: int | None) -> float:
+    """What is read for one step of `requests` sequences, on each tensor-parallel GPU: weights and caches."""
     shape = plan.shape
-    whole = weights_on_gpu(
-        shape, precision=plan.precision, quantization=plan.quantization, tensor_parallel=plan.tensor_parallel
-    )
-    layout = kv_layout(shape, value_bytes=2.0, tensor_parallel=plan.tensor_parallel)
-    kept = layout.request_bytes(min(context, shape.max_context or context))
-    return whole * _touched(shape, plan.precision, requests) + requests * kept
+    kept_tokens = min(context, shape.max_context or context)
+    if gguf_bytes is not None:
+        cache: float = cache_bytes(shape, kept_tokens, cache_value_bytes(plan.kv_cache_dtype))
+        return gguf_bytes * _touched(shape, plan.precision, requests) + requests * cache
+    whole = weights_on_each(replace(plan, pipeline_parallel=1))
+    value_bytes = kv_value_bytes(plan.cache_dtype, plan.precision)
+    layout = kv_layout(shape, value_bytes=value_bytes, tensor_parallel=plan.tensor_parallel)
+    return whole * _touched(shape, plan.precision, requests) + requests * layout.request_bytes(kept_tokens)
 
 
 def _touched(shape: ModelShape, precision: str, requests: int) -> float:

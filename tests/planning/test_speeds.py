@@ -75,3 +75,37 @@ def test_llama_cpp_starts_sooner_than_an_engine_that_compiles() -> None:
         answer_line(asked | {"precision": "Q4_K_M"})["load_s"]
         < answer_line(asked | {"precision": "awq int4"})["load_s"]
     )
+
+
+def decode(**changes: object) -> float:
+    asked = {"model_id": "Qwen/Qwen3-8B", "gpu": "RTX 3090", "max_model_len": 8192}
+    return float(answer_line({**asked, **changes})["decode_tokens_per_s"])
+
+
+@pytest.mark.parametrize("gpu", ["RTX 3090", "RTX 4090", "L4", "H100 80GB"])
+def test_a_gguf_step_reads_the_bytes_of_the_file(gpu: str) -> None:
+    """Q4_K_M has 4.9 bits a weight: more than twice as fast as 16 bits, and as fast as its own size says."""
+    assert decode(gpu=gpu, precision="Q4_K_M") > 2 * decode(gpu=gpu, precision="bf16")
+    assert decode(gpu=gpu, precision="Q4_K_M") > decode(gpu=gpu, precision="Q8_0")
+    assert decode(gpu=gpu, precision="Q4_K_M", weights_bytes=8 * 10**9) < decode(gpu=gpu, precision="Q4_K_M")
+
+
+def test_weight_files_are_read_at_their_own_size() -> None:
+    assert decode(weights_bytes=8 * 10**9) > 1.5 * decode()
+
+
+def test_a_narrow_cache_is_read_sooner() -> None:
+    plan = ServingPlan(shape_from_config(reference_model("Qwen/Qwen3-8B").config))
+    narrow = ServingPlan(plan.shape, kv_cache_dtype="fp8")
+    kind = gpu_type_of("H100 80GB")
+    assert kind
+    wide_step, narrow_step = (serving_speed(each, kind, requests=64, prompt_tokens=8192) for each in (plan, narrow))
+    assert wide_step
+    assert narrow_step
+    assert narrow_step.decode[1] > 1.4 * wide_step.decode[1]
+
+
+def test_llama_cpp_reads_one_gpu_after_the_other() -> None:
+    one, two = (decode(precision="Q4_K_M", gpus=count) for count in (1, 2))
+    assert one == two
+    assert decode(precision="bf16", gpus=2) > 1.4 * decode(precision="bf16", gpus=1)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from apps.planning.memory import serving_fit
+from apps.planning.parallel import split_over
 from apps.planning.serving_plan import FitEstimate, Memory, ServingPlan
 from apps.planning.shapes import CannotEstimate
 
@@ -78,8 +79,11 @@ def _same_weights(plan: ServingPlan) -> Iterator[_Candidate]:
 
 
 def _more_gpus(plan: ServingPlan, most_gpus: int) -> Iterator[_Candidate]:
-    count = plan.tensor_parallel * 2
-    while count * plan.pipeline_parallel <= most_gpus:
-        words = f"use {count * plan.pipeline_parallel} GPUs (tensor_parallel {count})"
-        yield words, (("tensor_parallel", count),), replace(plan, tensor_parallel=count)
+    count = plan.tensor_parallel * plan.pipeline_parallel * 2
+    while count <= most_gpus:
+        tensor, pipeline = split_over(plan.shape, count)
+        options: tuple[tuple[str, int], ...] = (("tensor_parallel", tensor),)
+        options += (("pipeline_parallel", pipeline),) if pipeline != plan.pipeline_parallel else ()
+        words = f"use {count} GPUs ({', '.join(f'{name} {size}' for name, size in options)})"
+        yield words, options, replace(plan, tensor_parallel=tensor, pipeline_parallel=pipeline)
         count *= 2

@@ -18,6 +18,7 @@ from apps.planning.llama_cpp import llama_cpp_fit
 from apps.planning.loading import download_duration, load_duration
 from apps.planning.memory import GIB, serving_fit
 from apps.planning.other_engines import for_engine
+from apps.planning.parallel import split_over
 from apps.planning.precisions import PRECISIONS, read_precision
 from apps.planning.serving_plan import FitEstimate, Memory, ServingPlan
 from apps.planning.shapes import CannotEstimate, ModelShape
@@ -38,7 +39,8 @@ def answer_line(line: Mapping[str, Any]) -> dict[str, Any]:
         {"id": line.get("id")} | _answer(fit, file_bytes) | _speed(line, plan, fit, file_bytes) | _times(stored, loader)
     )
     change = smallest_change(plan, memory) if file_bytes is None and not fit.fits else None
-    return answer | {"smallest_change": change.words if change else None}
+    split = {"tensor_parallel": plan.tensor_parallel, "pipeline_parallel": plan.pipeline_parallel}
+    return answer | split | {"smallest_change": change.words if change else None}
 
 
 def read_line(line: Mapping[str, Any]) -> tuple[ServingPlan, Memory, int | None]:
@@ -51,7 +53,7 @@ def read_line(line: Mapping[str, Any]) -> tuple[ServingPlan, Memory, int | None]
     engine = text(line, "engine").lower() or "vllm"
     memory_gib = number(line, "gpu_memory_gib", least=0.1, most=10_000)
     gpu = read_gpu(text(line, "gpu") or _missing_gpu(line), memory_gib)
-    tensor, pipeline = _parallel(line, gpu)
+    tensor, pipeline = _parallel(line, gpu, shape)
     file_bytes = _gguf_bytes(line, shape, precision.name) if precision.gguf else None
     plan = ServingPlan(
         shape=shape,
@@ -80,14 +82,14 @@ def _missing_gpu(line: Mapping[str, Any]) -> str:
     return f"{line['gpu_memory_gib']}GB class"
 
 
-def _parallel(line: Mapping[str, Any], gpu: NamedGpu) -> tuple[int, int]:
-    """Tensor and pipeline parallel; all GPUs are used by tensor parallel where only their number is given."""
+def _parallel(line: Mapping[str, Any], gpu: NamedGpu, shape: ModelShape) -> tuple[int, int]:
+    """Tensor and pipeline parallel. Where only the number of GPUs is given, all are used as the heads allow."""
     tensor, pipeline = whole(line, "tensor_parallel", most=1024), whole(line, "pipeline_parallel", most=1024)
     gpus = whole(line, "gpus", most=4096) or (gpu.count if gpu.count > 1 else None)
-    if tensor is None:
-        tensor = max(1, (gpus or 1) // (pipeline or 1))
-    if pipeline is None:
-        pipeline = 1
+    if tensor is None and pipeline is None:
+        return split_over(shape, gpus or 1)
+    pipeline = pipeline or 1
+    tensor = tensor or max(1, (gpus or 1) // pipeline)
     if gpus is not None and tensor * pipeline > gpus:
         raise CannotEstimate(f"tensor_parallel {tensor} x pipeline_parallel {pipeline} is more than gpus = {gpus}.")
     return tensor, pipeline

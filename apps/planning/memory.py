@@ -21,6 +21,7 @@ from apps.planning.overhead import (
     gpu_overhead,
     planned_batch,
 )
+from apps.planning.parallel import check_parallel
 from apps.planning.precisions import precision_name
 from apps.planning.serving_plan import FitEstimate, Memory, ServingPlan, Shortage, Verdict
 from apps.planning.shapes import CannotEstimate, Confidence, ModelShape
@@ -110,17 +111,9 @@ def _judge(plan: ServingPlan, memory: Memory, room: int, budget: int, layout: Kv
 
 
 def _check_parallel(plan: ServingPlan, memory: Memory) -> None:
-    tensor, pipeline = plan.tensor_parallel, plan.pipeline_parallel
-    if tensor < 1 or plan.shape.attention_heads % tensor:
-        whole = [n for n in (1, 2, 3, 4, 5, 6, 7, 8, 16) if plan.shape.attention_heads % n == 0]
-        raise CannotEstimate(
-            f"Tensor parallel {tensor} does not divide the {plan.shape.attention_heads} attention heads; "
-            f"use one of {', '.join(map(str, whole))}."
-        )
-    if not 1 <= pipeline <= plan.shape.layers:
-        raise CannotEstimate(f"Pipeline parallel {pipeline} must be from 1 to the {plan.shape.layers} layers.")
-    if memory.kind == "cpu" and tensor * pipeline != 1:
-        raise CannotEstimate(f"Tensor parallel is {tensor}; on the CPU device it must be 1.")
+    check_parallel(plan.shape, plan.tensor_parallel, plan.pipeline_parallel)
+    if memory.kind == "cpu" and plan.tensor_parallel * plan.pipeline_parallel != 1:
+        raise CannotEstimate(f"Tensor parallel is {plan.tensor_parallel}; on the CPU device it must be 1.")
 
 
 def _budget(plan: ServingPlan, memory: Memory) -> int:
@@ -245,7 +238,13 @@ def _confidence(plan: ServingPlan, memory: Memory, verdicts: list[Verdict]) -> C
 
 
 def _reason(plan: ServingPlan, memory: Memory, verdict: Verdict, case: _Case, short: int) -> str:
-    where = "each GPU" if plan.tensor_parallel > 1 else "the GPU" if memory.kind == "gpu" else "RAM"
+    where = (
+        "each GPU"
+        if plan.tensor_parallel * plan.pipeline_parallel > 1
+        else "the GPU"
+        if memory.kind == "gpu"
+        else "RAM"
+    )
     users = case.tokens // plan.user_tokens
     room = f"Room for {users:,} {'user' if users == 1 else 'users'} with {plan.user_tokens:,} tokens each"
     if verdict == "fits":

@@ -26,6 +26,9 @@ def fit_words(question: Mapping[str, Any], answer: Mapping[str, Any]) -> str:
         _row("Requests", f"{answer['max_concurrency']:.1f} at full context"),
         _row("Longest context", f"{answer['max_model_len_possible']:,} tokens"),
     ]
+    if answer["tensor_parallel"] * answer["pipeline_parallel"] > 1:
+        split = f"tensor parallel {answer['tensor_parallel']} x pipeline parallel {answer['pipeline_parallel']}"
+        rows.append(_row("Split", split))
     if answer["decode_tokens_per_s"] is not None:
         speed = [answer[f"decode_tokens_per_s{part}"] for part in ("", "_low", "_high")]
         rows.append(_row("Speed", "{:.0f} tokens/s for one request ({:.0f} to {:.0f})".format(*speed)))

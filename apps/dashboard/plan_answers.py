@@ -17,6 +17,7 @@ from apps.fleet.models import Device
 from apps.fleet.querysets import largest_device
 from apps.jobs.chances import fleet_timeline
 from apps.planning import fit_lines, train_lines
+from apps.planning.fit_question import read_question
 from apps.planning.gpu_memory import NamedGpu, read_gpu
 from apps.planning.gpu_types import gpu_type_of
 from apps.planning.memory import GIB
@@ -40,7 +41,7 @@ def with_version(line: dict[str, Any], version: ModelVersion | None) -> dict[str
 
 def fit_answer(line: dict[str, Any], version: ModelVersion | None, hosts: list[str] | None = None) -> dict[str, Any]:
     asked = with_version(line, version)
-    plan, _, _ = fit_lines.read_line(asked)
+    plan = read_question(asked).plan
     answer = fit_lines.answer_line(asked)
     answer.pop("id")
     return answer | {

@@ -1,4 +1,4 @@
-"""Engines of whose memory no logs are at hand: vLLM's rules stand in for theirs, with low confidence.
+"""Engines by what people call them, and those of whose memory no logs are at hand: vLLM's rules stand in for theirs.
 
 SGLang keeps a static share of the GPU for weights and cache and leaves the rest to activations and graphs; TGI sizes
 its cache by a warm-up as vLLM does; transformers keeps a cache as long as each request. All hold the same weights and
@@ -7,18 +7,34 @@ the same bytes a token, so what differs is the overhead.
 
 from __future__ import annotations
 
-from dataclasses import replace
+import re
 
-from apps.planning.serving_plan import FitEstimate
+VLLM, LLAMA_CPP = "vLLM", "llama.cpp"
+_WORDS = (
+    (r"vllm", VLLM),
+    (r"llama[ ._-]?cpp|ollama|llamafile|lm[ _-]?studio|kobold", LLAMA_CPP),
+    (r"sglang", "SGLang"),
+    (r"\btgi\b|text[ _-]generation[ _-]inference", "TGI"),
+    (r"transformers", "transformers"),
+    (r"\btrt|tensor[ _-]?rt", "TensorRT-LLM"),
+)
 
-_KNOWN = {"sglang": "SGLang", "tgi": "TGI", "transformers": "transformers", "trt-llm": "TensorRT-LLM"}
+
+def read_engine(text: str) -> str:
+    """The engine's name from free text such as "vLLM 0.11" or "ollama"; empty for none, other text as it is."""
+    for pattern, name in _WORDS:
+        if re.search(pattern, text, re.I):
+            return name
+    return text.strip()[:40]
 
 
-def for_engine(fit: FitEstimate, engine: str) -> FitEstimate:
-    """The estimate as it stands for another engine than vLLM; free text, empty means vLLM."""
-    asked = engine.strip().lower().replace("_", "-")
-    if asked in ("", "vllm"):
-        return fit
-    title = _KNOWN.get(asked, engine.strip()[:40])
-    note = f"The rules of vLLM stand in for {title}: weights and cache are alike, the overhead is a guess."
-    return replace(fit, confidence="low", notes=(*fit.notes, note))
+def engine_notes(engine: str, version: str) -> tuple[str, ...]:
+    """What is only assumed of an engine other than vLLM: nothing here knows its versions."""
+    if engine in ("", VLLM):
+        return ()
+    notes = []
+    if engine != LLAMA_CPP:
+        notes.append(f"The rules of vLLM stand in for {engine}: weights and cache are alike, the overhead is a guess.")
+    if version:
+        notes.append(f"{engine} {version[:40]}: the version is noted, not applied; only vLLM's are known.")
+    return tuple(notes)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from statistics import median
 from typing import Any
 
-from apps.planning.fit_lines import read_line
+from apps.planning.fit_question import read_question
 from apps.planning.gpu_memory import read_gpu
 from apps.planning.shapes import CannotEstimate
 from apps.planning.speeds import ServingSpeed, serving_speed
@@ -30,8 +30,8 @@ def _speed(record: dict[str, Any]) -> ServingSpeed | None:
     try:
         gpu = read_gpu(record["gpu"])
         parallel = record.get("tensor_parallel") or gpu.count
-        plan, _, _ = read_line({"model_id": record["model"], "gpu": record["gpu"], "tensor_parallel": parallel,
-                                "gpus": max(parallel, gpu.count)})  # fmt: skip
+        line = {"model_id": record["model"], "gpu": record["gpu"], "tensor_parallel": parallel}
+        plan = read_question(line | {"gpus": max(parallel, gpu.count)}).plan
     except (CannotEstimate, KeyError):
         return None
     at_once = min(record["requests"], _AT_ONCE)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from statistics import median
 
 from apps.planning.configs import shape_from_config
-from apps.planning.fit_lines import read_line
+from apps.planning.fit_question import read_question
 from apps.planning.gpu_memory import read_gpu
 from apps.planning.memory import serving_fit
 from apps.planning.reference import reference_model
@@ -23,11 +23,11 @@ _ROUNDS = 200
 
 def rows() -> list[Row]:
     print(f"  load {os.getloadavg()[0]:.1f}")
-    plan, memory, _ = read_line({"model_id": "Qwen/Qwen3-235B-A22B-FP8", "gpu": "H100 80GB", "gpus": 8})
+    asked = read_question({"model_id": "Qwen/Qwen3-235B-A22B-FP8", "gpu": "H100 80GB", "gpus": 8})
     train, on = read_training_line({"model_id": "Llama-3.1-8B", "gpu": "A100 80GB", "method": "lora"})
     table = _milliseconds(_fit_table, 20)
     calls = [
-        ("P8", "a serving estimate", _milliseconds(lambda: serving_fit(plan, memory)), 2.0),
+        ("P8", "a serving estimate", _milliseconds(lambda: serving_fit(asked.plan, asked.memory)), 2.0),
         ("P9", "a training estimate", _milliseconds(lambda: training_fit(train, on)), 2.0),
         ("P10", "a fit table of 40 rows", table, 30.0),
     ]

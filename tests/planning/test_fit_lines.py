@@ -110,6 +110,27 @@ def test_another_engine_is_answered_with_low_confidence() -> None:
     assert "SGLang" in theirs["notes"][-1]
 
 
+@pytest.mark.parametrize("engine", ["sglang", "TGI", "transformers", "my-own"])
+def test_only_versions_of_vllm_change_the_figures(engine: str) -> None:
+    """SGLang 0.5.5 is no vLLM 0.5: its sampler does not sort as that one did."""
+    asked = {**ASKED, "max_model_len": 8192, "engine": engine}
+    plain, dated = (fit_lines.answer_line({**asked, "engine_version": version}) for version in ("", "0.5.5"))
+    assert "0.5.5: the version is noted, not applied" in dated["notes"][-1]
+    assert {**dated, "notes": plain["notes"]} == plain
+
+
+def test_a_version_may_stand_in_the_engines_name() -> None:
+    named = fit_lines.answer_line({**ASKED, "engine": "vLLM 0.6.4"})
+    assert named == fit_lines.answer_line({**ASKED, "engine": "vllm", "engine_version": "0.6.4"})
+    assert named["activation_peak_gib"] != fit_lines.answer_line({**ASKED, "engine": "vllm"})["activation_peak_gib"]
+
+
+def test_a_version_of_llama_cpp_is_noted() -> None:
+    answer = fit_lines.answer_line({**ASKED, "precision": "Q4_K_M", "engine": "Ollama", "engine_version": "0.3.1"})
+    assert answer["notes"] == ["llama.cpp 0.3.1: the version is noted, not applied; only vLLM's are known."]
+    assert answer["confidence"] == "medium"
+
+
 def test_a_mere_size_is_a_typical_model() -> None:
     answer = fit_lines.answer_line({**ASKED, "model_id": "7B", "max_model_len": 2048})
     assert answer["weights_gib_per_gpu"] == pytest.approx(7e9 * 2 / 2**30, rel=0.1)

@@ -1,0 +1,111 @@
+"""What a line of `stackweb fit` asks: which model, as which engine would load it, on which GPUs."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from apps.planning.config_precision import precision_of
+from apps.planning.gguf import gguf_file_bytes
+from apps.planning.gpu_memory import NamedGpu, read_gpu
+from apps.planning.line_fields import flag, model_of, number, text, whole
+from apps.planning.other_engines import LLAMA_CPP, VLLM, engine_notes, read_engine
+from apps.planning.parallel import split_over
+from apps.planning.precisions import PRECISIONS, Precision, read_precision
+from apps.planning.serving_plan import Memory, ServingPlan
+from apps.planning.shapes import CannotEstimate, ModelShape
+
+_STORED = ("fp32", "bf16", "fp16")
+_MOST_BYTES = 10**14
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """`gguf_bytes` of the GGUF file where one is meant. `notes` say what was assumed, `is_doubtful` that it matters."""
+
+    plan: ServingPlan
+    memory: Memory
+    gpu: NamedGpu
+    engine: str
+    gguf_bytes: int | None = None
+    notes: tuple[str, ...] = ()
+    is_doubtful: bool = False
+
+
+def read_question(line: Mapping[str, Any]) -> Question:
+    """The question of one line. Raises CannotEstimate naming the key that is wrong."""
+    shape, reference, config = model_of(line)
+    asked = text(line, "precision") or (reference.precision if reference else "") or _own_precision(config)
+    precision = _precision(asked, text(line, "model_id"))
+    engine, version = read_engine(text(line, "engine")), text(line, "engine_version") or text(line, "engine")
+    memory_gib = number(line, "gpu_memory_gib", least=0.1, most=10_000)
+    gpu = read_gpu(text(line, "gpu") or _missing_gpu(line), memory_gib)
+    tensor, pipeline = _parallel(line, gpu, shape)
+    gguf_bytes = _gguf_bytes(line, shape, precision, engine)
+    plan = ServingPlan(
+        shape=shape,
+        precision="bf16" if precision.gguf else precision.name,
+        file_bytes=whole(line, "weights_bytes", most=_MOST_BYTES),
+        kv_cache_dtype=text(line, "kv_cache_dtype") or "auto",
+        max_model_len=whole(line, "max_model_len"),
+        tensor_parallel=tensor,
+        pipeline_parallel=pipeline,
+        gpu_memory_utilisation=number(line, "gpu_memory_utilization", least=0.01, most=1.0),
+        max_num_seqs=whole(line, "max_num_seqs", most=10**6),
+        max_num_batched_tokens=whole(line, "max_num_batched_tokens", most=10**7),
+        enforce_eager=bool(flag(line, "enforce_eager")),
+        quantization=_quantization(config),
+        engine_version=version if engine in ("", VLLM) else "",
+    )
+    memory = Memory("gpu", gpu.usable_bytes, text(line, "gpu"), gpu.kind is None and memory_gib is None)
+    is_doubtful = engine not in ("", VLLM, LLAMA_CPP)
+    return Question(plan, memory, gpu, engine, gguf_bytes, engine_notes(engine, text(line, "engine_version")), is_doubtful)
+
+
+def _precision(asked: str, model_id: str) -> Precision:
+    precision = read_precision(asked)
+    if precision.name == "nf4-plain" and re.search("bnb-4bit|unsloth", model_id.lower()):
+        return PRECISIONS["nf4"]  # such releases are stored with double quantisation
+    return precision
+
+
+def _missing_gpu(line: Mapping[str, Any]) -> str:
+    if line.get("gpu_memory_gib") is None:
+        raise CannotEstimate("Give gpu, such as 'H100 80GB', or gpu_memory_gib.")
+    return f"{line['gpu_memory_gib']}GB class"
+
+
+def _parallel(line: Mapping[str, Any], gpu: NamedGpu, shape: ModelShape) -> tuple[int, int]:
+    """Tensor and pipeline parallel. Where only the number of GPUs is given, all are used as the heads allow."""
+    tensor, pipeline = whole(line, "tensor_parallel", most=1024), whole(line, "pipeline_parallel", most=1024)
+    gpus = whole(line, "gpus", most=4096) or (gpu.count if gpu.count > 1 else None)
+    if tensor is None and pipeline is None:
+        return split_over(shape, gpus or 1)
+    pipeline = pipeline or 1
+    tensor = tensor or max(1, (gpus or 1) // pipeline)
+    if gpus is not None and tensor * pipeline > gpus:
+        raise CannotEstimate(f"tensor_parallel {tensor} x pipeline_parallel {pipeline} is more than gpus = {gpus}.")
+    return tensor, pipeline
+
+
+def _gguf_bytes(line: Mapping[str, Any], shape: ModelShape, precision: Precision, engine: str) -> int | None:
+    if not precision.gguf and engine != LLAMA_CPP:
+        return None
+    quantisation = precision.name if precision.gguf else "BF16"
+    return whole(line, "weights_bytes", most=_MOST_BYTES) or gguf_file_bytes(shape, quantisation).middle
+
+
+def _own_precision(config: Mapping[str, Any]) -> str:
+    """What a config.json says of its weights: the quantiser's method, else torch_dtype."""
+    own = _quantization(config)
+    if own:
+        return precision_of(own)
+    dtype = str(config.get("torch_dtype") or config.get("dtype") or "").removeprefix("torch.")
+    return "bf16" if dtype not in _STORED else dtype
+
+
+def _quantization(config: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    own = config.get("quantization_config")
+    return own if isinstance(own, Mapping) else None

@@ -61,7 +61,9 @@ def read_question(line: Mapping[str, Any]) -> Question:
     )
     memory = Memory("gpu", gpu.usable_bytes, text(line, "gpu"), gpu.kind is None and memory_gib is None)
     is_doubtful = engine not in ("", VLLM, LLAMA_CPP)
-    return Question(plan, memory, gpu, engine, gguf_bytes, engine_notes(engine, text(line, "engine_version")), is_doubtful)
+    return Question(
+        plan, memory, gpu, engine, gguf_bytes, engine_notes(engine, text(line, "engine_version")), is_doubtful
+    )
 
 
 def _precision(asked: str, model_id: str) -> Precision:

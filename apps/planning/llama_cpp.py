@@ -85,7 +85,7 @@ def llama_cpp_fit(plan: ServingPlan, memory: Memory, file_bytes: int) -> FitEsti
     verdict: Verdict = "too_big" if spare < 0 else "tight" if spare < _TIGHT else "fits"
     token = round(cache_bytes(plan.shape, 2, parts.value_bytes) - cache_bytes(plan.shape, 1, parts.value_bytes))
     tokens = [room // max(1, token) for room in rooms]
-    longest = min(_longest(plan, rooms[1], parts.value_bytes), max(plan.shape.max_context, plan.context))
+    longest = _longest(plan, rooms[1], parts.value_bytes)
     users = [room / max(1, cache_bytes(plan.shape, plan.user_tokens, parts.value_bytes)) for room in rooms]
     return FitEstimate(
         verdict=verdict,
@@ -114,14 +114,21 @@ def llama_cpp_fit(plan: ServingPlan, memory: Memory, file_bytes: int) -> FitEsti
         concurrent_users_high=users[2],
         spare_fraction=spare,
         required_bytes=needed // gpus,
-        confidence="low" if abs(spare) < _TIGHT or plan.shape.confidence == "low" else "medium",
+        confidence="low" if abs(spare) < _TIGHT or plan.exceeds_model or plan.shape.confidence == "low" else "medium",
         formula_version=FORMULA_VERSION,
-        notes=plan.shape.notes,
+        notes=(*plan.shape.notes, *_context_notes(plan)),
     )
 
 
+def _context_notes(plan: ServingPlan) -> list[str]:
+    if not plan.exceeds_model:
+        return []
+    own = f"{plan.context:,} tokens are more than the {plan.shape.max_context:,} that the model is made for"
+    return [f"{own}: llama.cpp warns and goes on, and answers may be nonsense."]
+
+
 def _longest(plan: ServingPlan, room: int, value_bytes: float) -> int:
-    low, high = 0, max(plan.shape.max_context, plan.context)
+    low, high = 0, plan.longest_context
     while low < high:
         middle = (low + high + 1) // 2
         fits = cache_bytes(plan.shape, middle, value_bytes) <= room

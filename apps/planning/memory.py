@@ -65,7 +65,7 @@ def serving_fit(plan: ServingPlan, memory: Memory) -> FitEstimate:
         kv_tokens=middle.tokens,
         kv_tokens_low=worst.tokens,
         kv_tokens_high=best.tokens,
-        max_context=layout.longest(middle.cache, max(plan.shape.max_context, plan.context)),
+        max_context=layout.longest(middle.cache, plan.longest_context),
         max_concurrency=layout.concurrency(middle.cache, plan.context),
         tokens_per_user=plan.user_tokens,
         concurrent_users=middle.users,
@@ -75,7 +75,7 @@ def serving_fit(plan: ServingPlan, memory: Memory) -> FitEstimate:
         required_bytes=required,
         confidence=_confidence(plan, memory, [case.verdict for case in judged]),
         formula_version=FORMULA_VERSION,
-        notes=plan.shape.notes,
+        notes=(*plan.shape.notes, *_context_notes(plan)),
     )
 
 
@@ -230,11 +230,19 @@ def _captures_outside(plan: ServingPlan, memory: Memory) -> bool:
 
 def _confidence(plan: ServingPlan, memory: Memory, verdicts: list[Verdict]) -> Confidence:
     """High when low, middle and high estimate agree; low when they disagree on whether it fits at all."""
-    if len({verdict == "too_big" for verdict in verdicts}) > 1 or plan.shape.confidence == "low":
+    disagree = len({verdict == "too_big" for verdict in verdicts}) > 1
+    if disagree or plan.exceeds_model or plan.shape.confidence == "low":
         return "low"
     # The CPU overhead rests on one measured model, so it never earns "high".
     measured = memory.kind == "gpu" and not memory.is_guessed
     return "high" if len(set(verdicts)) == 1 and measured and plan.shape.confidence == "high" else "medium"
+
+
+def _context_notes(plan: ServingPlan) -> list[str]:
+    if not plan.exceeds_model:
+        return []
+    own = f"{plan.context:,} tokens are more than the {plan.shape.max_context:,} that the model is made for"
+    return [f"{own}: vLLM refuses that without VLLM_ALLOW_LONG_MAX_MODEL_LEN=1, and answers may be nonsense."]
 
 
 def _reason(plan: ServingPlan, memory: Memory, verdict: Verdict, case: _Case, short: int) -> str:

@@ -70,6 +70,16 @@ class ServingPlan:
         return length
 
     @property
+    def exceeds_model(self) -> bool:
+        """True where more context is asked for than the model was made for."""
+        return 0 < self.shape.max_context < self.context
+
+    @property
+    def longest_context(self) -> int:
+        """The most that may be promised: the model's own; what was asked for where that is not known."""
+        return self.shape.max_context or self.context
+
+    @property
     def user_tokens(self) -> int:
         """Tokens that each user holds; never more than the context."""
         return min(self.tokens_per_user or self.context, self.context)
@@ -79,9 +89,9 @@ class ServingPlan:
 class FitEstimate:
     """The answer. `fits` is True for a tight fit too; `concurrent_users` each hold `tokens_per_user`.
 
-    `max_context` is the longest context one request could have here. `spare_fraction` is the share of the
-    budget left when one context is in use (below 0: short by that share). `shortage` names what did not fit.
-    `max_concurrency` counts requests at full context, as vLLM prints it.
+    `max_context` is the longest context one request could have here, never more than the model's own.
+    `spare_fraction` is the share of the budget left when one context is in use (below 0: short by that share).
+    `shortage` names what did not fit. `max_concurrency` counts requests at full context, as vLLM prints it.
     """
 
     verdict: Verdict

@@ -131,6 +131,36 @@ def test_a_version_of_llama_cpp_is_noted() -> None:
     assert answer["confidence"] == "medium"
 
 
+@pytest.mark.parametrize(
+    ("precision", "says"), [("bf16", "VLLM_ALLOW_LONG_MAX_MODEL_LEN"), ("Q4_K_M", "llama.cpp warns")]
+)
+def test_more_context_than_the_model_has_is_doubtful(precision: str, says: str) -> None:
+    """Qwen3-8B: 40,960 positions without YaRN."""
+    asked = {"model_id": "Qwen/Qwen3-8B", "gpu": "H100 80GB", "precision": precision}
+    own, long = (fit_lines.answer_line({**asked, "max_model_len": length}) for length in (40_960, 65_536))
+    assert (own["confidence"] != "low", own["notes"]) == (True, [])
+    assert (long["fits"], long["confidence"]) == (True, "low")
+    assert says in long["notes"][0]
+    assert own["max_model_len_possible"] == long["max_model_len_possible"] == 40_960
+
+
+@pytest.mark.parametrize(
+    ("scaling", "context"),
+    [
+        (None, 40_960),
+        ({"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 32_768}, 131_072),
+        ({"type": "linear", "factor": 2.0}, 81_920),
+        ({"rope_type": "llama3", "factor": 8.0, "original_max_position_embeddings": 8192}, 40_960),
+        ({"rope_type": "yarn", "factor": "four"}, 40_960),
+        ({"rope_type": "yarn", "factor": 1e300}, 40_960),
+    ],
+)
+def test_positions_that_are_stretched_count(scaling: dict[str, Any] | None, context: int) -> None:
+    config = {**reference_model("Qwen/Qwen3-8B").config, "rope_scaling": scaling}
+    answer = fit_lines.answer_line({"config": config, "gpu": "H100 80GB", "max_model_len": 1024})
+    assert answer["max_model_len_possible"] == context
+
+
 def test_a_mere_size_is_a_typical_model() -> None:
     answer = fit_lines.answer_line({**ASKED, "model_id": "7B", "max_model_len": 2048})
     assert answer["weights_gib_per_gpu"] == pytest.approx(7e9 * 2 / 2**30, rel=0.1)

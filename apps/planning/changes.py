@@ -28,14 +28,17 @@ class Change:
     fit: FitEstimate
 
 
-def smallest_change(plan: ServingPlan, memory: Memory, most_gpus: int = 8) -> Change | None:
-    """The first change that makes the plan fit; None where it fits already or nothing here helps."""
+def smallest_change(plan: ServingPlan, memory: Memory, most_gpus: int = 8, *, is_file: bool = False) -> Change | None:
+    """The first change that makes the plan fit; None where it fits already or nothing here helps.
+
+    `is_file`: a GGUF file, whose precision no engine changes.
+    """
     try:
         if serving_fit(plan, memory).fits:
             return None
     except CannotEstimate:
         return None
-    for words, options, changed in _candidates(plan, memory, most_gpus):
+    for words, options, changed in _candidates(plan, memory, most_gpus, is_file):
         try:
             fit = serving_fit(changed, memory)
         except CannotEstimate:
@@ -48,11 +51,11 @@ def smallest_change(plan: ServingPlan, memory: Memory, most_gpus: int = 8) -> Ch
 _Candidate = tuple[str, tuple[tuple[str, str | int | float], ...], ServingPlan]
 
 
-def _candidates(plan: ServingPlan, memory: Memory, most_gpus: int) -> Iterator[_Candidate]:
+def _candidates(plan: ServingPlan, memory: Memory, most_gpus: int, is_file: bool) -> Iterator[_Candidate]:
     yield from _shorter(plan, memory)
     if memory.kind == "gpu":
         yield from _same_weights(plan)
-    for precision in _SMALLER.get(plan.precision, ()):
+    for precision in () if is_file else _SMALLER.get(plan.precision, ()):
         smaller = replace(plan, precision=precision, file_bytes=None, quantization=None)
         yield f"load it as {precision}", (("precision", precision),), smaller
     if memory.kind == "gpu":

@@ -11,37 +11,56 @@ from typing import Any
 
 from apps.planning.changes import smallest_change
 from apps.planning.fit_question import Question, read_question
-from apps.planning.gpu_types import GpuType
+from apps.planning.gguf import GgufSize
+from apps.planning.gguf_changes import smallest_gguf_change
 from apps.planning.llama_cpp import llama_cpp_fit
 from apps.planning.loading import download_duration, load_duration
 from apps.planning.memory import GIB, serving_fit
-from apps.planning.serving_plan import FitEstimate, ServingPlan
+from apps.planning.serving_plan import FitEstimate
 from apps.planning.speeds import serving_speed
+
+_SPEED_KEYS = tuple(
+    f"{name}{part}"
+    for name in ("decode_tokens_per_s", "prefill_tokens_per_s", "first_token_s")
+    for part in ("", "_low", "_high")
+)
 
 
 def answer_line(line: Mapping[str, Any]) -> dict[str, Any]:
     """The answer to one question. Raises CannotEstimate naming the key that is wrong."""
     asked = read_question(line)
-    plan, file_bytes, fit = asked.plan, asked.gguf_bytes, _fit(asked)
-    stored = file_bytes or fit.weights_bytes * plan.tensor_parallel * plan.pipeline_parallel
-    loader = "vllm" if file_bytes is None else "llama-cpp"
-    speed = _speed(plan, asked.gpu.kind if fit.fits else None, file_bytes)
-    answer = {"id": line.get("id")} | _answer(fit, file_bytes) | speed | _times(stored, loader)
-    change = smallest_change(plan, asked.memory) if file_bytes is None and not fit.fits else None
+    plan, gguf, fit = asked.plan, asked.gguf, _fit(asked)
+    stored = gguf.middle if gguf else fit.weights_bytes * plan.tensor_parallel * plan.pipeline_parallel
+    speed = _speed(asked) if fit.fits else dict.fromkeys(_SPEED_KEYS)
+    times = _times(stored, "llama-cpp" if asked.loads_gguf else "vllm")
     split = {"tensor_parallel": plan.tensor_parallel, "pipeline_parallel": plan.pipeline_parallel}
-    return answer | split | {"smallest_change": change.words if change else None}
+    change = {"smallest_change": None if fit.fits else _change(asked)}
+    return {"id": line.get("id")} | _answer(fit) | _file(gguf) | speed | times | split | change
 
 
 def _fit(asked: Question) -> FitEstimate:
-    if asked.gguf_bytes is None:
-        fit = serving_fit(asked.plan, asked.memory)
+    if asked.gguf and asked.loads_gguf:
+        fit = llama_cpp_fit(asked.plan, asked.memory, asked.gguf.middle)
     else:
-        fit = llama_cpp_fit(asked.plan, asked.memory, asked.gguf_bytes)
+        fit = serving_fit(asked.plan, asked.memory)
     confidence = "low" if asked.is_doubtful else fit.confidence
     return replace(fit, confidence=confidence, notes=(*fit.notes, *asked.notes))
 
 
-def _answer(fit: FitEstimate, file_bytes: int | None) -> dict[str, Any]:
+def _change(asked: Question) -> str | None:
+    if asked.gguf and asked.loads_gguf:
+        return smallest_gguf_change(asked.plan, asked.memory, asked.gguf.middle) or None
+    change = smallest_change(asked.plan, asked.memory, is_file=asked.gguf is not None)
+    return change.words if change else None
+
+
+def _file(gguf: GgufSize | None) -> dict[str, Any]:
+    sizes = (gguf.middle, gguf.low, gguf.high) if gguf else (None, None, None)
+    keys = (f"weights_file_gib{part}" for part in ("", "_low", "_high"))
+    return {key: None if size is None else _gib(size) for key, size in zip(keys, sizes, strict=True)}
+
+
+def _answer(fit: FitEstimate) -> dict[str, Any]:
     return {
         "fits": fit.fits,
         "verdict": fit.verdict,
@@ -59,7 +78,6 @@ def _answer(fit: FitEstimate, file_bytes: int | None) -> dict[str, Any]:
         "kv_tokens": fit.kv_tokens,
         "max_concurrency": round(fit.max_concurrency, 3),
         "max_model_len_possible": fit.max_context,
-        "weights_file_gib": None if file_bytes is None else _gib(file_bytes),
         "confidence": fit.confidence,
         "formula_version": fit.formula_version,
         "explanation": fit.reason,
@@ -67,16 +85,15 @@ def _answer(fit: FitEstimate, file_bytes: int | None) -> dict[str, Any]:
     }
 
 
-def _speed(plan: ServingPlan, kind: GpuType | None, file_bytes: int | None) -> dict[str, Any]:
-    """Of one request with 1,024 tokens of prompt; all null where it does not fit or the GPU's speed is not known."""
-    speed = serving_speed(plan, kind, gguf_bytes=file_bytes) if kind else None
-    names = ("decode_tokens_per_s", "prefill_tokens_per_s", "first_token_s")
-    ranges = (speed.decode, speed.prefill, speed.first_token_seconds) if speed else (None, None, None)
-    answer: dict[str, Any] = {}
-    for name, figures in zip(names, ranges, strict=True):
-        low, middle, high = figures or (None, None, None)
-        answer |= {name: _three(middle), f"{name}_low": _three(low), f"{name}_high": _three(high)}
-    return answer
+def _speed(asked: Question) -> dict[str, Any]:
+    """Of one request with 1,024 tokens of prompt; all null where the GPU's speed is not known."""
+    file_bytes = asked.gguf.middle if asked.gguf and asked.loads_gguf else None
+    speed = serving_speed(asked.plan, asked.gpu.kind, gguf_bytes=file_bytes) if asked.gpu.kind else None
+    if speed is None:
+        return dict.fromkeys(_SPEED_KEYS)
+    figures = [each for low, middle, high in (speed.decode, speed.prefill, speed.first_token_seconds)
+               for each in (middle, low, high)]  # fmt: skip
+    return {key: _three(figure) for key, figure in zip(_SPEED_KEYS, figures, strict=True)}
 
 
 def _times(stored: int, engine: str) -> dict[str, Any]:

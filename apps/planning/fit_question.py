@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from apps.planning.config_precision import precision_of
-from apps.planning.gguf import gguf_file_bytes
+from apps.planning.gguf import GgufSize, gguf_file_bytes
+from apps.planning.gguf_choice import chosen_quantisation, named_file
 from apps.planning.gpu_memory import NamedGpu, read_gpu
 from apps.planning.line_fields import flag, model_of, number, text, whole
-from apps.planning.other_engines import LLAMA_CPP, VLLM, engine_notes, read_engine
+from apps.planning.other_engines import LLAMA_CPP, TRANSFORMERS, VLLM, engine_notes, read_engine
 from apps.planning.parallel import split_over
 from apps.planning.precisions import PRECISIONS, Precision, read_precision
+from apps.planning.reference import Reference
 from apps.planning.serving_plan import Memory, ServingPlan
 from apps.planning.shapes import CannotEstimate, ModelShape
 
@@ -23,31 +25,36 @@ _MOST_BYTES = 10**14
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """`gguf_bytes` of the GGUF file where one is meant. `notes` say what was assumed, `is_doubtful` that it matters."""
+    """`gguf` is the file that is meant, if any. `notes` say what was assumed, `is_doubtful` that it matters."""
 
     plan: ServingPlan
     memory: Memory
     gpu: NamedGpu
     engine: str
-    gguf_bytes: int | None = None
+    gguf: GgufSize | None = None
     notes: tuple[str, ...] = ()
     is_doubtful: bool = False
+
+    @property
+    def loads_gguf(self) -> bool:
+        """True where llama.cpp loads it; a GGUF file without an engine is its."""
+        return self.gguf is not None and self.engine in ("", LLAMA_CPP)
 
 
 def read_question(line: Mapping[str, Any]) -> Question:
     """The question of one line. Raises CannotEstimate naming the key that is wrong."""
     shape, reference, config = model_of(line)
-    asked = text(line, "precision") or (reference.precision if reference else "") or _own_precision(config)
-    precision = _precision(asked, text(line, "model_id"))
-    engine, version = read_engine(text(line, "engine")), text(line, "engine_version") or text(line, "engine")
+    engine, version = read_engine(text(line, "engine")), text(line, "engine_version")
+    precision, gguf, notes = _stored(line, shape, reference, config, engine)
     memory_gib = number(line, "gpu_memory_gib", least=0.1, most=10_000)
     gpu = read_gpu(text(line, "gpu") or _missing_gpu(line), memory_gib)
     tensor, pipeline = _parallel(line, gpu, shape)
-    gguf_bytes = _gguf_bytes(line, shape, precision, engine)
+    if gguf and engine in ("", LLAMA_CPP):  # which gives each GPU whole layers
+        tensor, pipeline = 1, tensor * pipeline
     plan = ServingPlan(
         shape=shape,
-        precision="bf16" if precision.gguf else precision.name,
-        file_bytes=whole(line, "weights_bytes", most=_MOST_BYTES),
+        precision="bf16" if gguf else precision.name,
+        file_bytes=_file_bytes(line, gguf, engine),
         kv_cache_dtype=text(line, "kv_cache_dtype") or "auto",
         max_model_len=whole(line, "max_model_len"),
         tensor_parallel=tensor,
@@ -56,14 +63,36 @@ def read_question(line: Mapping[str, Any]) -> Question:
         max_num_seqs=whole(line, "max_num_seqs", most=10**6),
         max_num_batched_tokens=whole(line, "max_num_batched_tokens", most=10**7),
         enforce_eager=bool(flag(line, "enforce_eager")),
-        quantization=_quantization(config),
-        engine_version=version if engine in ("", VLLM) else "",
+        quantization=None if gguf else _quantization(config),
+        engine_version=(version or text(line, "engine")) if engine in ("", VLLM) else "",
     )
     memory = Memory("gpu", gpu.usable_bytes, text(line, "gpu"), gpu.kind is None and memory_gib is None)
-    is_doubtful = engine not in ("", VLLM, LLAMA_CPP)
-    return Question(
-        plan, memory, gpu, engine, gguf_bytes, engine_notes(engine, text(line, "engine_version")), is_doubtful
-    )
+    notes += engine_notes(engine, version, is_gguf=gguf is not None)
+    is_doubtful = engine not in ("", VLLM, LLAMA_CPP) or (engine == VLLM and gguf is not None)
+    return Question(plan, memory, gpu, engine, gguf, notes, is_doubtful or (gguf is not None and gguf.is_own_mix))
+
+
+def _stored(
+    line: Mapping[str, Any], shape: ModelShape, reference: Reference | None, config: Mapping[str, Any], engine: str
+) -> tuple[Precision, GgufSize | None, tuple[str, ...]]:
+    """How the weights are stored: their precision, or the GGUF file, and what was assumed about it."""
+    model_id = text(line, "model_id") or text(line, "model")
+    _, named, is_file = named_file(model_id)
+    asked = text(line, "precision") or named
+    words = re.sub("gguf", "", asked, flags=re.I).strip(" ()")
+    by_name = reference.precision if reference and not _quantization(config) else ""
+    precision = _precision(words or (reference.precision if reference else "") or _own_precision(config), model_id)
+    is_file, is_asked = is_file or "gguf" in asked.lower(), bool(words or by_name)
+    quantisation, notes = chosen_quantisation(precision, is_asked=is_asked, is_file=is_file, engine=engine)
+    if not quantisation:
+        return precision, None, notes
+    size = gguf_file_bytes(shape, quantisation)
+    exact = whole(line, "weights_bytes", most=_MOST_BYTES)
+    if exact:
+        return precision, replace(size, low=exact, middle=exact, high=exact, is_own_mix=False), notes
+    if size.is_own_mix:
+        notes += (f"{quantisation} is a maker's own mix: its file is not known better than its range.",)
+    return precision, size, notes
 
 
 def _precision(asked: str, model_id: str) -> Precision:
@@ -92,11 +121,11 @@ def _parallel(line: Mapping[str, Any], gpu: NamedGpu, shape: ModelShape) -> tupl
     return tensor, pipeline
 
 
-def _gguf_bytes(line: Mapping[str, Any], shape: ModelShape, precision: Precision, engine: str) -> int | None:
-    if not precision.gguf and engine != LLAMA_CPP:
-        return None
-    quantisation = precision.name if precision.gguf else "BF16"
-    return whole(line, "weights_bytes", most=_MOST_BYTES) or gguf_file_bytes(shape, quantisation).middle
+def _file_bytes(line: Mapping[str, Any], gguf: GgufSize | None, engine: str) -> int | None:
+    """Of the weights as they are loaded: transformers widens GGUF files to 16 bits, which the shape knows."""
+    if gguf is not None:
+        return None if engine == TRANSFORMERS else gguf.middle
+    return whole(line, "weights_bytes", most=_MOST_BYTES)
 
 
 def _own_precision(config: Mapping[str, Any]) -> str:

@@ -32,7 +32,8 @@ QUANTISATIONS: dict[str, str] = {
     "IQ1_S": "IQ1_S", "TQ2_0": "TQ2_0", "TQ1_0": "TQ1_0",
 }  # fmt: skip
 _SHORT = {"Q4_K": "Q4_K_M", "Q5_K": "Q5_K_M", "Q3_K": "Q3_K_M", "Q4": "Q4_K_M", "Q5": "Q5_K_M", "Q8": "Q8_0",
-          "Q6": "Q6_K", "Q3": "Q3_K_M", "Q2": "Q2_K", "MXFP4": "MXFP4_MOE", "FP16": "F16", "FP32": "F32"}  # fmt: skip
+          "Q6": "Q6_K", "Q3": "Q3_K_M", "Q2": "Q2_K", "MXFP4": "MXFP4_MOE", "Q8_K": "Q8_0", "FP16": "F16",
+          "FP32": "F32"}  # fmt: skip
 _FALLBACK = {"Q4_K": "Q5_0", "Q5_K": "Q5_1", "Q6_K": "Q8_0"}
 _SMALL_BLOCKS = frozenset({"F32", "F16", "BF16", "Q8_0", "Q5_1", "Q5_0", "Q4_1", "Q4_0", "IQ4_NL", "MXFP4"})
 _NEVER = frozenset({"ffn_gate_inp", "conv", "position_embd", "shared_gate"})  # stay at 32 bits
@@ -46,6 +47,7 @@ _KEEPS_MXFP4 = frozenset({"gpt_oss"})
 # Files hold a layer that guesses the next token but one, with an embedding and a head of its own (ggml-org/llama.cpp
 # #14939); since August 2026 some makers put it into a file beside (ggml-org/convert #24).
 _GUESSES_AHEAD = frozenset({"glm4_moe"})
+_TINY_MIX_ABOVE = 0.35  # makers leave more tensors wide the fewer bits the others have
 _VOCABULARY_BYTES = 50  # a token's text, score, type and merge rule in the header
 
 
@@ -59,15 +61,17 @@ class GgufSize:
     high: int
     bits_per_weight: float
     confidence: Confidence
+    is_own_mix: bool = False  # a maker's, of which only the name is known
 
 
 def quantisation_name(text: str) -> tuple[str, bool]:
-    """The quantisation that free text means, and whether it is a maker's own mix of it (UD-..., ..._XL)."""
+    """The quantisation that free text means, and whether it is a maker's own mix of it (UD-..., ..._XL, Q4_K_L)."""
     asked = re.sub(r"\.gguf$", "", text.strip(), flags=re.I).upper().replace("-", "_")
     named = re.search(r"(UD_)?(I?Q\d(?:_[A-Z0-9]+)*|TQ\d_\d|B?F16|F32|MXFP4(?:_MOE)?)", asked)
     asked = named[0] if named else asked
-    own = asked.startswith("UD_") or asked.endswith(("_XL", "_L_XL"))
-    name = re.sub(r"_X?XL$", lambda found: "" if found[0] == "_XL" else found[0], asked.removeprefix("UD_"))
+    own = asked.startswith("UD_") or asked.endswith("_XL") or (asked.endswith("_K_L") and asked not in QUANTISATIONS)
+    name = asked.removeprefix("UD_").removesuffix("_XL")
+    name = name.removesuffix("_L") if name not in QUANTISATIONS else name
     name = _SHORT.get(name, name)
     if own and name not in QUANTISATIONS:
         name = next((each for each in (f"{name}_M", f"{name}_L", f"{name}_XXS") if each in QUANTISATIONS), name)
@@ -87,10 +91,11 @@ def gguf_file_bytes(shape: ModelShape, quantisation: str) -> GgufSize:
     ahead = _guessing_layer_bytes(shape, name) if shape.family in _GUESSES_AHEAD else 0.0
     size = round(total + ahead + shape.vocab_size * _VOCABULARY_BYTES)
     spread = 0.12 if is_own_mix else 0.03 if shape.is_moe else 0.01
+    above = _TINY_MIX_ABOVE if is_own_mix and TYPE_BITS[QUANTISATIONS[name]] < 3 else spread
     confidence: Confidence = "low" if is_own_mix or shape.confidence == "low" else "medium" if shape.is_moe else "high"
     bits = total * 8 / max(1, shape.parameters)
     low = round((size - ahead) * (1 - spread))
-    return GgufSize(name, low, size, round(size * (1 + spread)), bits, confidence)
+    return GgufSize(name, low, size, round(size * (1 + above)), bits, confidence, is_own_mix)
 
 
 def _guessing_layer_bytes(shape: ModelShape, name: str) -> float:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from apps.planning.configs import shape_from_config
+from apps.planning.gguf_choice import named_file
 from apps.planning.own_context import own_context
 from apps.planning.reference import Reference, reference_model
 from apps.planning.shapes import CannotEstimate, ModelShape
@@ -69,7 +70,7 @@ def model_of(line: Mapping[str, Any]) -> tuple[ModelShape, Reference | None, Map
     name = text(line, "model_id") or text(line, "model")
     if not name:
         raise CannotEstimate("Give model_id, a model of the reference catalogue, or config, a config.json object.")
-    found = reference_model(name)
+    found = reference_model(named_file(name)[0])
     shape = _shape(found.config)
     if found.is_sibling:
         note = f"{name} is not in the reference catalogue; it is taken to be built like {found.model_id}."

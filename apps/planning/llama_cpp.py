@@ -12,7 +12,7 @@ from apps.planning.memory import GIB
 from apps.planning.serving_plan import FitEstimate, Memory, ServingPlan, Verdict
 from apps.planning.shapes import EMBEDDING, Cache, CannotEstimate, ModelShape
 
-FORMULA_VERSION = "llama-cpp-2"
+FORMULA_VERSION = "llama-cpp-3"
 MICRO_BATCH = 512
 _CONTEXT_BYTES = (0.25 * GIB, 0.45 * GIB, 0.8 * GIB)  # CUDA context and kernels
 _PROCESS_BYTES = (0.02 * GIB, 0.06 * GIB, 0.2 * GIB)  # without a GPU: 0.05 GiB beside weights and cache of SmolLM2-135M
@@ -84,8 +84,7 @@ def llama_cpp_fit(plan: ServingPlan, memory: Memory, file_bytes: int) -> FitEsti
     spare = (parts.room - needed) / parts.room if parts.room else -1.0
     verdict: Verdict = "too_big" if spare < 0 else "tight" if spare < _TIGHT else "fits"
     token = round(cache_bytes(plan.shape, 2, parts.value_bytes) - cache_bytes(plan.shape, 1, parts.value_bytes))
-    tokens = [room // max(1, token) for room in rooms]
-    longest = _longest(plan, rooms[1], parts.value_bytes)
+    tokens = [_tokens_that_fit(plan, room, parts.value_bytes) for room in rooms]
     users = [room / max(1, cache_bytes(plan.shape, plan.user_tokens, parts.value_bytes)) for room in rooms]
     return FitEstimate(
         verdict=verdict,
@@ -106,7 +105,7 @@ def llama_cpp_fit(plan: ServingPlan, memory: Memory, file_bytes: int) -> FitEsti
         kv_tokens=tokens[1],
         kv_tokens_low=tokens[0],
         kv_tokens_high=tokens[2],
-        max_context=longest,
+        max_context=min(tokens[1], plan.longest_context),
         max_concurrency=rooms[1] / max(1, parts.cache),
         tokens_per_user=plan.user_tokens,
         concurrent_users=users[1],
@@ -127,8 +126,16 @@ def _context_notes(plan: ServingPlan) -> list[str]:
     return [f"{own}: llama.cpp warns and goes on, and answers may be nonsense."]
 
 
-def _longest(plan: ServingPlan, room: int, value_bytes: float) -> int:
-    low, high = 0, plan.longest_context
+def _tokens_that_fit(plan: ServingPlan, room: int, value_bytes: float) -> int:
+    """Tokens of the longest sequence whose cache fits; a layer with a window stops growing once it is full.
+
+    Where no layer grows without end, tokens of as many contexts as there is room for.
+    """
+    growing = [each for each in plan.shape.caches if each.kind != "state" and not each.window]
+    token = sum(_layers_bytes(each, 1, value_bytes) for each in growing)
+    if not token:
+        return int(room / max(1, cache_bytes(plan.shape, plan.context, value_bytes))) * plan.context
+    low, high = 0, int(room // token)
     while low < high:
         middle = (low + high + 1) // 2
         fits = cache_bytes(plan.shape, middle, value_bytes) <= room

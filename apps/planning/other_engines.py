@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import re
 
-VLLM, LLAMA_CPP = "vLLM", "llama.cpp"
+VLLM, LLAMA_CPP, TRANSFORMERS = "vLLM", "llama.cpp", "transformers"
 _WORDS = (
     (r"vllm", VLLM),
     (r"llama[ ._-]?cpp|ollama|llamafile|lm[ _-]?studio|kobold", LLAMA_CPP),
     (r"sglang", "SGLang"),
     (r"\btgi\b|text[ _-]generation[ _-]inference", "TGI"),
-    (r"transformers", "transformers"),
+    (r"transformers", TRANSFORMERS),
     (r"\btrt|tensor[ _-]?rt", "TensorRT-LLM"),
 )
 
@@ -28,13 +28,17 @@ def read_engine(text: str) -> str:
     return text.strip()[:40]
 
 
-def engine_notes(engine: str, version: str) -> tuple[str, ...]:
-    """What is only assumed of an engine other than vLLM: nothing here knows its versions."""
-    if engine in ("", VLLM):
-        return ()
+def engine_notes(engine: str, version: str, *, is_gguf: bool = False) -> tuple[str, ...]:
+    """What is only assumed of an engine other than vLLM, whose versions nothing here knows, and of GGUF in it."""
     notes = []
-    if engine != LLAMA_CPP:
+    if engine not in ("", VLLM, LLAMA_CPP):
         notes.append(f"The rules of vLLM stand in for {engine}: weights and cache are alike, the overhead is a guess.")
-    if version:
+    if is_gguf and engine == TRANSFORMERS:
+        notes.append("transformers widens a GGUF file to 16 bits while it loads.")
+    elif is_gguf and engine not in ("", LLAMA_CPP):
+        notes.append(
+            f"{engine} reads GGUF files on trial only, slower than its own formats; llama.cpp is made for them."
+        )
+    if version and engine not in ("", VLLM):
         notes.append(f"{engine} {version[:40]}: the version is noted, not applied; only vLLM's are known.")
     return tuple(notes)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 from apps.planning.shapes import ModelShape
 
@@ -57,6 +58,7 @@ class Batch:
     tokens: int
 
 
+@lru_cache(maxsize=256)  # a fit table asks for one version hundreds of times
 def parse_version(text: str) -> tuple[int, int] | None:
     """(0, 11) from "0.11.0"; None for free text such as "2026" or "any", which never is an error.
 

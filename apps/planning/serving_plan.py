@@ -103,6 +103,9 @@ class FitEstimate:
     kv_cache_bytes_low: int
     kv_cache_bytes_high: int
     kv_room_bytes: int  # what weights and overhead leave of the budget; below 0 where they do not fit
+    kv_room_bytes_low: int
+    kv_room_bytes_high: int
+    missing_bytes: int  # what one context, weights and overhead need beyond the budget; 0 where they fit
     overhead_bytes: int
     overhead_bytes_low: int
     overhead_bytes_high: int

@@ -21,7 +21,7 @@ def fit_words(question: Mapping[str, Any], answer: Mapping[str, Any]) -> str:
         "",
         _row("Weights", f"{answer['weights_gib_per_gpu']:.2f} GiB on each GPU"),
         _row("Overhead", _range(answer, "overhead_gib", "GiB: activations, buffers, graphs")),
-        _row("KV cache", _range(answer, "kv_available_gib_per_gpu", "GiB left for it")),
+        _row("KV cache", _cache(answer)),
         _row("Tokens", f"{answer['kv_tokens']:,} at {answer['kv_bytes_per_token_per_gpu']:,} bytes each"),
         _row("Requests", f"{answer['max_concurrency']:.1f} at full context"),
         _row("Longest context", f"{answer['max_model_len_possible']:,} tokens"),
@@ -34,6 +34,8 @@ def fit_words(question: Mapping[str, Any], answer: Mapping[str, Any]) -> str:
         rows.append(_row("Speed", "{:.0f} tokens/s for one request ({:.0f} to {:.0f})".format(*speed)))
     if answer["weights_file_gib"] is not None:
         rows.append(_row("File", f"{answer['weights_file_gib']:.2f} GiB"))
+    if answer["missing_gib_per_gpu"]:
+        rows.append(_row("Missing", f"{answer['missing_gib_per_gpu']:.2f} GiB on each GPU"))
     if answer["smallest_change"]:
         rows.append(_row("To make it fit", answer["smallest_change"]))
     rows += [_row("Note", note) for note in answer["notes"]]
@@ -72,6 +74,14 @@ def _row(title: str, text: str) -> str:
 
 def _range(answer: Mapping[str, Any], key: str, unit: str) -> str:
     return f"{answer[key]:.2f} ({answer[f'{key}_low']:.2f} to {answer[f'{key}_high']:.2f}) {unit}"
+
+
+def _cache(answer: Mapping[str, Any]) -> str:
+    """What is left for it; where nothing is, what weights and overhead alone take too much."""
+    left = answer["kv_available_gib_per_gpu"]
+    if left <= 0:
+        return f"nothing left for it: weights and overhead are {-left:.2f} GiB more than there is"
+    return _range(answer, "kv_available_gib_per_gpu", "GiB left for it")
 
 
 def _bar(answer: Mapping[str, Any]) -> str:

@@ -134,7 +134,7 @@ def test_llama_cpp_is_pointed_at_the_first_part(gguf: Hub, team: Team, alice: Us
     version = fetched(row, tmp_path)
     plan = plan_serving(version=version, engine="llama-cpp", options={"context_length": 1024}, name="tiny")
     assert plan.fit is not None
-    assert (plan.fit.formula_version, plan.fit.fits) == ("llama-cpp-2", True)
+    assert (plan.fit.formula_version, plan.fit.fits) == ("llama-cpp-3", True)
     job = make_job(team, kind="serve", engine="llama-cpp", spec=plan.spec.model_dump(mode="json"))
     spec = resolve_model(job, host)
     assert spec.model is not None

@@ -48,6 +48,24 @@ def test_what_does_not_fit_says_why_and_what_would() -> None:
     assert (heavy["reason"], heavy["smallest_change"]) == ("weights", "use 4 GPUs (tensor_parallel 4)")
 
 
+@pytest.mark.parametrize("precision", ["bf16", "Q8_0"])
+def test_what_is_missing_is_a_figure_of_its_own(precision: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Weights alone are too much: nothing is left, and the range around what is short holds the middle."""
+    asked = {**ASKED, "precision": precision, "gpu": "RTX 4090", "max_model_len": 4096}
+    short = fit_lines.answer_line(asked)
+    assert (short["fits"], short["reason"], short["kv_tokens"], short["max_concurrency"]) == (False, "weights", 0, 0)
+    low, middle, high = (short[f"kv_available_gib_per_gpu{part}"] for part in ("_low", "", "_high"))
+    assert low < middle < high < 0
+    one_context = 4096 * short["kv_bytes_per_token_per_gpu"] / 2**30
+    assert short["missing_gib_per_gpu"] == pytest.approx(one_context - middle, abs=0.001)
+    grown = fit_lines.answer_line({**asked, "gpu": "H100"})
+    assert (grown["fits"], grown["missing_gib_per_gpu"]) == (True, 0)
+    assert main(["fit", "--model", "Qwen/Qwen3-32B", "--gpu", "RTX 4090", "--precision", precision]) == 0
+    words = capsys.readouterr().out
+    assert "nothing left for it: weights and overhead are" in words
+    assert f"{fit_lines.answer_line({**asked, 'max_model_len': None})['missing_gib_per_gpu']:.2f} GiB on each" in words
+
+
 def test_all_gpus_are_used_unless_told() -> None:
     two = fit_lines.answer_line({**ASKED, "gpus": 2})
     assert two["weights_gib_per_gpu"] == pytest.approx(61.03 / 2, rel=0.01)

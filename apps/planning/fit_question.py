@@ -10,8 +10,9 @@ from typing import Any
 from apps.planning.config_precision import precision_of
 from apps.planning.gguf import GgufSize, gguf_file_bytes
 from apps.planning.gguf_choice import chosen_quantisation, named_file
-from apps.planning.gpu_memory import NamedGpu, read_gpu
+from apps.planning.gpu_memory import NamedGpu
 from apps.planning.line_fields import flag, model_of, number, text, whole
+from apps.planning.line_gpu import line_gpu
 from apps.planning.other_engines import LLAMA_CPP, TRANSFORMERS, VLLM, engine_notes, read_engine
 from apps.planning.parallel import split_over
 from apps.planning.precisions import PRECISIONS, Precision, read_precision
@@ -46,8 +47,8 @@ def read_question(line: Mapping[str, Any]) -> Question:
     shape, reference, config = model_of(line)
     engine, version = read_engine(text(line, "engine")), text(line, "engine_version")
     precision, gguf, notes = _stored(line, shape, reference, config, engine)
-    memory_gib = number(line, "gpu_memory_gib", least=0.1, most=10_000)
-    gpu = read_gpu(text(line, "gpu") or _missing_gpu(line), memory_gib)
+    memory_gib = number(line, "gpu_memory_gib", least=0.1, most=1024)
+    gpu = line_gpu(line, memory_gib)
     tensor, pipeline = _parallel(line, gpu, shape)
     if gguf and engine in ("", LLAMA_CPP):  # which gives each GPU whole layers
         tensor, pipeline = 1, tensor * pipeline
@@ -100,12 +101,6 @@ def _precision(asked: str, model_id: str) -> Precision:
     if precision.name == "nf4-plain" and re.search("bnb-4bit|unsloth", model_id.lower()):
         return PRECISIONS["nf4"]  # such releases are stored with double quantisation
     return precision
-
-
-def _missing_gpu(line: Mapping[str, Any]) -> str:
-    if line.get("gpu_memory_gib") is None:
-        raise CannotEstimate("Give gpu, such as 'H100 80GB', or gpu_memory_gib.")
-    return f"{line['gpu_memory_gib']}GB class"
 
 
 def _parallel(line: Mapping[str, Any], gpu: NamedGpu, shape: ModelShape) -> tuple[int, int]:

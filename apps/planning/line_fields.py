@@ -13,6 +13,8 @@ from apps.planning.own_context import own_context
 from apps.planning.reference import Reference, reference_model
 from apps.planning.shapes import CannotEstimate, ModelShape
 
+_LONGEST_TEXT = 300
+
 
 def number(line: Mapping[str, Any], key: str, *, least: float, most: float) -> float | None:
     """The number under `key`, or None where it is missing or null. Text such as "0.9" counts."""
@@ -47,8 +49,17 @@ def text(line: Mapping[str, Any], key: str) -> str:
     if value is None:
         return ""
     if isinstance(value, str | int | float) and not isinstance(value, bool):
-        return str(value)
+        return _short(key, str(value))
     raise CannotEstimate(f"{key} is {str(value)[:40]!r}; it must be text.")
+
+
+def _short(key: str, value: str) -> str:
+    """Names are short; what is not would take long to search."""
+    if len(value) > _LONGEST_TEXT:
+        raise CannotEstimate(
+            f"{key} starts with {value[:40]!r} and has {len(value):,} characters; it must be short text."
+        )
+    return value
 
 
 def flag(line: Mapping[str, Any], key: str) -> bool | None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from apps.planning import fit_lines, train_lines
 from apps.planning.shapes import CannotEstimate
-from stackweb.fit_command.batch import Answer, answer_file
+from stackweb.fit_command.batch import LINE_LIMIT_BYTES, Answer, answer_file
 from stackweb.fit_command.words import fit_words, training_words
 
 _FIT = ("model", "config", "weights-bytes", "precision", "engine", "engine-version", "gpu", "gpu-memory-gib", "gpus",
@@ -49,7 +49,7 @@ def _run(given: argparse.Namespace, answer: Answer, words: Any) -> int:
     try:
         question = _question(given)
         answered = answer(question)
-    except (CannotEstimate, OSError, ValueError) as error:
+    except (CannotEstimate, OSError, RecursionError) as error:
         print(error, file=sys.stderr)
         return 1
     print(json.dumps(answered, indent=1) if given.json else words(question, answered))
@@ -63,5 +63,19 @@ def _question(given: argparse.Namespace) -> dict[str, Any]:
     if given.model:
         question["model_id"] = given.model
     if given.config:
-        question["config"] = json.loads(Path(given.config).read_text())
+        question["config"] = _config(given.config)
     return question
+
+
+def _config(name: str) -> Any:
+    """The config.json, read as far as one may be long. Raises CannotEstimate for what is none."""
+    with Path(name).open("rb") as file:
+        content = file.read(LINE_LIMIT_BYTES + 1)
+    if len(content) > LINE_LIMIT_BYTES:
+        raise CannotEstimate(f"{name} is longer than {LINE_LIMIT_BYTES // 2**20} MiB; a config.json is not.")
+    try:
+        return json.loads(content)
+    except RecursionError as error:
+        raise CannotEstimate(f"{name} is nested too deep; a config.json is not.") from error
+    except ValueError as error:
+        raise CannotEstimate(f"{name} is not a JSON object: {str(error)[:100]}.") from error

@@ -218,7 +218,7 @@ def test_a_batch_answers_every_line_in_order(tmp_path: Path) -> None:
     out = io.StringIO()
     assert answer_file(str(file), fit_lines.answer_line, out) == 0
     answers = [json.loads(line) for line in out.getvalue().splitlines()]
-    assert [answer["id"] for answer in answers] == [1, None, None, "b", "c", None, None, "last"]
+    assert [answer["id"] for answer in answers] == [1, None, None, "b", "c", None, "big", "last"]
     assert ["error" in answer for answer in answers] == [False, True, True, True, True, True, True, False]
     assert "longer than 4 MiB" in answers[6]["error"]
 

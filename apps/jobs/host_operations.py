@@ -16,6 +16,7 @@ from apps.fleet.services import record_inventory
 from apps.jobs import doorbell
 from apps.jobs.lifecycle import end_attempt
 from apps.jobs.models import Attempt, Job, JobKind
+from apps.jobs.preparations import withdraw_preparations
 from apps.jobs.querysets import AttemptQuerySet
 from apps.jobs.reasons import Reason
 from apps.jobs.stopping import ask_to_move
@@ -77,6 +78,7 @@ def fence_host(*, host: Host, user: User, confirm: str, force: bool = False) -> 
     audit(user, "host.fenced", object_id=host.name, object_name=host.name, detail={"force": force})
     for attempt in _open_attempts(host):
         _end(attempt, Reason.WORKER_LOST, f"{host.name} was fenced by {user}.")
+    withdraw_preparations(host, f"{host.name} was fenced by {user}.")
     doorbell.schedule_soon()
     host.refresh_from_db()
     return host
@@ -90,6 +92,7 @@ def host_leaves(*, host: Host) -> None:
     audit(None, "host.left", object_id=host.name, object_name=host.name)
     for attempt in _open_attempts(host):
         _end(attempt, Reason.INTERRUPTED, f"{host.name} left.")
+    withdraw_preparations(host, f"{host.name} left.")
     doorbell.schedule_soon()
 
 
@@ -102,6 +105,7 @@ def remove_host(*, host: Host, user: User) -> None:
     host = locked_row(host)
     if not host.may_be_removed:
         raise conflict(f"{host.name} has reported within a day. Only a host that is fenced, left or silent can go.")
+    withdraw_preparations(host, f"{host.name} was removed by {user}.")
     is_held = Reservation.objects.filter(device__host=host, released_at=None).exists()
     if is_held or _open_attempts(host).exists() or Job.objects.open().filter(pinned_host=host).exists():
         raise conflict(f"Jobs still belong to {host.name}. Fence it or cancel them first, then remove it.")

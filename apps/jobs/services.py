@@ -6,6 +6,7 @@ from typing import Any, Protocol
 
 from django.conf import settings
 from django.db import transaction
+from django.db.models import Q
 from django.utils import timezone
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
@@ -21,6 +22,7 @@ from apps.jobs import doorbell
 from apps.jobs.kinds import handler_of
 from apps.jobs.lifecycle import end_attempt, fresh_start, note, switch_status
 from apps.jobs.models import Job
+from apps.jobs.preparations import PREPARING
 from apps.jobs.quotas import require_gpu_hours
 from apps.jobs.reasons import Reason
 from apps.jobs.states import RETRYABLE, JobStatus, Owner
@@ -196,9 +198,12 @@ def retry_job(*, job: Job, user: User) -> Job:
         label = JobStatus(job.status).label.lower()
         raise conflict(f"{job.public_id} is {label}; only a failed, cancelled or held job can run again.")
     handler_of(job).on_retried(job)
-    # The scheduler asks for fresh installs and downloads; those that failed would fail it again.
-    stale = job.after.filter(status__in=[JobStatus.FAILED, JobStatus.CANCELLED], kind__in=["install", "download"])
-    job.after.remove(*stale)
+    # The scheduler asks for fresh installs and downloads: those that failed would fail it again, and those that go on
+    # would tie it to their host.
+    is_stale = Q(status__in=[JobStatus.FAILED, JobStatus.CANCELLED])
+    if job.prepared_on_id is not None:
+        is_stale |= Q(pinned_host=job.prepared_on_id)
+    job.after.remove(*job.after.filter(is_stale, kind__in=PREPARING))
     switch_status(
         job,
         JobStatus.QUEUED,

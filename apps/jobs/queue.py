@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from django.db.models import Case, F, Q, When
 from django.db.models.fields.json import KT
 
+from apps.engines.registry import ENGINES, get_engine
 from apps.jobs.models import Job
 from apps.jobs.preparations import PREPARING
 from apps.jobs.states import JobStatus
@@ -69,6 +70,8 @@ def _waiting_job(row: dict[str, Any]) -> WaitingJob:
         ram_bytes=row["ram_bytes_needed"],
         host=row["pinned_host__name"],
         spread=row["spread"],
+        engine=row["engine"],
+        variant=row["variant"],
     )
     return WaitingJob(
         **{name: row[name] for name in _AS_THEY_ARE},
@@ -109,11 +112,36 @@ def stand_of(job: Job, *, neighbours: int) -> Stand | None:
     return Stand(before.count() + 1, line.count(), waiting_jobs(Q(pk__in=near)))
 
 
+def need_of_job(job: Job) -> Need:
+    return need_of(
+        kind=job.kind,
+        gpus=job.gpus_needed,
+        vram_bytes=job.vram_bytes_needed,
+        ram_bytes=job.ram_bytes_needed,
+        host=job.pinned_host.name if job.pinned_host else None,
+        spread=job.spread,
+        engine=job.engine,
+        variant=job.variant,
+    )
+
+
 @lru_cache(10_000)
-def need_of(*, kind: str, gpus: int, vram_bytes: int, ram_bytes: int, host: str | None, spread: bool) -> Need:
+def need_of(
+    *,
+    kind: str,
+    gpus: int,
+    vram_bytes: int,
+    ram_bytes: int,
+    host: str | None,
+    spread: bool,
+    engine: str,
+    variant: str,
+) -> Need:
     """A job on GPUs reserves no RAM; one that only fetches or installs reserves nothing."""
     no_ram = gpus > 0 or kind in NEEDS_NO_DEVICE
-    return Need(0 if no_ram else ram_bytes, gpus, vram_bytes if gpus else 0, host, spread)
+    name = get_engine(engine).environment if engine in ENGINES else None
+    environment = (name, variant) if name else None
+    return Need(0 if no_ram else ram_bytes, gpus, vram_bytes if gpus else 0, host, spread, environment)
 
 
 class Predecessor(NamedTuple):

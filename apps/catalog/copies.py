@@ -45,7 +45,7 @@ def bring_copies(*, version: ModelVersion, hosts: Sequence[Host], user: User) ->
     for host in hosts:
         _check_host(weights, host)
         check_room(weights, host, user)
-    return [copy_version(version=weights.version, host=host) for host in hosts]
+    return [copy_version(version=weights.version, host=host, user=user) for host in hosts]
 
 
 def _can_come(weights: Artifact) -> bool:

@@ -17,7 +17,7 @@ VERSION = "spec__model__version_id"
 def jobs_using(host: Host, copies: Sequence[Location]) -> dict[int, list[Job]]:
     """By the copy's key: those that run on `host` with these files or wait for it."""
     loads = _copies_loaded(copies)
-    here = Q(attempts__in=Attempt.objects.open().filter(host=host)) | Q(pinned_host=host)
+    here = Q(attempts__in=Attempt.objects.open().filter(host=host)) | Q(pinned_host=host) | Q(prepared_on=host)
     found = Job.objects.open().filter(here, **{f"{VERSION}__in": list(loads)}).distinct().order_by("pk")
     using: dict[int, list[Job]] = {copy.pk: [] for copy in copies}
     for job in found:

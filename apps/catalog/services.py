@@ -75,8 +75,11 @@ def _check_policy(team: Team, source: Source, facts: dict[str, Any]) -> None:
         raise refusal(rule, "source_ref")
 
 
-def copy_version(*, version: ModelVersion, host: Host) -> ModelImport:
-    """Starts bringing a known version to one more host, or returns the import that does so already."""
+def copy_version(*, version: ModelVersion, host: Host, user: User | None = None) -> ModelImport:
+    """Starts bringing a known version to one more host, or returns the import that does so already.
+
+    `user` None: a job needs it there, and when none does any more it is not brought.
+    """
     source = _source_of(version)
     under_way: ModelImport | None = (
         ModelImport.objects.filter(version=version, job__pinned_host=host, job__finished_at=None)
@@ -88,7 +91,7 @@ def copy_version(*, version: ModelVersion, host: Host) -> ModelImport:
     with transaction.atomic():
         row = _start_import(
             team=version.team,
-            user=None,
+            user=user,
             source=source,
             name=version.model.name,
             host=host,

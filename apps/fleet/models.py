@@ -157,6 +157,11 @@ class Device(models.Model):
         return f"{self.host.name}:{'cpu' if self.kind == 'cpu' else self.index}"
 
     @property
+    def is_amd(self) -> bool:
+        """By the name that the host's inventory gives an AMD GPU."""
+        return self.uuid.startswith("AMD-")
+
+    @property
     def capacity_bytes(self) -> int:
         """What jobs may have of its memory, all together."""
         return self.memory_bytes - (RAM_KEPT_BYTES if self.kind == self.Kind.CPU else 0)

@@ -1,4 +1,4 @@
-"""What every host offers now, and who holds the rest: three queries, whatever the size of the fleet."""
+"""What every host offers now, and who holds the rest: four queries, whatever the size of the fleet."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 
 from django.utils import timezone
 
+from apps.engines.locks.platforms import HostFacts, Key, cannot_run
 from apps.fleet.host_states import HostState
-from apps.fleet.models import Device, Host, Reservation
+from apps.fleet.models import Device, EngineEnvironment, Host, Reservation
 from apps.planning.placement import DeviceOffer, HostOffer
 
 
@@ -51,10 +52,20 @@ def fleet_now() -> FleetNow:
     of_host: dict[int, list[Device]] = defaultdict(list)
     for device in devices.values():
         of_host[device.host_id].append(device)
-    return FleetNow([_offer(host, of_host[host.pk], used, ram) for host in hosts], holders)
+    own = _own_environments()
+    return FleetNow([_offer(host, of_host[host.pk], own[host.pk], used, ram) for host in hosts], holders)
 
 
-def _offer(host: Host, devices: list[Device], used: Counter[int], ram: Counter[int]) -> HostOffer:
+def _own_environments() -> dict[int, set[Key]]:
+    """Host -> what its operator configured by path, which runs there whatever our locks are made for."""
+    own: dict[int, set[Key]] = defaultdict(set)
+    given = EngineEnvironment.objects.filter(lock_sha256="")
+    for host_id, engine, variant in given.values_list("host_id", "engine", "variant"):
+        own[host_id].add((engine, variant))
+    return own
+
+
+def _offer(host: Host, devices: list[Device], own: set[Key], used: Counter[int], ram: Counter[int]) -> HostOffer:
     cpu = next((device for device in devices if device.kind == Device.Kind.CPU), None)
     gpus = [device for device in devices if device.kind == Device.Kind.GPU]
     indices = {gpu.uuid: gpu.index for gpu in gpus}
@@ -64,6 +75,18 @@ def _offer(host: Host, devices: list[Device], used: Counter[int], ram: Counter[i
         total_ram_bytes=cpu.capacity_bytes if cpu else 0,
         devices=tuple(_device_offer(gpu, used[gpu.pk], indices) for gpu in gpus),
         blocked=blocked_sentence(host),
+        cannot_run=cannot_run(_facts(host, gpus, own)),
+    )
+
+
+def _facts(host: Host, gpus: list[Device], own: set[Key]) -> HostFacts:
+    nvidia = [gpu for gpu in gpus if not gpu.is_amd]
+    return HostFacts(
+        architecture=host.architecture,
+        nvidia_drivers=frozenset(gpu.driver for gpu in nvidia),
+        has_nvidia=bool(nvidia),
+        has_amd=len(nvidia) < len(gpus),
+        own=frozenset(own),
     )
 
 

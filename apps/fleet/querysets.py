@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import timedelta
 
-from django.conf import settings
 from django.db.models import Count, Prefetch
-from django.utils import timezone
 
 from apps.fleet.models import Device, FleetAlert, Host, HostLoad, Reservation
 
@@ -17,13 +14,6 @@ def hosts_with_devices(*, only: Host | None = None) -> list[Host]:
     devices = Device.objects.filter(is_present=True).order_by("kind", "index")
     hosts = Host.objects.filter(pk=only.pk) if only else Host.objects.all()
     return list(hosts.order_by("name").prefetch_related(Prefetch("devices", devices), "environments"))
-
-
-def schedulable_hosts() -> list[Host]:
-    """Hosts that report and may be given new work, by name."""
-    since = timezone.now() - timedelta(seconds=settings.HOST_SILENT_SECONDS)
-    takes_work = Host.objects.filter(cordoned=False, fenced_at=None, left_at=None)
-    return list(takes_work.filter(last_seen_at__gte=since).order_by("name"))
 
 
 def open_alerts() -> list[FleetAlert]:
@@ -43,6 +33,15 @@ def most_gpus(*, only: Host | None = None) -> tuple[str, int]:
     gpus = gpus.filter(host=only) if only else gpus.filter(host__left_at=None, host__fenced_at=None)
     by_host = gpus.values_list("host__name").annotate(count=Count("pk"))
     return by_host.order_by("-count", "host__name").first() or ("", 0)
+
+
+def gpu_sizes(*, only: Host | None = None) -> dict[str, list[int]]:
+    """Host -> memory in bytes of each of its present GPUs, largest first; of the hosts that still belong to the fleet,
+    or of one alone."""
+    hosts = Host.objects.filter(pk=only.pk) if only else Host.objects.filter(left_at=None, fenced_at=None)
+    gpus = Device.objects.filter(kind=Device.Kind.GPU, is_present=True).order_by("-memory_bytes")
+    rows = hosts.order_by("name").prefetch_related(Prefetch("devices", gpus, to_attr="gpus"))
+    return {host.name: [gpu.memory_bytes for gpu in host.gpus] for host in rows}
 
 
 def latest_samples(hosts: Iterable[Host]) -> dict[int, HostLoad]:

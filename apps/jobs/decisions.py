@@ -18,6 +18,7 @@ from apps.jobs.environments import missing_environment
 from apps.jobs.kinds import handler_of
 from apps.jobs.lifecycle import switch_status
 from apps.jobs.models import Attempt, Job
+from apps.jobs.preparations import leave_preparations
 from apps.jobs.queue import NEEDS_NO_DEVICE
 from apps.jobs.quotas import team_limits
 from apps.jobs.reasons import Reason
@@ -58,12 +59,13 @@ def prepare_on(*, job_pk: int, host_name: str) -> str:
 
 
 def _prepare(job: Job, host: Host) -> str:
-    """What is missing is asked for, and the job stays with this host."""
+    """What is missing is asked for, and the job prefers this host from now on."""
     blocking = _prerequisites(job, host)
+    leave_preparations(job, host)
     if not blocking:
         return ""
     job.after.add(*blocking)
-    Job.objects.filter(pk=job.pk).update(pinned_host=host)
+    Job.objects.filter(pk=job.pk).update(prepared_on=host)
     return waits_for(blocking[0].public_id, blocking[0].name)
 
 

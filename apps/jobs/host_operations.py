@@ -8,17 +8,20 @@ from django.utils import timezone
 from apps.accounts.audit import audit
 from apps.accounts.models import User
 from apps.accounts.problems import conflict, invalid
-from apps.fleet.models import Device, Host, Reservation
+from apps.fleet.models import Host, Reservation
+from apps.fleet.offers import fleet_now
 from apps.fleet.operations import checked_reason, locked, locked_row
-from apps.fleet.querysets import schedulable_hosts
 from apps.fleet.schemas import InventoryIn
 from apps.fleet.services import record_inventory
 from apps.jobs import doorbell
 from apps.jobs.lifecycle import end_attempt
 from apps.jobs.models import Attempt, Job, JobKind
+from apps.jobs.preparations import withdraw_preparations
 from apps.jobs.querysets import AttemptQuerySet
+from apps.jobs.queue import need_of_job
 from apps.jobs.reasons import Reason
 from apps.jobs.stopping import ask_to_move
+from apps.planning.placement import HostOffer, could_take
 
 
 @transaction.atomic
@@ -32,7 +35,7 @@ def drain_host(*, host: Host, user: User, now: bool = False, reason: str = "") -
     Host.objects.filter(pk=host.pk).update(cordoned=True, is_draining=True, cordon_reason=reason)
     detail = {"now": now, "reason": reason}
     audit(user, "host.drained", object_id=host.name, object_name=host.name, detail=detail)
-    others = [other for other in schedulable_hosts() if other.pk != host.pk]
+    others = [offer for offer in fleet_now().hosts if not offer.blocked and offer.name != host.name]
     for attempt in _open_attempts(host).select_related("job"):
         if now or attempt.claimed_at is None or _moves(attempt.job, others):
             ask_to_move(attempt_uuid=attempt.uuid, why=f"{host.name} is being drained.", actor=user)
@@ -45,18 +48,11 @@ def _open_attempts(host: Host) -> AttemptQuerySet:
     return Attempt.objects.open().filter(host=host).order_by("created_at")
 
 
-def _moves(job: Job, others: list[Host]) -> bool:
-    """An endpoint's replica that another host is large enough for; who waits there waits for its turn."""
-    return job.kind == JobKind.SERVE and job.pinned_host_id is None and any(_is_enough(host, job) for host in others)
-
-
-def _is_enough(host: Host, job: Job) -> bool:
-    devices = host.devices.filter(is_present=True)
-    if job.gpus_needed:
-        gpus = devices.filter(kind=Device.Kind.GPU, memory_bytes__gte=job.vram_bytes_needed)
-        return gpus.count() >= job.gpus_needed
-    cpu = devices.filter(kind=Device.Kind.CPU).first()
-    return cpu is not None and cpu.capacity_bytes >= job.ram_bytes_needed
+def _moves(job: Job, others: list[HostOffer]) -> bool:
+    """An endpoint's replica that another host could take; who waits there waits for its turn."""
+    if job.kind != JobKind.SERVE or job.pinned_host_id is not None:
+        return False
+    return any(could_take(need_of_job(job), other) for other in others)
 
 
 @transaction.atomic
@@ -77,6 +73,7 @@ def fence_host(*, host: Host, user: User, confirm: str, force: bool = False) -> 
     audit(user, "host.fenced", object_id=host.name, object_name=host.name, detail={"force": force})
     for attempt in _open_attempts(host):
         _end(attempt, Reason.WORKER_LOST, f"{host.name} was fenced by {user}.")
+    withdraw_preparations(host, f"{host.name} was fenced by {user}.")
     doorbell.schedule_soon()
     host.refresh_from_db()
     return host
@@ -90,6 +87,7 @@ def host_leaves(*, host: Host) -> None:
     audit(None, "host.left", object_id=host.name, object_name=host.name)
     for attempt in _open_attempts(host):
         _end(attempt, Reason.INTERRUPTED, f"{host.name} left.")
+    withdraw_preparations(host, f"{host.name} left.")
     doorbell.schedule_soon()
 
 
@@ -102,6 +100,7 @@ def remove_host(*, host: Host, user: User) -> None:
     host = locked_row(host)
     if not host.may_be_removed:
         raise conflict(f"{host.name} has reported within a day. Only a host that is fenced, left or silent can go.")
+    withdraw_preparations(host, f"{host.name} was removed by {user}.")
     is_held = Reservation.objects.filter(device__host=host, released_at=None).exists()
     if is_held or _open_attempts(host).exists() or Job.objects.open().filter(pinned_host=host).exists():
         raise conflict(f"Jobs still belong to {host.name}. Fence it or cancel them first, then remove it.")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,6 +31,10 @@ def _no_hosts(job: Job) -> Sequence[str]:
     return []
 
 
+def _no_plans(job: Job) -> Iterable[CheaperPlan]:
+    return []
+
+
 def _stored_spec(job: Job, host: Host) -> RunSpec:
     return RunSpec.model_validate(job.spec)
 
@@ -49,6 +53,16 @@ def _makes_no_version(job: Job) -> str:
 
 
 @dataclass(frozen=True)
+class CheaperPlan:
+    """Another way to do what a job asks for. `words` say what is different: "at int4-awq (mv-7) with 1 GPU"."""
+
+    words: str
+    gpus: int
+    vram_bytes: int  # on each GPU
+    ram_bytes: int
+
+
+@dataclass(frozen=True)
 class KindHandler:
     """`on_finished` runs in the finishing transaction and is idempotent. `on_retried` runs before a job is
     queued again, and raises Problem where it must not be. `prepare` returns the unfinished
@@ -56,14 +70,16 @@ class KindHandler:
     `resolve` returns the spec with that host's paths, at claim, and `secrets` environment variables that
     only that host may see. `submit` starts one from the body that its
     REST create takes, as a step of a pipeline. `promise_version` returns the id of the model version that the
-    job makes, which may be before it is made. `repeat` asks for the same again; without it the same spec is
-    submitted again, unless `repeats` is false. These three raise Problem."""
+    job makes, which may be before it is made. `cheaper_plans` are tried, in their order, for a job without room.
+    `repeat` asks for the same again; without it the same spec is submitted again, unless `repeats` is false.
+    `submit`, `promise_version` and `repeat` raise Problem."""
 
     detail_url: Callable[[Job], str] = _job_page
     on_finished: Callable[[Job], None] = _nothing
     on_retried: Callable[[Job], None] = _nothing
     prepare: Callable[[Job, Host], Sequence[Job]] = _no_jobs
     preferred_hosts: Callable[[Job], Sequence[str]] = _no_hosts
+    cheaper_plans: Callable[[Job], Iterable[CheaperPlan]] = _no_plans
     resolve: Callable[[Job, Host], RunSpec] = _stored_spec
     secrets: Callable[[Job], dict[str, str]] = _no_secrets
     submit: Callable[[User, dict[str, Any]], Job] = _cannot_submit

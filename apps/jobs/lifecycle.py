@@ -206,4 +206,5 @@ def fresh_start() -> dict[str, Any]:
         "wait_hint": "",
         "expected_start_at": None,
         "not_before": None,
+        "prepared_on": None,
     }

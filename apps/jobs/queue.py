@@ -6,12 +6,15 @@ from collections import defaultdict
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
-from django.db.models import Case, Q, When
+from django.db.models import Case, F, Q, When
 from django.db.models.fields.json import KT
 
+from apps.engines.registry import ENGINES, get_engine
 from apps.jobs.models import Job
+from apps.jobs.preparations import PREPARING
+from apps.jobs.states import JobStatus
 from apps.planning.placement import Need
 
 NEEDS_NO_DEVICE = ("install", "download", "tokenise")
@@ -31,6 +34,7 @@ class WaitingJob:
     files: tuple[str, str, str | None]  # engine, variant, model version: what must lie on the host first
     created_at: datetime
     seconds: int | None  # the longest it may work
+    prepared_on: str | None  # the host it prefers
     wait_reason: str
     wait_hint: str
     expected_start_at: datetime | None
@@ -48,7 +52,7 @@ class WaitingJob:
 _AS_THEY_ARE = ["pk", "name", "kind", "team_id", "priority", "created_at", "wait_reason", "wait_hint"]
 _AS_THEY_ARE += ["expected_start_at"]
 _COLUMNS = [*_AS_THEY_ARE, "team__name", "gpus_needed", "vram_bytes_needed", "spread", "ram_bytes_needed"]
-_COLUMNS += ["pinned_host__name", "engine", "variant", "version", "time_limit_seconds"]
+_COLUMNS += ["pinned_host__name", "prepared_on__name", "engine", "variant", "version", "time_limit_seconds"]
 
 
 def waiting_jobs(only: Q | None = None) -> list[WaitingJob]:
@@ -66,6 +70,8 @@ def _waiting_job(row: dict[str, Any]) -> WaitingJob:
         ram_bytes=row["ram_bytes_needed"],
         host=row["pinned_host__name"],
         spread=row["spread"],
+        engine=row["engine"],
+        variant=row["variant"],
     )
     return WaitingJob(
         **{name: row[name] for name in _AS_THEY_ARE},
@@ -74,6 +80,7 @@ def _waiting_job(row: dict[str, Any]) -> WaitingJob:
         ram_bytes=row["ram_bytes_needed"],
         files=(row["engine"], row["variant"], row["version"]),
         seconds=row["time_limit_seconds"],
+        prepared_on=row["prepared_on__name"],
     )
 
 
@@ -105,18 +112,56 @@ def stand_of(job: Job, *, neighbours: int) -> Stand | None:
     return Stand(before.count() + 1, line.count(), waiting_jobs(Q(pk__in=near)))
 
 
+def need_of_job(job: Job) -> Need:
+    return need_of(
+        kind=job.kind,
+        gpus=job.gpus_needed,
+        vram_bytes=job.vram_bytes_needed,
+        ram_bytes=job.ram_bytes_needed,
+        host=job.pinned_host.name if job.pinned_host else None,
+        spread=job.spread,
+        engine=job.engine,
+        variant=job.variant,
+    )
+
+
 @lru_cache(10_000)
-def need_of(*, kind: str, gpus: int, vram_bytes: int, ram_bytes: int, host: str | None, spread: bool) -> Need:
+def need_of(
+    *,
+    kind: str,
+    gpus: int,
+    vram_bytes: int,
+    ram_bytes: int,
+    host: str | None,
+    spread: bool,
+    engine: str,
+    variant: str,
+) -> Need:
     """A job on GPUs reserves no RAM; one that only fetches or installs reserves nothing."""
     no_ram = gpus > 0 or kind in NEEDS_NO_DEVICE
-    return Need(0 if no_ram else ram_bytes, gpus, vram_bytes if gpus else 0, host, spread)
+    name = get_engine(engine).environment if engine in ENGINES else None
+    environment = (name, variant) if name else None
+    return Need(0 if no_ram else ram_bytes, gpus, vram_bytes if gpus else 0, host, spread, environment)
 
 
-def unfinished_predecessors() -> dict[int, list[tuple[str, str, str]]]:
-    """Waiting job -> (label, name, status) of each job before it that has not succeeded."""
+class Predecessor(NamedTuple):
+    label: str
+    name: str
+    status: str
+    prepares: str | None  # the host on which it makes things ready; None for what was there before a host was chosen
+
+    @property
+    def has_failed(self) -> bool:
+        return self.status in (JobStatus.FAILED, JobStatus.CANCELLED)
+
+
+def unfinished_predecessors() -> dict[int, list[Predecessor]]:
+    """Waiting job -> each job before it that has not succeeded."""
     links = Job.after.through._default_manager.filter(from_job__status="queued").exclude(to_job__status="succeeded")
-    found: dict[int, list[tuple[str, str, str]]] = defaultdict(list)
-    columns = ("from_job_id", "to_job_id", "to_job__name", "to_job__status")
-    for waiting, other, name, status in links.order_by("to_job_id").values_list(*columns):
-        found[waiting].append((f"{Job.id_prefix}-{other}", name, status))
+    is_preparation = Q(to_job__kind__in=PREPARING, to_job__pinned_host=F("from_job__prepared_on"))
+    links = links.annotate(prepares=Case(When(is_preparation, then=F("to_job__pinned_host__name"))))
+    found: dict[int, list[Predecessor]] = defaultdict(list)
+    columns = ("from_job_id", "to_job_id", "to_job__name", "to_job__status", "prepares")
+    for waiting, other, name, status, prepares in links.order_by("to_job_id").values_list(*columns):
+        found[waiting].append(Predecessor(f"{Job.id_prefix}-{other}", name, status, prepares))
     return found

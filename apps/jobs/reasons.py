@@ -29,6 +29,7 @@ class Reason(models.TextChoices):
     INTERRUPTED = "interrupted", "Stackweb was stopped"
     PORT_TAKEN = "port_taken", "The port was taken"
     DEVICE_BUSY = "device_busy", "Another process holds the GPU"
+    NOT_NEEDED = "not_needed", "No job needs it any more"
 
 
 # What a job of any kind runs again after, counted: nobody's fault but the machines'. A user's own failure

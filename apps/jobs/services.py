@@ -6,6 +6,7 @@ from typing import Any, Protocol
 
 from django.conf import settings
 from django.db import transaction
+from django.db.models import Q
 from django.utils import timezone
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
@@ -16,13 +17,16 @@ from apps.accounts.models import Role, Team, User
 from apps.accounts.problems import FieldError, Problem, conflict, unknown_choice
 from apps.engines.base import Engine, Placement, RunSpec
 from apps.engines.registry import ENGINES, FAKES, get_engine
-from apps.fleet.models import Device, Host
+from apps.fleet.models import Host
+from apps.fleet.querysets import most_gpus
 from apps.jobs import doorbell
 from apps.jobs.kinds import handler_of
 from apps.jobs.lifecycle import end_attempt, fresh_start, note, switch_status
 from apps.jobs.models import Job
+from apps.jobs.preparations import PREPARING
 from apps.jobs.quotas import require_gpu_hours
 from apps.jobs.reasons import Reason
+from apps.jobs.sizes import check_gpus
 from apps.jobs.states import RETRYABLE, JobStatus, Owner
 from apps.jobs.terms import USUAL, Terms, check_priority, check_reference
 from apps.jobs.time_limits import check_limits
@@ -65,10 +69,10 @@ def _option_error(engine: Engine, item: ErrorDetails) -> FieldError:
     return FieldError(f"options.{field}", item["msg"], value if isinstance(value, str | int | float) else None)
 
 
-def default_placement() -> tuple[str, int]:
-    """(variant, GPUs) of a job that computes: one GPU where the fleet has any, else the CPU device."""
-    has_gpu = Device.objects.filter(kind=Device.Kind.GPU, is_present=True).exists()
-    return ("cuda", 1) if has_gpu else ("cpu", 0)
+def default_placement(*, only: Host | None = None) -> tuple[str, int]:
+    """(variant, GPUs) of a job that computes: one GPU where the fleet (or one host) has any, else the CPU device."""
+    _, most = most_gpus(only=only)
+    return ("cuda", 1) if most else ("cpu", 0)
 
 
 @transaction.atomic
@@ -89,13 +93,14 @@ def submit_job(
     """Accepts a job: validated, stored with its preview, and looked at by the scheduler on commit.
 
     `vram_bytes` are needed on each GPU; 0 asks for a whole one, whatever its size.
-    Raises Problem 403 for a role below member and a quota used up, 422 for an unknown engine or option and for a
-    limit out of range.
+    Raises Problem 403 for a role below member and a quota used up, 422 for an unknown engine or option, for a
+    limit out of range and for GPUs that no host has.
     """
     if user is not None:
         require_role(user, Role.MEMBER, team)
     require_gpu_hours(team=team, gpus=gpus, time_limit_seconds=terms.time_limit_seconds)
     check_priority(terms.priority)
+    check_gpus(gpus=gpus, vram_bytes=vram_bytes, only=pinned_host)
     check_limits(kind, time_limit_seconds=terms.time_limit_seconds, stall_seconds=terms.stall_seconds)
     engine = engine_named(spec.engine, kind=kind)
     for field, reference in terms.references.items():
@@ -196,9 +201,12 @@ def retry_job(*, job: Job, user: User) -> Job:
         label = JobStatus(job.status).label.lower()
         raise conflict(f"{job.public_id} is {label}; only a failed, cancelled or held job can run again.")
     handler_of(job).on_retried(job)
-    # The scheduler asks for fresh installs and downloads; those that failed would fail it again.
-    stale = job.after.filter(status__in=[JobStatus.FAILED, JobStatus.CANCELLED], kind__in=["install", "download"])
-    job.after.remove(*stale)
+    # The scheduler asks for fresh installs and downloads: those that failed would fail it again, and those that go on
+    # would tie it to their host.
+    is_stale = Q(status__in=[JobStatus.FAILED, JobStatus.CANCELLED])
+    if job.prepared_on_id is not None:
+        is_stale |= Q(pinned_host=job.prepared_on_id)
+    job.after.remove(*job.after.filter(is_stale, kind__in=PREPARING))
     switch_status(
         job,
         JobStatus.QUEUED,

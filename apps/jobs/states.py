@@ -13,7 +13,8 @@
 The worker owns what a running process did, a person owns wishes, the scheduler owns placement and reruns:
 `queued` again after a loss, `held` after too many (policies.py). A test reads this table.
 `succeeded` is final. A person may run a `failed` or `cancelled` job again: it is queued once more and
-gets a new attempt.
+gets a new attempt. An install or a download that only a job which went elsewhere had wanted is cancelled like
+by a person (preparations.py).
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ from apps.jobs.decisions import fail_with_predecessor, prepare_on, start_or_prep
 from apps.jobs.kinds import CannotPrepare, handler_of
 from apps.jobs.models import Job
 from apps.jobs.occupancy import STOP_SECONDS, tenants
-from apps.jobs.queue import WaitingJob, unfinished_predecessors, waiting_jobs
+from apps.jobs.queue import Predecessor, WaitingJob, unfinished_predecessors, waiting_jobs
 from apps.jobs.quotas import next_month, team_limits
 from apps.jobs.stopping import ask_to_move
 from apps.jobs.waits import Wait, add_estimates
@@ -66,7 +66,7 @@ class Sweep:
 
     def _decide(self, job: WaitingJob) -> Wait | None:
         """None when it waits no longer."""
-        if others := self.before.get(job.pk):
+        if others := [other for other in self.before.get(job.pk, ()) if not self._is_stranded(other)]:
             return self._after(job, others)
         if refusal := self.limits.refusal(job.team_id, job.need.gpus):
             return self._over_quota(job, refusal)
@@ -84,12 +84,16 @@ class Sweep:
         self._make_room(job, wait)
         return wait
 
-    def _after(self, job: WaitingJob, others: Sequence[tuple[str, str, str]]) -> Wait | None:
-        if any(status in ("failed", "cancelled") for _, _, status in others):
+    def _is_stranded(self, other: Predecessor) -> bool:
+        """It prepares a host that takes no work: the job may as well go to another one."""
+        host = self.hosts.get(other.prepares or "")
+        return other.prepares is not None and not other.has_failed and (host is None or bool(host.blocked))
+
+    def _after(self, job: WaitingJob, others: Sequence[Predecessor]) -> Wait | None:
+        if any(other.has_failed for other in others):
             fail_with_predecessor(job_pk=job.pk)
             return None
-        label, name, _ = others[0]
-        return Wait(job, waits_for(label, name))
+        return Wait(job, waits_for(others[0].label, others[0].name))
 
     def _over_quota(self, job: WaitingJob, refusal: str) -> Wait:
         if job.need not in self.quota_hints:
@@ -110,9 +114,10 @@ class Sweep:
         return offers
 
     def _start(self, job: WaitingJob) -> Wait | None:
-        """On the best host; one with the files on its disk comes first, which only now is worth asking."""
-        row = Job.objects.get(pk=job.pk)
-        choice = place(job.need, self._offered_to(job), preferred=handler_of(row).preferred_hosts(row))
+        """On the best host; the one prepared for it and those with the files come first, which only now are asked."""
+        row, offers = Job.objects.get(pk=job.pk), self._offered_to(job)
+        prepared = find_place(replace(job.need, host=job.prepared_on), offers) if job.prepared_on else None
+        choice = prepared or place(job.need, offers, preferred=handler_of(row).preferred_hosts(row))
         if isinstance(choice, Refusal):
             return Wait(job, choice.reason, lacks_room=True)
         try:

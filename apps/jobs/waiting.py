@@ -12,9 +12,8 @@ from apps.fleet.offers import fleet_now
 from apps.jobs.models import Job
 from apps.jobs.occupancy import tenants
 from apps.jobs.querysets import JobQuerySet
-from apps.jobs.queue import WaitingJob, need_of, stand_of
+from apps.jobs.queue import WaitingJob, need_of_job, stand_of
 from apps.jobs.states import JobStatus
-from apps.planning.placement import Need
 from apps.planning.timeline import FleetTimeline, Start
 from apps.planning.waiting import HostAnswer, host_answers
 
@@ -28,7 +27,7 @@ def why_waiting(job: Job, visible: JobQuerySet) -> dict[str, Any] | None:
     now = timezone.now()
     picture = fleet_now()
     timeline = FleetTimeline(picture.hosts, tenants(picture.holders, now), now.timestamp())
-    answers = host_answers(_need(job), picture.hosts, timeline)
+    answers = host_answers(need_of_job(job), picture.hosts, timeline)
     stand = stand_of(job, neighbours=NEIGHBOURS)
     return {
         "reason": job.wait_reason,
@@ -39,17 +38,6 @@ def why_waiting(job: Job, visible: JobQuerySet) -> dict[str, Any] | None:
         "hosts": [_host_row(answer, now) for answer in answers],
         "neighbours": _neighbours(job, stand.near if stand else [], visible),
     }
-
-
-def _need(job: Job) -> Need:
-    return need_of(
-        kind=job.kind,
-        gpus=job.gpus_needed,
-        vram_bytes=job.vram_bytes_needed,
-        ram_bytes=job.ram_bytes_needed,
-        host=job.pinned_host.name if job.pinned_host else None,
-        spread=job.spread,
-    )
 
 
 def _host_row(answer: HostAnswer, now: datetime) -> dict[str, Any]:

@@ -8,20 +8,22 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from django.utils import timezone
 
-from apps.jobs.models import Job
+from apps.jobs.kinds import handler_of
+from apps.jobs.models import Job, JobKind
 from apps.jobs.queue import WaitingJob
 from apps.jobs.states import JobStatus
-from apps.planning.placement import HostOffer, Need
+from apps.planning.placement import HostOffer, Need, find_place
 from apps.planning.timeline import FleetTimeline, Tenant
 from apps.planning.waiting import hints, soonest
 
 ESTIMATED_JOBS = 100  # of the queue's head
 HINTED_NEEDS = 25  # different ones
+REPLANNED_JOBS = 3  # servers whose smaller plans are tried, for each costs some queries
 _SAME_START = timedelta(minutes=2)  # an estimate that moved by less is not written again
 
 
@@ -68,13 +70,29 @@ def add_estimates(
             wait.expected_start_at = datetime.fromtimestamp(start.at, tz=now.tzinfo)
         wait.soonest = soonest(job.need, start, clock(wait.expected_start_at))
         timeline.take(job.need, start, label=job.label, seconds=job.seconds)
-    told: dict[tuple[Need, int], list[str]] = {}
+    told: dict[tuple[Need, int, bool], list[str]] = {}
     for wait in roomless:
-        key = (wait.job.need, wait.job.ram_bytes)
+        may_shrink = wait.job.kind != JobKind.SERVE
+        key = (wait.job.need, wait.job.ram_bytes, may_shrink)
         if key not in told and len(told) < HINTED_NEEDS:
-            told[key] = hints(wait.job.need, offered, cpu_ram_bytes=wait.job.ram_bytes)
+            told[key] = hints(wait.job.need, offered, cpu_ram_bytes=wait.job.ram_bytes, may_shrink=may_shrink)
         if not wait.hint:
             wait.hint = " ".join(told.get(key, [])[: 1 if wait.soonest else 2])
+    for wait in [each for each in roomless if each.job.kind == JobKind.SERVE][:REPLANNED_JOBS]:
+        wait.hint = _cheaper(wait.job, offered) or wait.hint
+
+
+def _cheaper(waiting: WaitingJob, offered: Sequence[HostOffer]) -> str:
+    """The first smaller plan that has a place now; empty where none has."""
+    free = replace(waiting.need, gpus=min(1, waiting.need.gpus), vram_bytes=0, ram_bytes=0)
+    if find_place(free, offered) is None:  # not even the smallest would have room
+        return ""
+    job = Job.objects.get(pk=waiting.pk)
+    for plan in handler_of(job).cheaper_plans(job):
+        need = replace(waiting.need, gpus=plan.gpus, vram_bytes=plan.vram_bytes, ram_bytes=plan.ram_bytes)
+        if answer := find_place(need, offered):
+            return f"Or runs now {plan.words} on {answer.host}."
+    return ""
 
 
 def clock(moment: datetime | None) -> str:

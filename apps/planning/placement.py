@@ -13,8 +13,8 @@ whole GPUs, whatever their size. All sizes in bytes. Pure, and it looks only at 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 GIB = 2**30
 
@@ -40,13 +40,17 @@ class DeviceOffer:
 
 @dataclass(frozen=True, slots=True)
 class HostOffer:
-    """One host, with its GPUs and the RAM not reserved yet. A `blocked` one takes nothing; it says why."""
+    """One host, with its GPUs and the RAM not reserved yet. A `blocked` one takes nothing; it says why.
+
+    `cannot_run` are the engine environments that do not run there, each with the reason.
+    """
 
     name: str
     free_ram_bytes: int
     total_ram_bytes: int
     devices: tuple[DeviceOffer, ...] = ()
     blocked: str = ""
+    cannot_run: Mapping[tuple[str, str], str] = field(default_factory=dict)
 
     @property
     def free_gpus(self) -> float:
@@ -63,6 +67,7 @@ class Need:
     vram_bytes: int = 0  # on each GPU; 0: a whole one
     host: str | None = None  # pinned: this host or none
     spread: bool = False
+    environment: tuple[str, str] | None = None  # the engine's and its variant: ("vllm", "cuda")
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,14 +110,21 @@ def find_place(need: Need, hosts: Sequence[HostOffer], *, preferred: Sequence[st
     )
 
 
+def why_not_run(need: Need, host: HostOffer) -> str:
+    """Why the engine does not run on the host, however free it is; empty where it does."""
+    return host.cannot_run.get(need.environment, "") if need.environment else ""
+
+
 def has_room(need: Need, host: HostOffer) -> bool:
-    return host.free_ram_bytes >= need.ram_bytes and free_gpu_count(need, host) >= need.gpus
+    is_free = host.free_ram_bytes >= need.ram_bytes and free_gpu_count(need, host) >= need.gpus
+    return is_free and not why_not_run(need, host)
 
 
 def could_take(need: Need, host: HostOffer) -> bool:
     """True when the host would have room with nothing else on it."""
     large_enough = sum(device.slots_for(need.vram_bytes) <= device.slots for device in host.devices)
-    return host.total_ram_bytes >= need.ram_bytes and large_enough >= need.gpus
+    is_enough = host.total_ram_bytes >= need.ram_bytes and large_enough >= need.gpus
+    return is_enough and not why_not_run(need, host)
 
 
 def choose_devices(need: Need, host: HostOffer) -> Sequence[DeviceOffer]:
@@ -175,6 +187,10 @@ def _reason(need: Need, hosts: Sequence[HostOffer], every_host: Sequence[HostOff
     """The first thing that falls short, with the limit beside the value; never-fits before not-now."""
     if not hosts:
         return _no_host(need, every_host)
+    able = [host for host in hosts if not why_not_run(need, host)]
+    if need.environment and not able:
+        return _no_able_host(need, need.environment, hosts)
+    hosts = able
     widest = max(hosts, key=lambda host: len(host.devices))
     if len(widest.devices) < need.gpus:
         return f"Needs {gpu_count(need.gpus)} on one host; {widest.name} has {gpu_count(len(widest.devices))}."
@@ -195,6 +211,12 @@ def _no_host(need: Need, every_host: Sequence[HostOffer]) -> str:
         return "No host takes work now." if every_host else "No host is connected."
     pinned = next((host for host in every_host if host.name == need.host), None)
     return f"Host {need.host} {pinned.blocked}." if pinned else f"Host {need.host} is not connected."
+
+
+def _no_able_host(need: Need, environment: tuple[str, str], hosts: Sequence[HostOffer]) -> str:
+    each = [f"{host.name}: {why_not_run(need, host)}." for host in hosts[:3]]
+    more = [f"And {len(hosts) - 3} more hosts."] if len(hosts) > 3 else []
+    return " ".join([f"No host can run {environment[0]} ({environment[1]}).", *each, *more])
 
 
 def _not_now(need: Need, hosts: Sequence[HostOffer]) -> str:

@@ -11,7 +11,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from apps.planning.placement import DeviceOffer, HostOffer, Need
+from apps.planning.placement import DeviceOffer, HostOffer, Need, why_not_run
 
 SOMETIME = 1e15
 NEVER = math.inf
@@ -52,7 +52,7 @@ class HostTimeline:
     """When each slot of each GPU, and each share of RAM, of one host gets free."""
 
     def __init__(self, host: HostOffer, tenants: Iterable[Tenant], now: float) -> None:
-        self.name, self.now = host.name, now
+        self.name, self.now, self.offer = host.name, now, host
         self._known: dict[Need, Start | None] = {}  # until something here changes
         self.devices = {device.index: device for device in host.devices}
         self.free_at: dict[int, list[tuple[float, str]]] = {
@@ -74,6 +74,8 @@ class HostTimeline:
         return self._known[need]
 
     def _earliest(self, need: Need) -> Start | None:
+        if why_not_run(need, self.offer):
+            return None
         gpus = self._gpus(need)
         ram = self._ram(need.ram_bytes)
         if gpus is None or ram is None:
@@ -155,7 +157,7 @@ class Hold:
             return host
         devices = tuple(_full(device) if device.index in self.devices else device for device in host.devices)
         ram = 0 if self.keeps_ram else host.free_ram_bytes
-        return HostOffer(host.name, ram, host.total_ram_bytes, devices, host.blocked)
+        return HostOffer(host.name, ram, host.total_ram_bytes, devices, host.blocked, host.cannot_run)
 
 
 def hold_for(need: Need, start: Start, *, label: str) -> Hold | None:

@@ -18,13 +18,18 @@ from apps.planning.placement import (
     gpu_count,
     has_room,
     wanted_gpus,
+    why_not_run,
 )
 from apps.planning.timeline import FleetTimeline, Start
 
 
-def hints(need: Need, hosts: Sequence[HostOffer], *, cpu_ram_bytes: int = 0) -> list[str]:
-    """What would start it now, the smallest change first; empty where nothing small would."""
-    return [*_less_memory(need, hosts), *_fewer_gpus(need, hosts), *_elsewhere(need, hosts, cpu_ram_bytes)]
+def hints(need: Need, hosts: Sequence[HostOffer], *, cpu_ram_bytes: int = 0, may_shrink: bool = True) -> list[str]:
+    """What would start it now, the smallest change first; empty where nothing small would.
+
+    A model that is served does not shrink with what it is given: `may_shrink` False names no smaller need.
+    """
+    smaller = [*_less_memory(need, hosts), *_fewer_gpus(need, hosts)] if may_shrink else []
+    return [*smaller, *_elsewhere(need, hosts, cpu_ram_bytes), *_with_an_environment(need, hosts)]
 
 
 def _less_memory(need: Need, hosts: Sequence[HostOffer]) -> Iterator[str]:
@@ -67,9 +72,21 @@ def _elsewhere(need: Need, hosts: Sequence[HostOffer], cpu_ram_bytes: int) -> It
             yield f"Starts now once {host.name} is uncordoned: it {host.blocked}."
             break
     if need.gpus and cpu_ram_bytes:
-        answer = find_place(Need(ram_bytes=cpu_ram_bytes, host=need.host), hosts)
+        environment = (need.environment[0], "cpu") if need.environment else None
+        answer = find_place(Need(ram_bytes=cpu_ram_bytes, host=need.host, environment=environment), hosts)
         if answer is not None:
             yield f"Starts now on the CPU of {answer.host}."
+
+
+def _with_an_environment(need: Need, hosts: Sequence[HostOffer]) -> Iterator[str]:
+    """The first host with room on which only the engine does not run, where others are merely full."""
+    takes = [host for host in hosts if not host.blocked and need.host in (None, host.name)]
+    if all(why_not_run(need, host) for host in takes):
+        return
+    for host in takes:
+        if (why := why_not_run(need, host)) and has_room(replace(need, environment=None), host):
+            yield f"{host.name} has room, but: {why}."
+            return
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +143,8 @@ def _blocked_by(need: Need, host: HostOffer, start: Start | None) -> str:
         return host.blocked
     if need.host not in (None, host.name):
         return f"the job may run only on {need.host}"
+    if why := why_not_run(need, host):
+        return why
     if start is None:
         return _too_small(need, host)
     if start.after:

@@ -9,6 +9,7 @@ class ServingConfig(AppConfig):
     def ready(self) -> None:
         from apps.catalog.placement import hosts_with_model, prepare_model, resolve_model
         from apps.jobs.kinds import KindHandler, register_kind
+        from apps.serving.cheaper import cheaper_plans
         from apps.serving.links import endpoint_url, replica_ended, replica_retried
         from apps.serving.submitting import submit_step
 
@@ -20,6 +21,7 @@ class ServingConfig(AppConfig):
                 on_retried=replica_retried,
                 prepare=prepare_model,
                 preferred_hosts=hosts_with_model,
+                cheaper_plans=cheaper_plans,
                 resolve=resolve_model,
                 submit=submit_step,
                 repeats=False,

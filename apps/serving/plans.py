@@ -51,7 +51,7 @@ def plan_serving(*, version: ModelVersion, engine: str, options: dict[str, Any],
     check_loads(adapter, version, "engine")
     checked = checked_options(adapter, options)
     _check_quantization(version, checked)
-    variant, gpus = default_placement()
+    variant, gpus = default_placement(only=local_host())  # where the replica will run
     gpus *= _whole(checked.get("tensor_parallel")) or 1
     if gpus > 1:
         _require_host_with(gpus)

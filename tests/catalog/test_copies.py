@@ -167,9 +167,10 @@ def test_files_that_another_team_has_in_the_same_folder_stay(version: ModelVersi
     assert (Job.objects.count(), Location.objects.count()) == (jobs, 1)
 
 
-def test_a_job_that_waits_for_that_host_keeps_it(version: ModelVersion, alice: User, atlas: Host) -> None:
+@pytest.mark.parametrize("mark", ["pinned_host", "prepared_on"])
+def test_a_job_that_waits_for_that_host_keeps_it(version: ModelVersion, alice: User, atlas: Host, mark: str) -> None:
     spec = {"kind": "serve", "engine": "fake-serve", "model": {"name": "m", "version_id": version.public_id}}
-    waiting = make_job(version.team, kind="serve", spec=spec, pinned_host=atlas)
+    waiting = make_job(version.team, kind="serve", spec=spec, **{mark: atlas})
     with pytest.raises(Problem, match=waiting.public_id):
         delete_copy(copy=copy_of(version), user=alice)
 

@@ -10,13 +10,15 @@ from django.utils import timezone
 
 from apps.accounts.models import AuditEvent, Team, User
 from apps.accounts.problems import Problem
+from apps.engines.base import ModelRef, RunSpec
 from apps.fleet.freeze import FROZEN
-from apps.fleet.models import Host, Reservation
+from apps.fleet.models import EngineEnvironment, Host, Reservation
 from apps.fleet.operations import cordon_host, uncordon_host
 from apps.jobs.host_operations import drain_host, fence_host, remove_host
 from apps.jobs.models import Attempt, Job
 from apps.jobs.reaping import withdraw_unclaimed
 from apps.jobs.scheduling import place_waiting_jobs
+from apps.jobs.services import submit_job
 from tests.factories import make_host, make_user
 from tests.jobs.conftest import Worker, start, submit
 
@@ -72,6 +74,21 @@ def test_an_endpoint_tied_to_its_host_stays_unless_told_now(
     drain_host(host=worker.host, user=admin, now=True)
     attempt.refresh_from_db()
     assert attempt.stop_reason == "preempted"
+
+
+def test_a_drain_moves_no_endpoint_to_a_host_that_cannot_run_it(
+    team: Team, alice: User, admin: User, worker: Worker
+) -> None:
+    spec = RunSpec(kind="serve", engine="vllm", served_name="m", model=ModelRef(name="m", path="/m"))
+    EngineEnvironment.objects.create(host=worker.host, engine="vllm", variant="cpu", path="/opt/vllm")
+    job = submit_job(team=team, user=alice, kind="serve", name="serve m", spec=spec)
+    place_waiting_jobs()
+    attempt = job.attempts.get()
+    worker.claim(attempt)
+    make_host("brio", architecture="aarch64")
+    drain_host(host=worker.host, user=admin)
+    attempt.refresh_from_db()
+    assert attempt.stop_reason == ""
 
 
 def test_a_cordoned_host_gets_nothing_new(team: Team, alice: User, admin: User, worker: Worker) -> None:

@@ -7,12 +7,16 @@ from typing import Any
 
 import pytest
 from django.core import serializers
+from django.utils import timezone
 
 from apps.accounts.models import Team, User
+from apps.accounts.problems import Problem
 from apps.fleet.models import Reservation
 from apps.jobs.leases import MAX_RESULT_BYTES
 from apps.jobs.models import Attempt, Job, JobEvent, Output
-from apps.jobs.services import cancel_job
+from apps.jobs.scheduling import place_waiting_jobs
+from apps.jobs.services import cancel_job, default_placement
+from tests.factories import GIB, make_host
 from tests.jobs.conftest import Worker, start, submit
 from tests.jobs.test_promises import post
 
@@ -137,3 +141,66 @@ def test_numbers_of_a_host_that_no_column_holds_are_refused(team: Team, alice: U
     late = {"name": "loss", "step": 1, "value": 1, "at": "9999-12-31T23:59:59-14:00"}
     path = f"attempts/{attempt.uuid}/metrics?epoch=1&lease_token={attempt.lease_token}"
     assert worker.call("POST", path, {"points": [late]}).status_code == 422
+
+
+@pytest.mark.parametrize(
+    ("asked", "field", "message"),
+    [
+        (
+            {"gpus": 9},
+            "gpus",
+            "No host has 9 GPUs; brio has the most, 4 GPUs. Ask for at most 4, or add a larger host.",
+        ),
+        (
+            {"gpus": 1, "vram_bytes": 90 * GIB},
+            "vram_bytes",
+            "The job needs 90.0 GiB on each GPU; the largest GPU here is cinder's with 80.0 GiB. "
+            "Ask for less, or add a host with larger GPUs.",
+        ),
+        (
+            {"gpus": 3, "vram_bytes": 40 * GIB},
+            "gpus",
+            "No host has 3 × 40.0 GiB; cinder has 2 of that size. Ask for fewer GPUs, or smaller ones.",
+        ),
+        ({"gpus": 1, "pinned": True}, "gpus", "asks for 1 GPU; atlas has none"),
+    ],
+)
+def test_gpus_that_no_host_has_are_refused(
+    team: Team, alice: User, worker: Worker, asked: dict[str, Any], field: str, message: str
+) -> None:
+    make_host("brio", gpus=4)
+    make_host("cinder", gpus=2).devices.filter(kind="gpu").update(memory_bytes=80 * GIB)
+    make_host("gone", gpus=16, left_at=timezone.now())
+    if asked.pop("pinned", False):
+        asked["pinned_host"] = worker.host
+    for kind in ("train", "serve", "evaluate"):
+        before = everything()
+        with pytest.raises(Problem) as refused:
+            submit(team, alice, kind=kind, **asked)
+        assert (refused.value.status, refused.value.errors[0].field) == (422, field)
+        assert message in refused.value.detail
+        assert everything() == before
+
+
+def test_what_the_fleet_has_is_accepted_and_anything_while_there_is_no_host(team: Team, alice: User) -> None:
+    job = submit(team, alice, gpus=9, vram_bytes=900 * GIB)
+    place_waiting_jobs()
+    job.refresh_from_db()
+    assert job.wait_reason == "No host is connected."
+    make_host("brio", gpus=4)
+    assert submit(team, alice, gpus=4, vram_bytes=24 * GIB).status == "queued"
+    with pytest.raises(Problem, match="No host has 5 GPUs"):
+        submit(team, alice, gpus=5)
+
+
+def test_without_any_gpu_the_cpu_is_named(team: Team, alice: User, worker: Worker) -> None:
+    with pytest.raises(Problem, match=r"asks for 1 GPU; no host here has one. Ask for none"):
+        submit(team, alice, gpus=1)
+
+
+def test_a_gpu_of_a_host_that_left_is_no_default(worker: Worker) -> None:
+    make_host("gone", gpus=2, left_at=timezone.now())
+    assert default_placement() == ("cpu", 0)
+    make_host("brio", gpus=1)
+    assert default_placement() == ("cuda", 1)
+    assert default_placement(only=worker.host) == ("cpu", 0)

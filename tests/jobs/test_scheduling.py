@@ -172,3 +172,50 @@ def test_a_server_without_a_free_port_waits_and_holds_up_nobody(
     second.refresh_from_db()
     assert (second.status, second.wait_reason[:16]) == ("queued", "Waits for a port")
     assert [Job.objects.get(pk=job.pk).status for job in (first, batch)] == ["starting", "starting"]
+
+
+def serve_on_gpu(team: Team, alice: User) -> Job:
+    spec = RunSpec(kind="serve", engine="vllm", served_name="m", model=ModelRef(name="m", path="/m"))
+    return submit_job(team=team, user=alice, kind="serve", name="serve m", spec=spec, variant="cuda", gpus=1)
+
+
+def test_a_cuda_job_goes_only_where_its_environment_runs(team: Team, alice: User) -> None:
+    brio = make_host("brio", gpus=1, architecture="aarch64")
+    brio.devices.filter(kind="gpu").update(uuid="AMD-1", name="AMD Instinct MI300X", memory_bytes=192 * GIB)
+    make_host("cinder", gpus=1, architecture="x86_64").devices.filter(kind="gpu").update(driver="525.147.05")
+    rocm = make_host("dune", gpus=1, architecture="x86_64")
+    rocm.devices.filter(kind="gpu").update(uuid="AMD-2")
+    job = serve_on_gpu(team, alice)
+    place_waiting_jobs()
+    job.refresh_from_db()
+    assert job.wait_reason == (
+        "No host can run vllm (cuda). "
+        "brio: no locked environment for aarch64; give an existing path or image. "
+        "cinder: driver 525.147.05 is older than CUDA 13.0 needs (580). "
+        "dune: no locked environment for AMD ROCm; give an existing path or image."
+    )
+    assert not Job.objects.filter(kind="install").exists()
+    atlas = make_host("atlas", gpus=1, architecture="x86_64")
+    atlas.devices.filter(kind="gpu").update(driver="580.65.06")
+    place_waiting_jobs()
+    assert Job.objects.get(kind="install").pinned_host == atlas
+
+
+def test_a_path_that_an_operator_gave_takes_the_job_on_any_platform(team: Team, alice: User) -> None:
+    brio = make_host("brio", gpus=1, architecture="aarch64")
+    brio.devices.filter(kind="gpu").update(uuid="AMD-1")
+    job = serve_on_gpu(team, alice)
+    own = EngineEnvironment.objects.create(host=brio, engine="vllm", variant="cpu", path="/opt/vllm")
+    place_waiting_jobs()
+    assert not job.attempts.exists(), "it is a CPU build"
+    EngineEnvironment.objects.filter(pk=own.pk).update(variant="cuda")
+    place_waiting_jobs()
+    assert job.attempts.get().host == brio
+
+
+def test_a_job_on_the_cpu_does_not_ask_for_a_driver(team: Team, alice: User) -> None:
+    make_host("cinder", gpus=1, architecture="x86_64").devices.filter(kind="gpu").update(driver="525.147.05")
+    spec = RunSpec(kind="serve", engine="vllm", served_name="m", model=ModelRef(name="m", path="/m"))
+    submit_job(team=team, user=alice, kind="serve", name="serve m", spec=spec)
+    place_waiting_jobs()
+    assert Job.objects.get(kind="install").spec["payload"]["variant"] == "cpu"

@@ -167,3 +167,26 @@ def _any_need(draw: random.Random) -> Need:
         host=draw.choice([None, None, None, "a"]),
         spread=draw.random() < 0.3,
     )
+
+
+VLLM = ("vllm", "cuda")
+OLD = "driver 525 is older than CUDA 12.8 needs (570)"
+ARM = "no locked environment for aarch64; give an existing path or image"
+
+
+def test_only_a_host_that_runs_the_engine_is_taken_and_each_other_says_why() -> None:
+    atlas, brio, cinder = host("atlas", 1, 1), host("brio", 1), host("cinder", 1, 0)
+    atlas, brio = replace(atlas, cannot_run={VLLM: OLD}), replace(brio, cannot_run={VLLM: ARM})
+    need = Need(gpus=1, environment=VLLM)
+    assert choice(place(need, [atlas, brio, cinder], preferred=["brio"])) == ("cinder", (0,))
+    assert choice(place(Need(gpus=1, environment=("axolotl", "cuda")), [brio])) == ("brio", (0,))
+    nobody = place(need, [atlas, brio])
+    assert nobody == Refusal(f"No host can run vllm (cuda). atlas: {OLD}. brio: {ARM}.", can_wait=False)
+    assert place(replace(need, gpus=2), [atlas, cinder]) == Refusal(
+        "Needs 2 GPUs on one host; cinder has 1 free.", can_wait=True
+    ), "the size of a host that cannot run it says nothing"
+    pinned = place(replace(need, host="brio"), [atlas, brio, cinder])
+    assert pinned == Refusal(f"No host can run vllm (cuda). brio: {ARM}.", can_wait=False)
+    many = place(need, [replace(atlas, name=f"h{number}") for number in range(5)])
+    assert isinstance(many, Refusal)
+    assert many.reason.endswith("And 2 more hosts.")

@@ -73,3 +73,23 @@ def test_each_host_says_what_it_offers_what_stands_in_the_way_and_until_when() -
     assert (atlas.at, dune.is_known) == (NOW + 600, False)
     assert soonest(need, atlas, "15:40") == "atlas frees 4 × 60.0 GiB at about 15:40 when job-1 ends."
     assert soonest(need, dune, "15:40") == ""
+
+
+def test_a_host_on_which_the_engine_does_not_run_says_so() -> None:
+    why = "no locked environment for aarch64; give an existing path or image"
+    arm = replace(host("arm", 4), cannot_run={("vllm", "cuda"): why})
+    full = host("full", 0, 1)
+    need = Need(gpus=1, environment=("vllm", "cuda"))
+    timeline = FleetTimeline([arm, full], [], NOW)
+    answers = {each.host: each for each in host_answers(need, [arm, full], timeline)}
+    assert (answers["arm"].blocked_by, answers["arm"].can_ever) == (why, False)
+    assert timeline.earliest(need) is None
+    assert hints(need, [arm, full]) == [f"arm has room, but: {why}."]
+    assert hints(need, [arm]) == [], "the reason says it already"
+
+
+def test_the_cpu_is_named_only_where_the_engine_runs_on_it() -> None:
+    need = Need(gpus=1, environment=("vllm", "cuda"))
+    taken = host("a", 0, 1)
+    assert hints(need, [taken], cpu_ram_bytes=GIB) == ["Starts now on the CPU of a."]
+    assert hints(need, [replace(taken, cannot_run={("vllm", "cpu"): "why"})], cpu_ram_bytes=GIB) == []

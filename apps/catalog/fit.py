@@ -14,6 +14,7 @@ from django.db.models import Max
 from apps.catalog.models import ModelVersion
 from apps.fleet.models import RAM_KEPT_BYTES, Device, Host
 from apps.planning.configs import shape_from_config
+from apps.planning.gpu_memory import usable_of
 from apps.planning.gpu_types import gpu_type_of
 from apps.planning.llama_cpp import llama_cpp_fit
 from apps.planning.memory import serving_fit
@@ -24,14 +25,15 @@ from apps.planning.shapes import CannotEstimate, ModelShape
 TOKENS_PER_USER = 8192
 COUNTS = (1, 2, 4, 8)
 PLAIN_PRECISIONS = frozenset({"bf16", "fp16"})  # which vLLM makes into FP8 while it loads them
-UTILISATION = 0.9  # what a deploy asks of vLLM unless told
+UTILISATION, REQUESTS = 0.9, 8  # what a deploy asks of vLLM unless told
 # How dark a "runs on" cell is: more bits kept, darker.
 _SHADES = {"fp32": "f3", "bf16": "f3", "fp16": "f3", "fp8": "f2", "int8": "f2"}
 
 
 @dataclass(frozen=True)
 class DeviceClass:
-    """Devices of one kind in the fleet; `most_on_one_host` limits tensor parallelism."""
+    """Devices of one kind in the fleet; `most_on_one_host` limits tensor parallelism, `memory_bytes` is what an engine
+    can have."""
 
     title: str
     short: str
@@ -114,7 +116,9 @@ class Fit(RunsOn):
 def device_classes() -> list[DeviceClass]:
     """The fleet's GPUs by product, largest memory first; where there is none, the CPU of the largest host."""
     gpus = Device.objects.filter(kind=Device.Kind.GPU, is_present=True, host__cordoned=False)
-    on_host = Counter(gpus.values_list("name", "memory_bytes", "host_id"))
+    on_host: Counter[tuple[str, int, int]] = Counter()
+    for name, driver_bytes, host_id in gpus.order_by().values_list("name", "memory_bytes", "host_id"):
+        on_host[name, usable_of(name, driver_bytes), host_id] += 1
     most: dict[tuple[str, int], int] = {}
     for (name, memory_bytes, _), count in on_host.items():
         most[name, memory_bytes] = max(count, most.get((name, memory_bytes), 0))
@@ -206,6 +210,7 @@ def _fit(version: ModelVersion, device: DeviceClass, count: int, tokens_per_user
             tokens_per_user=tokens,
             tensor_parallel=count,
             gpu_memory_utilisation=UTILISATION,
+            max_num_seqs=REQUESTS,
         )
         return Fit(device, count, precision, serving_fit(plan, device.memory), is_made_at_load=bool(made))
     except CannotEstimate as error:

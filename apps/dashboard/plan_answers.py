@@ -17,7 +17,7 @@ from apps.fleet.models import Device
 from apps.fleet.querysets import largest_device
 from apps.jobs.chances import fleet_timeline
 from apps.planning import fit_lines, train_lines
-from apps.planning.gpu_memory import NamedGpu, read_gpu
+from apps.planning.gpu_memory import NamedGpu, read_gpu, usable_of
 from apps.planning.gpu_types import gpu_type_of
 from apps.planning.memory import GIB
 from apps.planning.placement import Need
@@ -83,11 +83,14 @@ def _starts(need: Need, hosts: list[HostTimeline]) -> list[dict[str, Any]]:
 
 
 def _gpus_by_kind() -> dict[tuple[str, int], Counter[str]]:
-    """(name, memory in bytes), largest first -> how many each host has. Raises Problem 422 where no host has any."""
+    """(name, memory as torch sees it in bytes), largest first -> how many each host has.
+
+    Raises Problem 422 where no host has any.
+    """
     found: dict[tuple[str, int], Counter[str]] = defaultdict(Counter)
     gpus = Device.objects.filter(kind=Device.Kind.GPU, is_present=True, host__cordoned=False)
-    for name, memory_bytes, host in gpus.order_by("-memory_bytes").values_list("name", "memory_bytes", "host__name"):
-        found[name, memory_bytes][host] += 1
+    for name, driver_bytes, host in gpus.order_by("-memory_bytes").values_list("name", "memory_bytes", "host__name"):
+        found[name, usable_of(name, driver_bytes)][host] += 1
     if not found:
         raise invalid("gpu", "No host here has a GPU. Name one, such as 'H100 80GB'.", value="")
     return found

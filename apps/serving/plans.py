@@ -56,7 +56,7 @@ def plan_serving(*, version: ModelVersion, engine: str, options: dict[str, Any],
     if gpus > 1:
         _require_host_with(gpus)
     device = largest_device("gpu" if gpus else "cpu")
-    capacity = device.capacity_bytes if device else 0
+    capacity = device.usable_bytes if device else 0
     fit, why_not, change = _fit(version, checked, adapter, device, capacity)
     if fit is not None and variant == "cpu" and KV_SPACE_OPTION in checked and not checked[KV_SPACE_OPTION]:
         # The engine is told what the reservation covers, instead of taking what it likes.

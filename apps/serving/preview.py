@@ -17,6 +17,7 @@ from apps.jobs.kinds import CannotPrepare
 from apps.jobs.option_form import OptionsForm
 from apps.jobs.previews import command_facts
 from apps.planning.serving_plan import FitEstimate
+from apps.serving.engine_advice import engine_advice
 from apps.serving.estimates import new_estimates, totals
 from apps.serving.forms import EndpointForm
 from apps.serving.plans import Plan, plan_serving
@@ -39,6 +40,7 @@ def preview_endpoint(form: EndpointForm, options: OptionsForm) -> dict[str, Any]
     return {"plan": plan, "fit": plan.fit, "name": name, "command": command_of(plan)} | {
         "first_steps": first_steps(plan, version),
         "starts": _starts(plan, version),
+        "advice": engine_advice(plan, version),
         "past": past_accuracy(new_estimates(plan, version), "peak_memory_bytes"),
         "parts": plan.fit.parts if plan.fit else {},
         "total": _total_words(plan.fit),

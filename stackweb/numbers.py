@@ -38,6 +38,32 @@ def duration(seconds: Number | None) -> str:
     return f"{whole // 86400} d {whole % 86400 // 3600} h"
 
 
+def rough(seconds: Number) -> str:
+    """An expected time to two digits: "190 ms", "8.2 s", "4 m", "1.6 h"."""
+    for unit, length, end in (("ms", 0.001, 0.995), ("s", 1, 59.5), ("m", 60, 3570)):
+        if seconds < end:
+            return f"{_two_digits(seconds / length)} {unit}"
+    return f"{_two_digits(seconds / 3600)} h"
+
+
+def _two_digits(value: Number) -> str:
+    return f"{float(f'{value:.2g}'):,g}"
+
+
+def rates(low: Number, high: Number) -> str:
+    """A range to two digits: "14 to 36", "2,100 to 8,800"."""
+    ends = [_two_digits(end) for end in (low, high)]
+    return ends[0] if ends[0] == ends[1] else " to ".join(ends)
+
+
+def times(low: Number, high: Number) -> str:
+    """ "8.2 s to 4 m"; a unit that both have stands once: "2 to 14 m"."""
+    (first, unit), (last, other) = (rough(end).split() for end in (low, high))
+    if first == last and unit == other:
+        return f"{first} {unit}"
+    return f"{first} to {last} {unit}" if unit == other else f"{first} {unit} to {last} {other}"
+
+
 def age(seconds: Number) -> str:
     """ "just now", "43 s ago", "4 min ago", "3 h ago", "2 d ago"."""
     if seconds < 10:

@@ -37,6 +37,8 @@ for each in (
     numbers.quantity,
 ):
     register.filter(each.__name__, each)
+register.simple_tag(numbers.rates)
+register.simple_tag(numbers.times)
 register.filter("bytes", numbers.size)
 register.filter("ctx", numbers.context_tokens)
 register.filter("markdown", rendering.markdown)

@@ -6,7 +6,7 @@ import json
 import re
 from collections import Counter
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Literal
 
 from django.db.models import Max
@@ -14,24 +14,28 @@ from django.db.models import Max
 from apps.catalog.models import ModelVersion
 from apps.fleet.models import RAM_KEPT_BYTES, Device, Host
 from apps.planning.configs import shape_from_config
-from apps.planning.gpu_types import gpu_type_of
+from apps.planning.gpu_memory import usable_of
+from apps.planning.gpu_types import GpuType, gpu_type_of
 from apps.planning.llama_cpp import llama_cpp_fit
 from apps.planning.memory import serving_fit
+from apps.planning.placement import Need
 from apps.planning.precisions import PRECISIONS
 from apps.planning.serving_plan import FitEstimate, Memory, ServingPlan
 from apps.planning.shapes import CannotEstimate, ModelShape
+from apps.planning.speeds import ServingSpeed, serving_speed
 
 TOKENS_PER_USER = 8192
 COUNTS = (1, 2, 4, 8)
 PLAIN_PRECISIONS = frozenset({"bf16", "fp16"})  # which vLLM makes into FP8 while it loads them
-UTILISATION = 0.9  # what a deploy asks of vLLM unless told
+UTILISATION, REQUESTS = 0.9, 8  # what a deploy asks of vLLM unless told
 # How dark a "runs on" cell is: more bits kept, darker.
 _SHADES = {"fp32": "f3", "bf16": "f3", "fp16": "f3", "fp8": "f2", "int8": "f2"}
 
 
 @dataclass(frozen=True)
 class DeviceClass:
-    """Devices of one kind in the fleet; `most_on_one_host` limits tensor parallelism."""
+    """Devices of one kind in the fleet; `most_on_one_host` limits tensor parallelism, `memory_bytes` is what an engine
+    can have."""
 
     title: str
     short: str
@@ -47,6 +51,10 @@ class DeviceClass:
     @property
     def memory(self) -> Memory:
         return Memory(kind=self.kind, total_bytes=self.memory_bytes, name=self.title)
+
+    @cached_property
+    def gpu_type(self) -> GpuType | None:
+        return gpu_type_of(self.title, self.memory_bytes) if self.kind == "gpu" else None
 
 
 class RunsOn:
@@ -92,6 +100,20 @@ class Fit(RunsOn):
     estimate: FitEstimate | None
     problem: str = ""
     is_made_at_load: bool = False  # not what is stored
+    plan: ServingPlan | None = None  # what was estimated; None for GGUF, of whose speed the planner knows nothing
+
+    @cached_property
+    def speed(self) -> ServingSpeed | None:
+        """Of one request with 1,024 tokens of prompt; None where it does not fit or the GPU's speed is not known."""
+        kind = self.device.gpu_type
+        return serving_speed(self.plan, kind) if self.plan and kind and self.fits else None
+
+    @property
+    def need(self) -> Need:
+        """What its job would ask of a host."""
+        if self.device.kind == "cpu":
+            return Need(ram_bytes=self.estimate.required_bytes if self.estimate else 0)
+        return Need(gpus=self.count, vram_bytes=self.device.memory_bytes)
 
     @property
     def fits(self) -> bool:
@@ -114,12 +136,14 @@ class Fit(RunsOn):
 def device_classes() -> list[DeviceClass]:
     """The fleet's GPUs by product, largest memory first; where there is none, the CPU of the largest host."""
     gpus = Device.objects.filter(kind=Device.Kind.GPU, is_present=True, host__cordoned=False)
-    on_host = Counter(gpus.values_list("name", "memory_bytes", "host_id"))
+    on_host: Counter[tuple[str, int, int]] = Counter()
+    for name, driver_bytes, host_id in gpus.order_by().values_list("name", "memory_bytes", "host_id"):
+        on_host[name, usable_of(name, driver_bytes), host_id] += 1
     most: dict[tuple[str, int], int] = {}
     for (name, memory_bytes, _), count in on_host.items():
         most[name, memory_bytes] = max(count, most.get((name, memory_bytes), 0))
     found = [
-        DeviceClass(_title(name), _short(name), "gpu", memory_bytes, count)
+        DeviceClass(product_title(name), _short(name), "gpu", memory_bytes, count)
         for (name, memory_bytes), count in sorted(most.items(), key=lambda item: -item[0][1])
     ]
     largest_ram = Host.objects.filter(cordoned=False).aggregate(most=Max("ram_bytes"))["most"] or 0
@@ -128,13 +152,14 @@ def device_classes() -> list[DeviceClass]:
     return found
 
 
-def _title(product: str) -> str:
+def product_title(product: str) -> str:
+    """The name that a driver gives, without the makers' words."""
     return re.sub(r"^(NVIDIA|GeForce)\s+", "", re.sub(r"^NVIDIA\s+", "", product))
 
 
 def _short(product: str) -> str:
     """H100 of "NVIDIA H100 80GB HBM3": the first word with a digit that is not a size."""
-    words = re.split(r"[\s-]+", _title(product))
+    words = re.split(r"[\s-]+", product_title(product))
     return next((word for word in words if re.search(r"\d", word) and not word.endswith("GB")), words[0])
 
 
@@ -157,10 +182,9 @@ def _quantised_fits(version: ModelVersion, device: DeviceClass) -> list[Fit]:
 def makes_fp8(version: ModelVersion, device: DeviceClass) -> bool:
     """Whether vLLM can quantise the version there while it loads, without a copy in 16 bits beside it: layer by layer
     since vllm-project/vllm #31914."""
-    if device.kind != "gpu" or version.is_gguf or version.quantization or version.precision not in PLAIN_PRECISIONS:
+    if version.is_gguf or version.quantization or version.precision not in PLAIN_PRECISIONS:
         return False
-    known = gpu_type_of(device.title, device.memory_bytes)
-    return known is not None and known.fp8_flops is not None
+    return device.gpu_type is not None and device.gpu_type.fp8_flops is not None
 
 
 def fits_on(
@@ -206,8 +230,9 @@ def _fit(version: ModelVersion, device: DeviceClass, count: int, tokens_per_user
             tokens_per_user=tokens,
             tensor_parallel=count,
             gpu_memory_utilisation=UTILISATION,
+            max_num_seqs=REQUESTS,
         )
-        return Fit(device, count, precision, serving_fit(plan, device.memory), is_made_at_load=bool(made))
+        return Fit(device, count, precision, serving_fit(plan, device.memory), is_made_at_load=bool(made), plan=plan)
     except CannotEstimate as error:
         return Fit(device, count, precision, None, str(error), is_made_at_load=bool(made))
 

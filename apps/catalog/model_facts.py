@@ -11,7 +11,7 @@ from apps.catalog.copies import hosts_without
 from apps.catalog.fit import Fit, device_classes, every_fit
 from apps.catalog.licenses import TITLES, license_class
 from apps.catalog.models import Artifact, LineageEdge, Model, ModelVersion
-from apps.catalog.policies import rule_against
+from apps.catalog.policies import pickled_files, rule_against
 
 TREE_DEPTH = 8
 TREE_ROWS = 60
@@ -50,6 +50,7 @@ def model_facts(user: User, model: Model, label: str) -> dict[str, Any]:
         "tree": lineage_tree(user, version),
         "facts": version_facts(version),
         "rule": rule_against(version, model.team),
+        "pickled": pickled_files(version),
         "license_title": TITLES[license_class(model.license)][0].lower(),
     }
 

@@ -85,12 +85,14 @@ class ModelVersion(TeamOwned):
 
 
 class TeamPolicy(models.Model):
-    """What a team lets itself use; see policies.py. Without a row everything is allowed."""
+    """What a team lets itself use; see policies.py. Without a row everything is allowed but remote code."""
 
     team = models.OneToOneField(Team, on_delete=models.CASCADE, related_name="model_policy")
     license_classes = models.JSONField(default=list)  # of licenses.LicenseClass
     licenses = models.JSONField(default=list)  # names allowed besides, in lower case
     allows_gguf = models.BooleanField(default=True)
+    allows_pickle = models.BooleanField(default=True)  # pickled files beside the weights; they are never loaded
+    allows_remote_code = models.BooleanField(default=False)  # models whose config names Python of their repository
 
     @property
     def limits_licenses(self) -> bool:

@@ -1,9 +1,13 @@
-"""What a team lets itself use: licences and formats of models. Asked at import, deploy, training and evaluation."""
+"""What a team lets itself use: licences and formats of models, and code that comes with them.
+
+Asked at import, deploy, training and evaluation.
+"""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from django.db import transaction
 
@@ -13,20 +17,27 @@ from apps.accounts.models import Membership, Role, Team, User
 from apps.accounts.problems import FieldError, Problem, invalid, unknown_choice
 from apps.catalog.licenses import TITLES, LicenseClass, license_class
 from apps.catalog.models import ModelVersion, TeamPolicy
+from apps.engines.repository_files import formats_of
 
-FORMATS = ("safetensors", "gguf")
+FORMATS = ("safetensors", "gguf", "pytorch")
 MOST_LICENSES = 50
 _LICENSE = re.compile(r"[a-z0-9][a-z0-9._ +-]{0,79}")
 
 
 def policy_of(team: Team) -> TeamPolicy:
-    """The team's own, or one that allows everything; that one is not stored."""
+    """The team's own, or one that allows everything but remote code; that one is not stored."""
     return TeamPolicy.objects.filter(team=team).first() or TeamPolicy(team=team)
 
 
 @transaction.atomic
 def set_policy(
-    *, team: Team, user: User, license_classes: Sequence[str], licenses: Sequence[str], formats: Sequence[str]
+    *,
+    team: Team,
+    user: User,
+    license_classes: Sequence[str],
+    licenses: Sequence[str],
+    formats: Sequence[str],
+    remote_code: bool,
 ) -> TeamPolicy:
     """Empty classes and licences together allow every licence. Raises Problem 403 below team admin, 422 naming the
     field."""
@@ -35,26 +46,54 @@ def set_policy(
     kinds = _known("formats", formats, FORMATS, "format")
     if "safetensors" not in kinds:
         raise invalid("formats", "safetensors is always allowed; leave it in.", value=list(formats))
+    before = policy_of(team).allows_remote_code
     policy, _ = TeamPolicy.objects.update_or_create(
         team=team,
-        defaults={"license_classes": classes, "licenses": _names(licenses), "allows_gguf": "gguf" in kinds},
+        defaults={
+            "license_classes": classes,
+            "licenses": _names(licenses),
+            "allows_gguf": "gguf" in kinds,
+            "allows_pickle": "pytorch" in kinds,
+            "allows_remote_code": remote_code,
+        },
     )
-    audit(user, "team.policy_set", object_id=team.slug, object_name=team.name, team=team, detail=policy_facts(policy))
+    about = {"object_id": team.slug, "object_name": team.name, "team": team}
+    audit(user, "team.policy_set", detail=policy_facts(policy), **about)
+    if remote_code != before:
+        audit(user, f"team.remote_code_{'granted' if remote_code else 'revoked'}", **about)
     return policy
 
 
-def policy_facts(policy: TeamPolicy) -> dict[str, list[str]]:
-    formats = [each for each in FORMATS if each != "gguf" or policy.allows_gguf]
-    return {"license_classes": policy.license_classes, "licenses": policy.licenses, "formats": formats}
+def policy_facts(policy: TeamPolicy) -> dict[str, Any]:
+    allowed = {"safetensors": True, "gguf": policy.allows_gguf, "pytorch": policy.allows_pickle}
+    return {
+        "license_classes": policy.license_classes,
+        "licenses": policy.licenses,
+        "formats": [each for each in FORMATS if allowed[each]],
+        "remote_code": policy.allows_remote_code,
+    }
 
 
-def broken_rule(policy: TeamPolicy, *, name: str, license: str | None, is_gguf: bool) -> str:
+def broken_rule(
+    policy: TeamPolicy,
+    *,
+    name: str,
+    license: str | None,
+    is_gguf: bool,
+    needs_remote_code: bool = False,
+    has_pickle: bool = False,
+) -> str:
     """A sentence on the first rule that a model breaks, and who may change it; empty when it breaks none.
 
     A `license` of None is not known yet and breaks no rule; an empty one says that the model names none.
     """
     if is_gguf and not policy.allows_gguf:
         return f"{policy.team} takes safetensors only, and {name} is GGUF. {_who(policy.team)}"
+    if has_pickle and not policy.allows_pickle:
+        kinds = "safetensors and GGUF" if policy.allows_gguf else "safetensors"
+        return f"{policy.team} takes {kinds} only, and {name} holds pickled PyTorch files. {_who(policy.team)}"
+    if needs_remote_code and not policy.allows_remote_code:
+        return f"{name} needs Python code of its repository, which {policy.team} does not allow. {_who(policy.team)}"
     if license is None or not policy.limits_licenses or license.strip().lower() in policy.licenses:
         return ""
     found = license_class(license)
@@ -67,8 +106,21 @@ def broken_rule(policy: TeamPolicy, *, name: str, license: str | None, is_gguf: 
 
 def rule_against(version: ModelVersion, team: Team) -> str:
     """As `broken_rule`, for a version that is here."""
-    model = version.model
-    return broken_rule(policy_of(team), name=model.name, license=model.license, is_gguf=version.is_gguf)
+    policy, model = policy_of(team), version.model
+    return broken_rule(
+        policy,
+        name=model.name,
+        license=model.license,
+        is_gguf=version.is_gguf,
+        needs_remote_code=version.needs_remote_code,
+        has_pickle=not policy.allows_pickle and bool(pickled_files(version)),
+    )
+
+
+def pickled_files(version: ModelVersion) -> list[str]:
+    """Paths of its PyTorch files, which can run code when a program loads them; no engine here is told to."""
+    paths = (file["path"] for artifact in version.artifacts.all() for file in artifact.files)
+    return [path for path in paths if "pytorch" in formats_of({path: 1})]
 
 
 def require_allowed(version: ModelVersion, team: Team, field: str = "version") -> None:

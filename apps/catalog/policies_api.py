@@ -19,7 +19,11 @@ class PolicyIn(Schema, extra="forbid"):
         [], description="permissive, copyleft, community, non_commercial, unknown; empty with no licenses: every one"
     )
     licenses: list[str] = Field([], description="allowed besides, by name: apache-2.0")
-    formats: list[str] = Field(["safetensors", "gguf"], description="safetensors, and gguf where it is allowed")
+    formats: list[str] = Field(
+        ["safetensors", "gguf"],
+        description="safetensors; gguf and pytorch where allowed. pytorch: pickled files beside the weights",
+    )
+    remote_code: bool = Field(False, description="models whose config names Python of their repository")
 
 
 class PolicyOut(Schema):
@@ -27,6 +31,7 @@ class PolicyOut(Schema):
     license_classes: list[str]
     licenses: list[str]
     formats: list[str]
+    remote_code: bool
 
 
 @router.get("/teams/{team_slug}/policy", response=PolicyOut)

@@ -32,13 +32,14 @@ def policy_set(request: HttpRequest, team_slug: str) -> HttpResponse:
     return redirect("settings_policy")
 
 
-def _sent(request: HttpRequest) -> dict[str, list[str]]:
+def _sent(request: HttpRequest) -> dict[str, Any]:
     """The policy as posted, right or wrong. The page always ticks safetensors."""
     named = (each.strip() for each in request.POST.get("licenses", "").split(","))
     return {
         "license_classes": request.POST.getlist("license_classes"),
         "licenses": [each for each in named if each],
         "formats": ["safetensors", *request.POST.getlist("formats")],
+        "remote_code": "remote_code" in request.POST,
     }
 
 

@@ -68,10 +68,17 @@ def import_model(
 
 
 def _check_policy(team: Team, source: Source, facts: dict[str, Any]) -> None:
-    """A folder names no licence, so only its format is looked at before it is read. Raises Problem 403."""
+    """Of a folder only the format is known before it is read; the rest is asked when it is used. Raises Problem 403."""
     is_gguf = bool(source.variant) or source.name.endswith(".gguf")
     license = None if source.kind == "path" else str(facts.get("license", ""))
-    if rule := broken_rule(policy_of(team), name=str(facts["name"]), license=license, is_gguf=is_gguf):
+    rule = broken_rule(
+        policy_of(team),
+        name=str(facts["name"]),
+        license=license,
+        is_gguf=is_gguf,
+        needs_remote_code=bool(facts.get("needs_remote_code")),
+    )
+    if rule:
         raise refusal(rule, "source_ref")
 
 
@@ -142,6 +149,7 @@ def _described(source: Source, credentials: Sequence[HubCredential]) -> _Descrip
         "languages": hub.languages,
         "monthly_downloads": hub.monthly_downloads,
         "is_gated": hub.is_gated,
+        "needs_remote_code": "auto_map" in hub.config,
         "base_models": hub.base_models,
         "scores": [asdict(score) for score in hub.scores],
     }

@@ -20,6 +20,7 @@ from apps.accounts.rest import signed_in
 from apps.catalog.model_facts import model_facts
 from apps.catalog.model_list import Wish, model_list
 from apps.catalog.models import Model, ModelImport, ModelVersion
+from apps.dashboard.fit_rows import fit_rows
 from apps.evals.comparison import score_interval
 from apps.evals.models import EvalRun, Score
 from apps.finetunes.models import FineTune
@@ -69,7 +70,10 @@ def model(request: HttpRequest, model_id: str) -> HttpResponse:
     user = signed_in(request)
     row: Model = visible_or_404(Model.objects.all(), user, model_id, noun="model")
     context = model_facts(user, row, request.GET.get("version", ""))
-    return render(request, "catalog/model.html", context | _higher_rooms(user, context["version"]))
+    context |= _higher_rooms(user, context["version"])
+    if context["version"] is not None:
+        context["fit_rows"] = fit_rows(user, context["version"], context["fits"])
+    return render(request, "catalog/model.html", context)
 
 
 def _higher_rooms(user: User, version: ModelVersion | None) -> dict[str, Any]:

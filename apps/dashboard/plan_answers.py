@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from datetime import UTC, datetime
 from typing import Any
 
 from django.conf import settings
@@ -18,11 +17,11 @@ from apps.fleet.querysets import largest_device
 from apps.jobs.chances import fleet_timeline
 from apps.planning import fit_lines, train_lines
 from apps.planning.fit_question import read_question
-from apps.planning.gpu_memory import NamedGpu, read_gpu
+from apps.planning.gpu_memory import NamedGpu, read_gpu, usable_of
 from apps.planning.gpu_types import gpu_type_of
 from apps.planning.memory import GIB
 from apps.planning.placement import Need
-from apps.planning.timeline import HostTimeline
+from apps.serving.starts import host_starts
 
 
 def with_version(line: dict[str, Any], version: ModelVersion | None) -> dict[str, Any]:
@@ -62,33 +61,21 @@ def fit_here(line: dict[str, Any], version: ModelVersion | None) -> list[dict[st
     for (name, memory_bytes), on_host in _gpus_by_kind().items():
         answer = fit_answer(line | {"gpu": name, "gpu_memory_gib": memory_bytes / GIB}, version, sorted(on_host))
         if answer["fits"]:
-            open_hosts = [timeline.hosts[host] for host in on_host if host in timeline.hosts]
-            answer["starts"] = _starts(Need(gpus=answer["gpus"], vram_bytes=memory_bytes), open_hosts)
+            starts = host_starts(timeline, Need(gpus=answer["gpus"], vram_bytes=memory_bytes), on_host)
+            answer["starts"] = [{"host": each.host, "at": each.at, "waits_for": each.waits_for} for each in starts]
         answers.append(answer)
     return answers
 
 
-def _starts(need: Need, hosts: list[HostTimeline]) -> list[dict[str, Any]]:
-    """Soonest first; hosts that never have so many GPUs free stay out."""
-    starts = sorted(
-        (start for host in hosts if (start := host.earliest(need))), key=lambda start: (start.at, start.host)
-    )
-    return [
-        {
-            "host": start.host,
-            "at": datetime.fromtimestamp(start.at, tz=UTC) if start.is_known else None,
-            "waits_for": list(start.after),
-        }
-        for start in sorted(starts, key=lambda start: (start.at, start.host))
-    ]
-
-
 def _gpus_by_kind() -> dict[tuple[str, int], Counter[str]]:
-    """(name, memory in bytes), largest first -> how many each host has. Raises Problem 422 where no host has any."""
+    """(name, memory as torch sees it in bytes), largest first -> how many each host has.
+
+    Raises Problem 422 where no host has any.
+    """
     found: dict[tuple[str, int], Counter[str]] = defaultdict(Counter)
     gpus = Device.objects.filter(kind=Device.Kind.GPU, is_present=True, host__cordoned=False)
-    for name, memory_bytes, host in gpus.order_by("-memory_bytes").values_list("name", "memory_bytes", "host__name"):
-        found[name, memory_bytes][host] += 1
+    for name, driver_bytes, host in gpus.order_by("-memory_bytes").values_list("name", "memory_bytes", "host__name"):
+        found[name, usable_of(name, driver_bytes)][host] += 1
     if not found:
         raise invalid("gpu", "No host here has a GPU. Name one, such as 'H100 80GB'.", value="")
     return found

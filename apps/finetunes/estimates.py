@@ -24,7 +24,7 @@ def estimate_training(
     device = largest_device("gpu" if on_gpu else "cpu")
     if device is None:
         return None
-    memory = Memory("gpu" if on_gpu else "cpu", device.capacity_bytes, device.name)
+    memory = Memory("gpu" if on_gpu else "cpu", device.usable_bytes, device.name)
     try:
         shape = shape_from_config(base.facts.get("config", {}))
         return training_fit(_plan(shape, dataset, options, device), memory)

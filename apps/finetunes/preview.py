@@ -38,7 +38,7 @@ def preview_fine_tune(form: FineTuneForm, options: OptionsForm) -> dict[str, Any
         "estimate": estimate,
         "past": past_accuracy(rows, "peak_memory_bytes"),
         "parts": estimate.parts if estimate else {},
-        "capacity_bytes": device.capacity_bytes if device else 0,
+        "capacity_bytes": device.usable_bytes if device else 0,
         "on_gpu": gpus > 0,
         "command": command_facts(command),
         "refusal": "",

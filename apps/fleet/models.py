@@ -10,6 +10,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from apps.fleet.host_states import HostState, host_state
+from apps.planning.gpu_memory import usable_of
 
 # RAM that stays with the system and Stackweb itself on the CPU device.
 RAM_KEPT_BYTES = 2 * 1024**3
@@ -160,6 +161,11 @@ class Device(models.Model):
     def is_amd(self) -> bool:
         """By the name that the host's inventory gives an AMD GPU."""
         return self.uuid.startswith("AMD-")
+
+    @property
+    def usable_bytes(self) -> int:
+        """What an engine can have of it at most: of a GPU what torch sees."""
+        return usable_of(self.name, self.memory_bytes) if self.kind == self.Kind.GPU else self.capacity_bytes
 
     @property
     def capacity_bytes(self) -> int:

@@ -49,6 +49,14 @@ def usable_bytes(kind: GpuType) -> int:
     return round(known * GIB)
 
 
+def usable_of(name: str, driver_bytes: int) -> int:
+    """What torch sees of a GPU by the name and the bytes that its driver gives; a MIG slice is seen whole."""
+    kind = gpu_type_of(name, driver_bytes)
+    if kind is not None:
+        return min(driver_bytes, usable_bytes(kind))
+    return driver_bytes if re.search(r"\bMIG\b", name) else round(driver_bytes * _PLAIN_SHARE)
+
+
 def read_gpu(text: str, memory_gib: float | None = None) -> NamedGpu:
     """A GPU from free text: "RTX 3090 24GB", "8xH100", "A100 MIG 1g.5gb", "24GB class".
 

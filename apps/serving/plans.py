@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from apps.accounts.problems import invalid
 from apps.catalog.fit import PLAIN_PRECISIONS
@@ -18,10 +18,13 @@ from apps.jobs.kinds import CannotPrepare
 from apps.jobs.services import checked_options, default_placement, engine_named
 from apps.planning.changes import smallest_change
 from apps.planning.configs import shape_from_config
+from apps.planning.gpu_types import gpu_type_of
 from apps.planning.llama_cpp import llama_cpp_fit
 from apps.planning.memory import GIB, serving_fit
+from apps.planning.placement import Need
 from apps.planning.serving_plan import FitEstimate, Memory, ServingPlan
 from apps.planning.shapes import CannotEstimate
+from apps.planning.speeds import ServingSpeed, serving_speed
 
 # Where the formulas know nothing: room for the engine's processes, and a small KV cache.
 UNKNOWN_OVERHEAD_BYTES, UNKNOWN_KV_BYTES = 3 * GIB, 1 * GIB
@@ -30,7 +33,8 @@ KV_SPACE_OPTION = "cpu_kv_cache_gib"  # the CPU build's KV cache, in whole GiB
 
 @dataclass(frozen=True)
 class Plan:
-    """`fit` None: not estimated, and `why_not` says why. Sizes in bytes, on each device."""
+    """`fit` None: not estimated, and `why_not` says why. Sizes in bytes, on each device. `speed` of one request with
+    1,024 tokens of prompt; None where it does not fit or is not known."""
 
     engine: Engine
     spec: RunSpec
@@ -42,6 +46,13 @@ class Plan:
     why_not: str
     ram_bytes: int  # to reserve on the CPU device; 0 on GPUs
     change: str = ""  # the smallest one that makes it fit; empty where it fits, or none is known
+    speed: ServingSpeed | None = None
+
+    @property
+    def need(self) -> Need:
+        """What its job asks of a host; an endpoint runs on the gateway's own, where that is a host."""
+        gateway = local_host()
+        return Need(ram_bytes=self.ram_bytes, gpus=self.gpus, host=gateway.name if gateway else None)
 
 
 def plan_serving(*, version: ModelVersion, engine: str, options: dict[str, Any], name: str) -> Plan:
@@ -56,15 +67,18 @@ def plan_serving(*, version: ModelVersion, engine: str, options: dict[str, Any],
     if gpus > 1:
         _require_host_with(gpus)
     device = largest_device("gpu" if gpus else "cpu")
-    capacity = device.capacity_bytes if device else 0
-    fit, why_not, change = _fit(version, checked, adapter, device, capacity)
+    capacity = device.usable_bytes if device else 0
+    judged = _judged(version, checked, adapter, device, capacity)
+    fit = judged.fit
     if fit is not None and variant == "cpu" and KV_SPACE_OPTION in checked and not checked[KV_SPACE_OPTION]:
         # The engine is told what the reservation covers, instead of taking what it likes.
         checked = checked | {KV_SPACE_OPTION: max(1, math.ceil(fit.kv_cache_bytes / GIB))}
-        fit, why_not, change = _fit(version, checked, adapter, device, capacity)
+        judged = _judged(version, checked, adapter, device, capacity)
     spec = RunSpec(kind="serve", engine=engine, model=model_ref(version), served_name=name, options=checked)
-    ram = 0 if gpus else _ram(fit, version)
-    return Plan(adapter, spec, variant, gpus, device, capacity, fit, why_not, ram, change)
+    ram = 0 if gpus else _ram(judged.fit, version)
+    return Plan(
+        adapter, spec, variant, gpus, device, capacity, judged.fit, judged.why_not, ram, judged.change, judged.speed
+    )
 
 
 def _check_quantization(version: ModelVersion, options: dict[str, Any]) -> None:
@@ -87,34 +101,52 @@ def _whole(value: object) -> int | None:
     return value if isinstance(value, int) and value > 0 else None
 
 
-def _fit(
+class _Judged(NamedTuple):
+    """The estimate, why there is none, the smallest change that makes it fit, and how fast it is."""
+
+    fit: FitEstimate | None
+    why_not: str = ""
+    change: str = ""
+    speed: ServingSpeed | None = None
+
+
+def _judged(
     version: ModelVersion, options: dict[str, Any], engine: Engine, device: Device | None, capacity: int
-) -> tuple[FitEstimate | None, str, str]:
-    """The estimate, why there is none, and the smallest change that makes it fit."""
+) -> _Judged:
     if device is None:
-        return None, "No host is connected.", ""
+        return _Judged(None, "No host is connected.")
     kind = "gpu" if device.kind == Device.Kind.GPU else "cpu"
     memory = Memory(kind, capacity, device.name)  # type: ignore[arg-type]
     try:
         shape = shape_from_config(version.facts.get("config", {}))
         if version.is_gguf:
-            return _gguf_fit(ServingPlan(shape=shape), options, version, memory)
+            return _Judged(_gguf_fit(ServingPlan(shape=shape), options, version, memory))
         asked = ServingPlan(shape=shape, quantization=version.quantization, engine_version=engine.version)
         plan = _with_files(_with_options(asked, options, kind), version)
+        plan, fit = _with_its_context(plan, memory)
         change = smallest_change(plan, memory, most_gpus=_gpus_of(device))
-        return serving_fit(plan, memory), "", change.words if change else ""
+        known = gpu_type_of(device.name, device.memory_bytes) if kind == "gpu" and fit.fits else None
+        speed = serving_speed(plan, known) if known else None
+        return _Judged(fit, "", change.words if change else "", speed)
     except CannotEstimate as error:
-        return None, str(error), ""
+        return _Judged(None, str(error))
 
 
-def _gguf_fit(
-    plan: ServingPlan, options: dict[str, Any], version: ModelVersion, memory: Memory
-) -> tuple[FitEstimate, str, str]:
+def _with_its_context(plan: ServingPlan, memory: Memory) -> tuple[ServingPlan, FitEstimate]:
+    """Without a context asked for, vLLM takes the longest that fits (`--max-model-len auto`)."""
+    fit = serving_fit(plan, memory)
+    if plan.max_model_len is None and fit.shortage == "kv_cache" and fit.max_context > 0:
+        plan = replace(plan, max_model_len=fit.max_context)
+        fit = serving_fit(plan, memory)
+    return plan, fit
+
+
+def _gguf_fit(plan: ServingPlan, options: dict[str, Any], version: ModelVersion, memory: Memory) -> FitEstimate:
     """llama.cpp shares its context among the requests at once."""
     context = _whole(options.get("context_length"))
     users = _whole(options.get("parallel")) or 1
     asked = replace(plan, max_model_len=context, tokens_per_user=max(1, context // users) if context else None)
-    return llama_cpp_fit(asked, memory, version.facts["weights_bytes"]), "", ""
+    return llama_cpp_fit(asked, memory, version.facts["weights_bytes"])
 
 
 def _gpus_of(device: Device) -> int:

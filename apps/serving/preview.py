@@ -11,15 +11,18 @@ from apps.catalog.placement import needed_files
 from apps.engines.base import Placement
 from apps.engines.locks import UnknownLock, read_lock
 from apps.fleet.models import Host
+from apps.jobs.chances import fleet_timeline
 from apps.jobs.environments import has_environment
 from apps.jobs.kinds import CannotPrepare
 from apps.jobs.option_form import OptionsForm
 from apps.jobs.previews import command_facts
 from apps.planning.serving_plan import FitEstimate
+from apps.serving.engine_advice import engine_advice
 from apps.serving.estimates import new_estimates, totals
 from apps.serving.forms import EndpointForm
 from apps.serving.plans import Plan, plan_serving
 from apps.serving.services import name_for
+from apps.serving.starts import HostStart, files_of, host_starts
 
 
 def preview_endpoint(form: EndpointForm, options: OptionsForm) -> dict[str, Any]:
@@ -36,6 +39,8 @@ def preview_endpoint(form: EndpointForm, options: OptionsForm) -> dict[str, Any]
         return {"refusal": str(problem)}
     return {"plan": plan, "fit": plan.fit, "name": name, "command": command_of(plan)} | {
         "first_steps": first_steps(plan, version),
+        "starts": _starts(plan, version),
+        "advice": engine_advice(plan, version),
         "past": past_accuracy(new_estimates(plan, version), "peak_memory_bytes"),
         "parts": plan.fit.parts if plan.fit else {},
         "total": _total_words(plan.fit),
@@ -51,6 +56,19 @@ def _first_error(options: OptionsForm) -> str:
 
 def _total_words(fit: FitEstimate | None) -> dict[str, int]:
     return dict(zip(("middle", "low", "high"), totals(fit), strict=True)) if fit else {}
+
+
+def _starts(plan: Plan, version: ModelVersion) -> list[HostStart]:
+    """The hosts that could take it; none where it does not fit."""
+    if plan.fit is None or not plan.fit.fits:
+        return []
+    try:
+        files = files_of(needed_files(version).artifacts())
+    except CannotPrepare:
+        files = None
+    timeline, need = fleet_timeline(), plan.need
+    hosts = [need.host] if need.host else list(timeline.hosts)
+    return host_starts(timeline, need, hosts, files=files, engine=plan.engine.name)
 
 
 def command_of(plan: Plan) -> dict[str, Any]:

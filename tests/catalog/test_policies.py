@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -12,7 +13,7 @@ from apps.accounts.models import AuditEvent, Role, Team, User
 from apps.accounts.problems import Problem
 from apps.catalog.licenses import license_class
 from apps.catalog.models import ModelImport, ModelVersion, TeamPolicy
-from apps.catalog.policies import policy_facts, policy_of, rule_against, set_policy
+from apps.catalog.policies import pickled_files, policy_facts, policy_of, rule_against, set_policy
 from apps.catalog.services import import_model
 from apps.evals.services import create_eval_run
 from apps.finetunes.services import create_dataset, create_fine_tune
@@ -26,7 +27,12 @@ ROW = b'{"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "
 
 
 def allow(team: Team, admin: User, **rules: Any) -> TeamPolicy:
-    asked: dict[str, Any] = {"license_classes": ["permissive"], "licenses": [], "formats": ["safetensors", "gguf"]}
+    asked: dict[str, Any] = {
+        "license_classes": ["permissive"],
+        "licenses": [],
+        "formats": ["safetensors", "gguf"],
+        "remote_code": False,
+    }
     return set_policy(team=team, user=admin, **(asked | rules))
 
 
@@ -46,11 +52,16 @@ def test_a_licences_name_says_its_class(name: str, found: str) -> None:
     assert license_class(name) == found
 
 
-def test_without_a_policy_everything_is_allowed(team: Team) -> None:
+def test_without_a_policy_everything_but_remote_code_is_allowed(team: Team) -> None:
     version = make_stored_version(team)
     version.model.license = "cc-by-nc-4.0"
     assert rule_against(version, team) == ""
-    assert policy_facts(policy_of(team)) == {"license_classes": [], "licenses": [], "formats": ["safetensors", "gguf"]}
+    assert policy_facts(policy_of(team)) == {
+        "license_classes": [],
+        "licenses": [],
+        "formats": ["safetensors", "gguf", "pytorch"],
+        "remote_code": False,
+    }
     assert not TeamPolicy.objects.exists()
 
 
@@ -111,6 +122,77 @@ def test_what_is_here_already_is_not_used_against_a_rule(team: Team, admin: User
     assert Job.objects.count() == jobs
 
 
+def test_remote_code_waits_for_an_admins_grant(client: Client, team: Team, admin: User, alice: User) -> None:
+    version = make_stored_version(team, host=make_host(), needs_remote_code=True)
+    dataset = create_dataset(team=team, user=alice, name="rows", data=ROW * 3)
+    client.force_login(alice)
+    page = client.get(f"/models/{version.model.public_id}").text
+    assert "tiny needs Python code of its repository, which Lab does not allow. ada may change that" in page
+    with pytest.raises(Problem, match="needs Python code") as refused:
+        create_endpoint(team=team, user=alice, version=version)
+    assert (refused.value.status, refused.value.errors[0].field) == (403, "version")
+    with pytest.raises(Problem, match="needs Python code"):
+        create_fine_tune(team=team, user=alice, name="tuned", base=version, dataset=dataset)
+    with pytest.raises(Problem, match="needs Python code"):
+        create_eval_run(team=team, user=alice, version=version, suite=make_suite())
+    allow(team, admin, remote_code=True)
+    assert create_endpoint(team=team, user=alice, version=version)
+    granted = AuditEvent.objects.get(action="team.remote_code_granted")
+    assert (granted.actor, granted.team) == (admin, team)
+    allow(team, admin, remote_code=True, licenses=["gemma"])
+    assert AuditEvent.objects.filter(action__startswith="team.remote_code").count() == 1, "nothing new was granted"
+    allow(team, admin)
+    assert AuditEvent.objects.filter(action="team.remote_code_revoked").exists()
+    assert rule_against(version, team)
+
+
+def test_remote_code_is_refused_before_it_is_fetched(hub: Hub, team: Team, admin: User, alice: User) -> None:
+    repo = tiny_repo()
+    config = json.loads(repo.files["config.json"]) | {"auto_map": {"AutoModel": "modeling_tiny.TinyModel"}}
+    repo.files["config.json"] = json.dumps(config).encode()
+    hub.repos["tiny/model"] = repo
+    make_host()
+    with pytest.raises(Problem, match="needs Python code") as refused:
+        import_model(team=team, user=alice, source="hub", source_ref="tiny/model")
+    assert refused.value.errors[0].field == "source_ref"
+    assert not ModelImport.objects.exists()
+    allow(team, admin, remote_code=True)
+    assert import_model(team=team, user=alice, source="hub", source_ref="tiny/model")
+
+
+def test_pickled_files_are_flagged_and_may_be_left_out(client: Client, team: Team, admin: User, alice: User) -> None:
+    version = make_stored_version(team, host=make_host())
+    artifact = version.artifacts.get()
+    digest = "ab" * 32
+    for name in ("pytorch_model.bin", "training_args.bin"):
+        artifact.files.append({"path": name, "size_bytes": 9, "sha256": digest})
+    artifact.save()
+    assert pickled_files(version) == ["pytorch_model.bin"]
+    client.force_login(alice)
+    page = client.get(f"/models/{version.model.public_id}").text
+    assert "<b>Unsafe:</b> pytorch_model.bin" in page
+    assert page.count('<span class="tag">unsafe</span>') == 1
+    assert rule_against(version, team) == ""
+    allow(team, admin)
+    assert rule_against(version, team).startswith("Lab takes safetensors and GGUF only, and tiny holds pickled PyTorch")
+    allow(team, admin, formats=["safetensors", "gguf", "pytorch"])
+    assert rule_against(version, team) == ""
+    artifact.files = artifact.files[:1]
+    artifact.save()
+    assert "Unsafe" not in client.get(f"/models/{version.model.public_id}").text
+
+
+def test_the_page_grants_remote_code(client: Client, team: Team, admin: User) -> None:
+    client.force_login(admin)
+    address = f"/settings/teams/{team.slug}/policy"
+    assert client.post(address, {"formats": ["gguf", "pytorch"], "remote_code": "on"}).status_code == 302
+    assert policy_facts(policy_of(team))["remote_code"] is True
+    page = client.get("/settings/policy").text
+    assert "remote code granted" in page
+    assert client.post(address, {"formats": ["gguf"]}).status_code == 302
+    assert policy_facts(policy_of(team))["remote_code"] is False
+
+
 @pytest.mark.parametrize(
     ("rules", "field"),
     [
@@ -137,6 +219,7 @@ def test_only_the_teams_admins_set_it(client: Client, team: Team, admin: User, a
     assert client.put(address, body, headers=api_headers(stranger), **sent).status_code == 404
     assert client.put(address, body, headers=api_headers(admin), **sent).status_code == 200
     expected = {"team": "lab", "license_classes": ["permissive"], "licenses": [], "formats": ["safetensors"]}
+    expected |= {"remote_code": False}
     assert client.get(address, headers=api_headers(alice)).json() == expected
 
 

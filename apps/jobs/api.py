@@ -144,5 +144,13 @@ def get_logs(
 
 
 @router.get("/jobs/{job_id}/metrics", response=list[SeriesOut])
-def get_metrics(request: HttpRequest, job_id: str) -> list[dict[str, Any]]:
-    return visible_job(request, job_id).metric_points.as_series()
+def get_metrics(request: HttpRequest, job_id: str, epoch: int | None = None) -> list[dict[str, Any]]:
+    """The series of one attempt: of the newest that reported any, unless `epoch` names another."""
+    job = visible_job(request, job_id)
+    if epoch is None:
+        return _series_of(job.measured_attempt)
+    return _series_of(next((each for each in job.attempts.all() if each.epoch == epoch), None))
+
+
+def _series_of(attempt: Attempt | None) -> list[dict[str, Any]]:
+    return [one | {"epoch": attempt.epoch} for one in attempt.metric_points.as_series()] if attempt else []

@@ -215,6 +215,7 @@ class LogOut(Schema):
 
 
 class SeriesOut(Schema):
+    epoch: int  # of the attempt that reported it
     name: str
     steps: list[float]
     values: list[float]

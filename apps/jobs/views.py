@@ -26,7 +26,7 @@ from apps.jobs.blobs import blob_path
 from apps.jobs.bulk import act_on_jobs
 from apps.jobs.bulk_page import asked_of_many, bulk_question, say_outcomes
 from apps.jobs.job_filters import JobFilter
-from apps.jobs.job_page import job_page, metric_charts
+from apps.jobs.job_page import charted_attempt, job_page, metric_charts
 from apps.jobs.lookups import still_sees, visible_job
 from apps.jobs.models import Attempt, Job
 from apps.jobs.streams import log_stream, metrics_stream
@@ -36,14 +36,15 @@ from apps.jobs.waiting import why_waiting
 @vary_on_headers("HX-Request")
 def job(request: HttpRequest, job_id: str) -> HttpResponse:
     row = visible_job(request, job_id)
+    epoch = request.GET.get("attempt", "")
+    charted = charted_attempt(row, epoch)
+    curves = {"job": row, "charted": charted, "charts": metric_charts(charted), "asked_epoch": epoch}
+    status = status_of(request, is_over=row.is_over)
     if request.GET.get("part") == "charts":
-        status = status_of(request, is_over=row.is_over)
-        return render(request, "jobs/charts.html", {"job": row, "charts": metric_charts(row)}, status=status)
-    context = job_page(row, epoch=request.GET.get("attempt", ""))
+        return render(request, "jobs/charts.html", curves, status=status)
+    context = job_page(row, epoch=epoch) | curves
     context["waiting"] = why_waiting(row, Job.objects.visible_to(signed_in(request)))
     context["may_act"] = has_role(request.user, Role.MEMBER, row.team)
-    context["charts"] = metric_charts(row)
-    status = status_of(request, is_over=row.is_over)
     answer = render(request, f"jobs/job.html{part_of(request, 'live')}", context, status=status)
     if htmx_of(request) and request.GET.get("seen", "") not in ("", context["seen"]):
         answer["HX-Refresh"] = "true"
@@ -86,7 +87,8 @@ def job_log_stream(request: HttpRequest, job_id: str) -> StreamingHttpResponse:
 def job_metrics_stream(request: HttpRequest, job_id: str) -> StreamingHttpResponse:
     resume = request.headers.get("Last-Event-ID", "") or request.GET.get("after", "")
     row = visible_job(request, job_id)
-    return metrics_stream(row, whole_number(resume) or 0, may_go_on=lambda: still_sees(request, row))
+    attempt = _chosen_attempt(row, request.GET.get("attempt", ""))
+    return metrics_stream(row, attempt, whole_number(resume) or 0, may_go_on=lambda: still_sees(request, row))
 
 
 @require_POST

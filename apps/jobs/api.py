@@ -98,8 +98,9 @@ def get_job(request: HttpRequest, job_id: str) -> dict[str, Any]:
 
 
 def _attempt_out(attempt: Attempt) -> dict[str, Any]:
-    names = "uuid epoch phase exit_code reason cause measurements ran created_at ended_at"
-    return {name: getattr(attempt, name) for name in names.split()} | {"host": attempt.host.name}
+    names = "uuid epoch phase is_unknown lease_expires_at exit_code reason cause measurements ran created_at ended_at"
+    found = {name: getattr(attempt, name) for name in names.split()}
+    return found | {"host": attempt.host.name, "devices": attempt.device_indexes}
 
 
 def _event_out(event: JobEvent) -> dict[str, Any]:

@@ -32,6 +32,7 @@ from apps.fleet.history_api import router as history
 from apps.fleet.worker_api import router as fleet_worker
 from apps.gateway.api import router as gateway
 from apps.jobs.api import router as jobs
+from apps.jobs.outputs_api import router as job_outputs
 from apps.jobs.pipelines_api import router as pipelines
 from apps.jobs.schedules_api import router as schedules
 from apps.jobs.waiting_api import router as jobs_waiting
@@ -55,6 +56,7 @@ for router in (
     pipelines,
     schedules,
     jobs_waiting,
+    job_outputs,
     costs,
     calibration,
     fleet,

@@ -165,6 +165,8 @@ MATRIX: dict[str, Access] = {
     "POST /api/v1/jobs/<job_id>/retry": MEMBER,
     "GET /api/v1/jobs/<job_id>/logs": SIGNED_IN,
     "GET /api/v1/jobs/<job_id>/metrics": SIGNED_IN,
+    "GET /api/v1/jobs/<job_id>/outputs": SIGNED_IN,
+    "GET /api/v1/jobs/<job_id>/outputs/<output_id>": SIGNED_IN,
     "POST /api/v1/pipelines": MEMBER,
     "GET /api/v1/schedules": SIGNED_IN,
     "POST /api/v1/schedules": MEMBER,

@@ -11,7 +11,7 @@ from apps.calibration.comparisons import compare
 from apps.finetunes.models import FineTune
 from apps.jobs.job_list import job_row
 from apps.jobs.job_page import job_page
-from apps.jobs.models import Job, MetricPoint
+from apps.jobs.models import Attempt, Job, MetricPoint
 from apps.jobs.presentation import reason_sentence
 
 
@@ -33,11 +33,15 @@ def fine_tune_rows(user: User) -> list[dict[str, Any]]:
 
 
 def _losses(job_pks: list[int]) -> dict[tuple[int, str], list[float]]:
-    points = MetricPoint.objects.filter(job_id__in=job_pks, name__in=["loss", "eval_loss"])
-    series: dict[tuple[int, str], list[float]] = {}
-    for job_pk, name, value in points.order_by("step").values_list("job_id", "name", "value"):
-        series.setdefault((job_pk, name), []).append(value)
-    return series
+    """Of each job those of its newest attempt that has any."""
+    points = MetricPoint.objects.filter(attempt__job_id__in=job_pks, name__in=["loss", "eval_loss"])
+    rows = points.order_by("step").values_list("attempt__job_id", "attempt__epoch", "name", "value")
+    epochs: dict[int, int] = {}
+    series: dict[tuple[int, int, str], list[float]] = {}
+    for job_pk, epoch, name, value in rows:
+        epochs[job_pk] = max(epoch, epochs.get(job_pk, epoch))
+        series.setdefault((job_pk, epoch, name), []).append(value)
+    return {(job_pk, name): one for (job_pk, epoch, name), one in series.items() if epoch == epochs[job_pk]}
 
 
 def headline(rows: list[dict[str, Any]]) -> str:
@@ -68,20 +72,22 @@ def lede(rows: list[dict[str, Any]]) -> str:
 
 def fine_tune_page(fine_tune: FineTune) -> dict[str, Any]:
     job = Job.objects.for_display().get(pk=fine_tune.job_id)
-    series = {one["name"]: one for one in job.metric_points.as_series()}
+    charted = job.measured_attempt or next(iter(job.attempts.all()), None)
+    series = {one["name"]: one for one in charted.metric_points.as_series()} if charted else {}
     last = {name: one["values"][-1] for name, one in series.items()}
     return job_page(job) | {
         "fine_tune": fine_tune,
+        "charted": charted,
         "series": series,
         "last": last,
         "best_eval": min(series["eval_loss"]["values"]) if "eval_loss" in series else None,
         "lede": _lede(job, last),
         "comparisons": compare(job),
-        "charts": _charts(job, series),
+        "charts": _charts(job, charted, series),
     }
 
 
-def _charts(job: Job, series: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+def _charts(job: Job, charted: Attempt | None, series: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
     """The data of the three charts; the first carries the stream that appends to all of them."""
 
     def one(name: str, title: str, kind: str = "line") -> dict[str, Any]:
@@ -89,7 +95,10 @@ def _charts(job: Job, series: dict[str, dict[str, Any]]) -> dict[str, dict[str, 
         return {"name": title, "source": name, "kind": kind, "steps": known["steps"], "values": known["values"]}
 
     end = job.progress_total or 0
-    stream = "" if job.is_over else f"{reverse('job_metrics_stream', args=[job.public_id])}?after={_last_point(job)}"
+    stream = ""
+    if charted is not None and charted.ended_at is None:
+        address = reverse("job_metrics_stream", args=[job.public_id])
+        stream = f"{address}?attempt={charted.epoch}&after={_last_point(charted)}"
     loss = [one("loss", "train, raw", "raw"), one("loss", "train", "smooth"), one("eval_loss", "eval", "dots")]
     return {
         "loss": {"series": loss, "x_end": end, "stream": stream},
@@ -98,8 +107,8 @@ def _charts(job: Job, series: dict[str, dict[str, Any]]) -> dict[str, dict[str, 
     }
 
 
-def _last_point(job: Job) -> int:
-    return job.metric_points.order_by("-pk").values_list("pk", flat=True).first() or 0
+def _last_point(attempt: Attempt) -> int:
+    return attempt.metric_points.order_by("-pk").values_list("pk", flat=True).first() or 0
 
 
 def _lede(job: Job, last: dict[str, float]) -> str:

@@ -10,7 +10,7 @@ from django.views.decorators.vary import vary_on_headers
 
 from apps.accounts.access import team_for, visible_or_404
 from apps.accounts.forms import add_problem
-from apps.accounts.htmx import part_of, status_of
+from apps.accounts.htmx import htmx_of, part_of, status_of
 from apps.accounts.problems import Problem
 from apps.accounts.rest import signed_in
 from apps.catalog.models import ModelVersion
@@ -38,7 +38,11 @@ def fine_tune(request: HttpRequest, fine_tune_id: str) -> HttpResponse:
     context = fine_tune_list.fine_tune_page(row)
     part = part_of(request, "live")
     status = status_of(request, is_over=context["job"].is_over)
-    return render(request, f"finetunes/fine_tune.html{part}", context, status=status)
+    answer = render(request, f"finetunes/fine_tune.html{part}", context, status=status)
+    charted = str(context["charted"].epoch) if context["charted"] else "0"
+    if htmx_of(request) and request.GET.get("seen", charted) != charted:
+        answer["HX-Refresh"] = "true"  # the curves stand outside the live part, and are another attempt's now
+    return answer
 
 
 @require_http_methods(["GET", "HEAD", "POST"])

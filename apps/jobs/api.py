@@ -98,8 +98,9 @@ def get_job(request: HttpRequest, job_id: str) -> dict[str, Any]:
 
 
 def _attempt_out(attempt: Attempt) -> dict[str, Any]:
-    names = "uuid epoch phase exit_code reason cause measurements ran created_at ended_at"
-    return {name: getattr(attempt, name) for name in names.split()} | {"host": attempt.host.name}
+    names = "uuid epoch phase is_unknown lease_expires_at exit_code reason cause measurements ran created_at ended_at"
+    found = {name: getattr(attempt, name) for name in names.split()}
+    return found | {"host": attempt.host.name, "devices": attempt.device_indexes}
 
 
 def _event_out(event: JobEvent) -> dict[str, Any]:
@@ -144,5 +145,13 @@ def get_logs(
 
 
 @router.get("/jobs/{job_id}/metrics", response=list[SeriesOut])
-def get_metrics(request: HttpRequest, job_id: str) -> list[dict[str, Any]]:
-    return visible_job(request, job_id).metric_points.as_series()
+def get_metrics(request: HttpRequest, job_id: str, epoch: int | None = None) -> list[dict[str, Any]]:
+    """The series of one attempt: of the newest that reported any, unless `epoch` names another."""
+    job = visible_job(request, job_id)
+    if epoch is None:
+        return _series_of(job.measured_attempt)
+    return _series_of(next((each for each in job.attempts.all() if each.epoch == epoch), None))
+
+
+def _series_of(attempt: Attempt | None) -> list[dict[str, Any]]:
+    return [one | {"epoch": attempt.epoch} for one in attempt.metric_points.as_series()] if attempt else []

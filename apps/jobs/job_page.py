@@ -72,8 +72,16 @@ def output_row(output: Output) -> dict[str, Any]:
     return {"output": output, "is_stored": blob_path(output.sha256).exists()}
 
 
-def metric_charts(job: Job) -> list[dict[str, Any]]:
+def charted_attempt(job: Job, epoch: str = "") -> Attempt | None:
+    """Whose curves are shown: the chosen attempt's if it has any, else those of the newest that has."""
+    chosen = next((each for each in job.attempts.all() if str(each.epoch) == epoch), None)
+    return chosen if chosen is not None and chosen.metric_points.exists() else job.measured_attempt
+
+
+def metric_charts(attempt: Attempt | None) -> list[dict[str, Any]]:
     """One for each series, as static/js/charts.js draws it."""
+    if attempt is None:
+        return []
     return [
         {
             "id": f"series-{number}",
@@ -82,7 +90,7 @@ def metric_charts(job: Job) -> list[dict[str, Any]]:
             "last": one["values"][-1],
             "points": one["count"],
         }
-        for number, one in enumerate(job.metric_points.thinned(CHART_POINTS), start=1)
+        for number, one in enumerate(attempt.metric_points.thinned(CHART_POINTS), start=1)
     ]
 
 

@@ -170,9 +170,9 @@ def _follow_phase(attempt: Attempt) -> None:
 
 
 def record_metrics(*, attempt: Attempt, points: list[PointIn]) -> None:
-    """Points of named series; one sent twice changes nothing."""
+    """Points of the attempt's named series; one sent twice changes nothing."""
     MetricPoint.objects.bulk_create(
-        [MetricPoint(job_id=attempt.job_id, name=p.name[:60], step=p.step, value=p.value, at=p.at) for p in points],
+        [MetricPoint(attempt=attempt, name=p.name[:60], step=p.step, value=p.value, at=p.at) for p in points],
         ignore_conflicts=True,
     )
     if points:

@@ -110,6 +110,11 @@ class Job(TeamOwned):
         return self.finished_at is not None
 
     @property
+    def measured_attempt(self) -> Attempt | None:
+        """The newest one that reported any metric."""
+        return next((each for each in self.attempts.all() if each.metric_points.exists()), None)
+
+    @property
     def progress_fraction(self) -> float | None:
         """0 to 1, or None while unknown."""
         if not self.progress_total:
@@ -210,9 +215,11 @@ class JobEvent(models.Model):
 
 
 class MetricPoint(models.Model):
-    """A value of a named series at a step; resent points change nothing."""
+    """A value of a named series of one attempt at a step; resent points change nothing."""
 
-    job = models.ForeignKey(Job, on_delete=models.CASCADE, related_name="metric_points")
+    attempt = models.ForeignKey(  # found by the index of the constraint
+        Attempt, on_delete=models.CASCADE, related_name="metric_points", db_index=False
+    )
     name = models.CharField(max_length=60)
     step = models.FloatField()
     value = models.FloatField()
@@ -221,7 +228,7 @@ class MetricPoint(models.Model):
     objects = MetricQuerySet.as_manager()
 
     class Meta:
-        constraints = [models.UniqueConstraint(fields=["job", "name", "step"], name="one_point_per_series_and_step")]
+        constraints = [models.UniqueConstraint(fields=["attempt", "name", "step"], name="one_point_of_an_attempt")]
 
 
 class Output(models.Model):

@@ -139,7 +139,10 @@ class AttemptOut(Schema):
     uuid: uuid.UUID
     epoch: int
     host: str
+    devices: list[int]  # GPU indices on the host; empty on the CPU device
     phase: str
+    is_unknown: bool  # its host is silent past the lease: it may still run, and its devices stay held
+    lease_expires_at: datetime | None
     exit_code: int | None
     reason: str
     cause: str
@@ -214,7 +217,26 @@ class LogOut(Schema):
     text: str
 
 
+class OutputOut(Schema):
+    """A result file that an attempt uploaded."""
+
+    id: str
+    name: str
+    size_bytes: int
+    sha256: str
+    media_type: str  # by its name
+    epoch: int  # of the attempt
+    created_at: datetime
+    is_stored: bool  # its bytes are still on this server
+
+
+class OutputPage(Schema):
+    items: list[OutputOut]
+    next: str | None
+
+
 class SeriesOut(Schema):
+    epoch: int  # of the attempt that reported it
     name: str
     steps: list[float]
     values: list[float]

@@ -13,7 +13,7 @@ from django.db import connection
 from django.http import StreamingHttpResponse
 
 from apps.jobs.attempt_logs import read_log, tail_start
-from apps.jobs.models import Attempt, Job, MetricPoint
+from apps.jobs.models import Attempt, Job
 
 POLL_SECONDS = 1.0
 RECHECK_SECONDS = 20.0  # whoever was disabled or signed out reads no further than this
@@ -28,9 +28,11 @@ def log_stream(
     return _response(_follow(lambda position: _read_log(job, attempt, position), offset, may_go_on))
 
 
-def metrics_stream(job: Job, after_pk: int, *, may_go_on: Callable[[], bool]) -> StreamingHttpResponse:
+def metrics_stream(
+    job: Job, attempt: Attempt | None, after_pk: int, *, may_go_on: Callable[[], bool]
+) -> StreamingHttpResponse:
     """Events `metrics` [[name, step, value], …] whose id is the last point's key, then `end`."""
-    return _response(_follow(lambda position: _read_metrics(job, position or 0), after_pk, may_go_on))
+    return _response(_follow(lambda position: _read_metrics(job, attempt, position or 0), after_pk, may_go_on))
 
 
 def _response(events: AsyncIterator[str]) -> StreamingHttpResponse:
@@ -81,11 +83,7 @@ def _read_and_release(read: Callable[[int | None], Reading], position: int | Non
 
 
 def _read_log(job: Job, attempt: Attempt | None, position: int | None) -> Reading:
-    """Without a chosen attempt the newest one is followed, and the job's end is the end."""
-    if attempt is None:
-        attempt = Attempt.objects.filter(job=job).order_by("-epoch").first()
-    else:
-        attempt = Attempt.objects.get(pk=attempt.pk)
+    attempt = _followed(job, attempt)
     if attempt is None:
         return "log", None, position, Job.objects.get(pk=job.pk).is_over
     start = tail_start(attempt) if position is None else position
@@ -96,9 +94,19 @@ def _read_log(job: Job, attempt: Attempt | None, position: int | None) -> Readin
     return "log", None, start, attempt.ended_at is not None
 
 
-def _read_metrics(job: Job, position: int) -> Reading:
-    rows = MetricPoint.objects.filter(job=job, pk__gt=position).order_by("pk")
+def _read_metrics(job: Job, attempt: Attempt | None, position: int) -> Reading:
+    attempt = _followed(job, attempt)
+    if attempt is None:
+        return "metrics", None, position, Job.objects.get(pk=job.pk).is_over
+    rows = attempt.metric_points.filter(pk__gt=position).order_by("pk")
     points = list(rows.values_list("pk", "name", "step", "value")[:2000])
     if points:
         return "metrics", [list(point[1:]) for point in points], points[-1][0], False
-    return "metrics", None, position, Job.objects.get(pk=job.pk).is_over
+    return "metrics", None, position, attempt.ended_at is not None
+
+
+def _followed(job: Job, chosen: Attempt | None) -> Attempt | None:
+    """The chosen attempt as it is now; without one the newest."""
+    if chosen is not None:
+        return Attempt.objects.get(pk=chosen.pk)
+    return Attempt.objects.filter(job=job).order_by("-epoch").first()

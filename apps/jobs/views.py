@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import PurePosixPath
-
 from django.contrib import messages
-from django.http import Http404, HttpRequest, HttpResponse, StreamingHttpResponse
+from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
-from django.shortcuts import get_object_or_404, redirect, render
+from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_POST
 from django.views.decorators.vary import vary_on_headers
 
 from apps.accounts.access import has_role
 from apps.accounts.actions import act
-from apps.accounts.file_response import StreamedFile
 from apps.accounts.htmx import htmx_of, part_of, status_of
 from apps.accounts.models import Role
 from apps.accounts.paging import whole_number
@@ -22,13 +19,13 @@ from apps.accounts.problems import Problem
 from apps.accounts.rest import signed_in
 from apps.jobs import services
 from apps.jobs.attempt_logs import log_text
-from apps.jobs.blobs import blob_path
 from apps.jobs.bulk import act_on_jobs
 from apps.jobs.bulk_page import asked_of_many, bulk_question, say_outcomes
 from apps.jobs.job_filters import JobFilter
-from apps.jobs.job_page import job_page, metric_charts
+from apps.jobs.job_page import charted_attempt, job_page, metric_charts
 from apps.jobs.lookups import still_sees, visible_job
 from apps.jobs.models import Attempt, Job
+from apps.jobs.outputs import output_file
 from apps.jobs.streams import log_stream, metrics_stream
 from apps.jobs.waiting import why_waiting
 
@@ -36,14 +33,15 @@ from apps.jobs.waiting import why_waiting
 @vary_on_headers("HX-Request")
 def job(request: HttpRequest, job_id: str) -> HttpResponse:
     row = visible_job(request, job_id)
+    epoch = request.GET.get("attempt", "")
+    charted = charted_attempt(row, epoch)
+    curves = {"job": row, "charted": charted, "charts": metric_charts(charted), "asked_epoch": epoch}
+    status = status_of(request, is_over=row.is_over)
     if request.GET.get("part") == "charts":
-        status = status_of(request, is_over=row.is_over)
-        return render(request, "jobs/charts.html", {"job": row, "charts": metric_charts(row)}, status=status)
-    context = job_page(row, epoch=request.GET.get("attempt", ""))
+        return render(request, "jobs/charts.html", curves, status=status)
+    context = job_page(row, epoch=epoch) | curves
     context["waiting"] = why_waiting(row, Job.objects.visible_to(signed_in(request)))
     context["may_act"] = has_role(request.user, Role.MEMBER, row.team)
-    context["charts"] = metric_charts(row)
-    status = status_of(request, is_over=row.is_over)
     answer = render(request, f"jobs/job.html{part_of(request, 'live')}", context, status=status)
     if htmx_of(request) and request.GET.get("seen", "") not in ("", context["seen"]):
         answer["HX-Refresh"] = "true"
@@ -86,7 +84,8 @@ def job_log_stream(request: HttpRequest, job_id: str) -> StreamingHttpResponse:
 def job_metrics_stream(request: HttpRequest, job_id: str) -> StreamingHttpResponse:
     resume = request.headers.get("Last-Event-ID", "") or request.GET.get("after", "")
     row = visible_job(request, job_id)
-    return metrics_stream(row, whole_number(resume) or 0, may_go_on=lambda: still_sees(request, row))
+    attempt = _chosen_attempt(row, request.GET.get("attempt", ""))
+    return metrics_stream(row, attempt, whole_number(resume) or 0, may_go_on=lambda: still_sees(request, row))
 
 
 @require_POST
@@ -107,9 +106,4 @@ def _act(request: HttpRequest, job_id: str, service: services.JobAction, done: s
 
 def job_output(request: HttpRequest, job_id: str, output_id: int) -> HttpResponseBase:
     """A result file, as it was uploaded."""
-    row = get_object_or_404(visible_job(request, job_id).outputs.all(), pk=output_id)
-    path = blob_path(row.sha256)
-    if not path.exists():
-        raise Http404(f"The bytes of {row.name} are not on this server any more.")
-    name = PurePosixPath(row.name).name
-    return StreamedFile(path.open("rb"), as_attachment=True, filename=name, content_type="application/octet-stream")
+    return output_file(visible_job(request, job_id), str(output_id))

@@ -70,11 +70,12 @@ def test_without_scripts_the_same_forms_work(server: Server, browser: Browser, t
 def test_curves_of_a_running_job_grow(server: Server, signed_in: SignedIn) -> None:
     team = make_team("Lab")
     job = make_job(team, kind="train", status="running", started_at=timezone.now())
-    make_attempt(job, make_host("atlas"), claimed_at=timezone.now())
-    MetricPoint.objects.bulk_create(MetricPoint(job=job, name="loss", step=step, value=1 / step) for step in (1, 2, 3))
+    attempt = make_attempt(job, make_host("atlas"), claimed_at=timezone.now())
+    points = [MetricPoint(attempt=attempt, name="loss", step=step, value=1 / step) for step in (1, 2, 3)]
+    MetricPoint.objects.bulk_create(points)
     page = signed_in(make_user("alice", team=team))
     page.goto(f"{server.url}/jobs/{job.public_id}")
     readout = page.locator("[data-readout=series-1]")
     expect(readout).to_contain_text("step 3")
-    MetricPoint.objects.create(job=job, name="loss", step=4, value=0.2)
+    MetricPoint.objects.create(attempt=attempt, name="loss", step=4, value=0.2)
     expect(readout).to_contain_text("step 4", timeout=15_000)

@@ -6,6 +6,7 @@ import json
 import math
 import random
 from datetime import timedelta
+from functools import partial
 
 from django.utils import timezone
 
@@ -72,10 +73,11 @@ def _fine_tunes(world: World) -> tuple[Dataset, FineTune]:
 
 
 def _metrics(job: Job, steps: int, total: int) -> None:
-    points = [MetricPoint(job=job, name="loss", step=step, value=loss_at(step)) for step in range(1, steps)]
-    points += [MetricPoint(job=job, name="eval_loss", step=s, value=loss_at(s) + 0.06) for s in range(20, steps, 20)]
-    points += [MetricPoint(job=job, name="learning_rate", step=s, value=2e-4 * (1 - s / total)) for s in range(steps)]
-    points += [MetricPoint(job=job, name="grad_norm", step=s, value=0.4 + 1 / (s + 1)) for s in range(steps)]
+    point = partial(MetricPoint, attempt=job.attempts.first())
+    points = [point(name="loss", step=step, value=loss_at(step)) for step in range(1, steps)]
+    points += [point(name="eval_loss", step=s, value=loss_at(s) + 0.06) for s in range(20, steps, 20)]
+    points += [point(name="learning_rate", step=s, value=2e-4 * (1 - s / total)) for s in range(steps)]
+    points += [point(name="grad_norm", step=s, value=0.4 + 1 / (s + 1)) for s in range(steps)]
     MetricPoint.objects.bulk_create(points)
     Job.objects.filter(pk=job.pk).update(progress_done=steps, progress_total=total, progress_unit="steps",
                                          progress_at=timezone.now())  # fmt: skip

@@ -12,6 +12,7 @@ from django.test import Client
 
 from apps.accounts.models import User
 from apps.catalog.models import ModelVersion
+from apps.finetunes.fine_tune_list import fine_tune_rows
 from apps.finetunes.models import Dataset, FineTune
 from apps.fleet.models import Host
 from apps.jobs.models import Job, MetricPoint
@@ -88,9 +89,9 @@ def test_a_run_shows_curve_estimates_lineage_and_its_end(
     page.post("/fine-tunes/new", fill(base, dataset))
     made = FineTune.objects.get()
     address = f"/fine-tunes/{made.public_id}"
-    make_attempt(made.job, host, measurements={"peak_memory_bytes": 3 * 2**30})
+    attempt = make_attempt(made.job, host, measurements={"peak_memory_bytes": 3 * 2**30})
     Job.objects.filter(pk=made.job_id).update(status="running", phase="running", progress_done=2, progress_total=3)
-    points = [MetricPoint(job=made.job, name="loss", step=step, value=2 - step / 2) for step in (1, 2)]
+    points = [MetricPoint(attempt=attempt, name="loss", step=step, value=2 - step / 2) for step in (1, 2)]
     MetricPoint.objects.bulk_create(points)
     live = page.get(address)
     assert "Train loss 1.000." in live.text
@@ -143,3 +144,26 @@ def test_neither_of_two_inputs_of_which_one_is_needed_is_called_optional(client:
     labels = [each.partition("</label>")[0] for each in client.get("/datasets/new").text.split("<label ")[1:]]
     assert [("optional" in each) for each in labels if "JSON lines" in each or "paste rows" in each] == [False, False]
     assert any("optional" in each for each in labels), "the description is"
+
+
+def test_the_curves_of_a_run_that_began_again(page: Client, base: ModelVersion, dataset: Dataset, host: Host) -> None:
+    page.post("/fine-tunes/new", fill(base, dataset))
+    made = FineTune.objects.get()
+    address = f"/fine-tunes/{made.public_id}"
+    Job.objects.filter(pk=made.job_id).update(status="running", phase="running")
+    lost = make_attempt(made.job, host, ended_at=made.created_at, reason="worker_lost")
+    MetricPoint.objects.create(attempt=lost, name="loss", step=9, value=0.125)
+    again = make_attempt(made.job, host)
+
+    def refreshes(seen: int) -> str:
+        return str(page.get(address, {"seen": seen}, headers={"HX-Request": "true"}).get("HX-Refresh", ""))
+
+    assert "Train loss 0.125." in page.get(address).text
+    assert (refreshes(1), refreshes(2)) == ("", "true")
+    MetricPoint.objects.create(attempt=again, name="loss", step=1, value=3.5)
+    text = page.get(address).text
+    assert "Train loss 3.500." in text
+    assert "attempt 2, train smoothed" in text
+    assert "metrics/stream?attempt=2" in text
+    assert refreshes(1) == "true"
+    assert fine_tune_rows(made.created_by)[0]["loss"] == [3.5]

@@ -21,11 +21,11 @@ MIB = 1024 * 1024
 
 
 def test_a_long_series_is_thinned_evenly_and_keeps_its_last_point(team: Team) -> None:
-    job = make_job(team)
-    points = [MetricPoint(job=job, name="loss", step=step, value=step) for step in range(2500)]
-    points += [MetricPoint(job=job, name="eval_loss", step=step, value=0.5) for step in range(3)]
+    attempt = make_attempt(make_job(team), make_host())
+    points = [MetricPoint(attempt=attempt, name="loss", step=step, value=step) for step in range(2500)]
+    points += [MetricPoint(attempt=attempt, name="eval_loss", step=step, value=0.5) for step in range(3)]
     MetricPoint.objects.bulk_create(points)
-    few, long = metric_charts(job)
+    few, long = metric_charts(attempt)
     assert (few["name"], few["points"], few["data"]["series"][0]["steps"]) == ("eval_loss", 3, [0, 1, 2])
     steps = long["data"]["series"][0]["steps"]
     assert (long["points"], steps[-1], {b - a for a, b in pairwise(steps)}) == (2500, 2499, {5})

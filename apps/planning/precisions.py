@@ -88,7 +88,7 @@ _FORMATS = (
     (r"nvfp4|fp4.*nv", "nvfp4"), (r"mxfp4", "mxfp4"), (r"mxfp8", "mxfp8"), (r"double|unsloth|bnb-4bit", "nf4"),
     (r"(bnb|bitsandbytes).*(?<!\d)8(?!\d)", "int8"), (r"bnb|bitsandbytes|nf4|qlora", "nf4-plain"),
     (r"fp_?quant", "nvfp4"), (r"bitnet|1\.58", "bitnet"), (r"fp8|float8|e4m3|e5m2", "fp8"), (r"eetq", "int8"),
-    (r"(int4|w4a16).*(native|g32)", "int4-g32"),
+    (r"(int4|w4a16).*native", "int4-g32"),
 )  # fmt: skip
 _PLAIN = ((r"bf16|bfloat16", "bf16"), (r"fp16|float16|half|f16", "fp16"), (r"fp32|float32", "fp32"))
 _ONLY_FILES_TELL = re.compile(rf"aqlm|vptq|higgs|spqr|exl[23]|quip|squeezellm|{UNSTATED}")

@@ -84,7 +84,11 @@ def read_experts(fields: Fields, name: str, hidden: int, kinds: LayerKinds) -> E
     if count < 2:
         size = fields.first_or("intermediate_size", 0) if kinds.dense_alone != 0 else 0
         return Experts(dense_size=size)
-    used = fields.first_or("num_experts_per_tok", 0) or _number(inner.get("moe_top_k")) or 1
+    used = (
+        fields.first_or("num_experts_per_tok", 0)
+        or _number(inner.get("moe_top_k"))
+        or fields.filled("num_experts_per_tok", 1)
+    )
     if used > count:
         raise CannotEstimate(f"config.json has num_experts_per_tok = {used}, more than its {count} experts.")
     size = _expert_size(fields, name, inner)

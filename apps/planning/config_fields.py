@@ -48,9 +48,22 @@ class Fields:
             value = self._values.get(spelling)
             if value is not None:
                 return value
-        if name in self._defaults:
+        if name in self._defaults and name not in self._values:
             self.defaulted.append(name)
             return self._defaults[name]
+        return None
+
+    def filled(self, name: str, value: int) -> int:
+        """`value` for a field that the config leaves out, which the answer then says."""
+        self.defaulted.append(name)
+        return value
+
+    def raw_int(self, name: str) -> int | None:
+        """A whole number as the config itself writes it; None for anything else, and nothing counts as defaulted."""
+        for spelling in (name, *ALIASES.get(name, ())):
+            value = self._values.get(spelling)
+            if isinstance(value, int) and not isinstance(value, bool):
+                return value
         return None
 
     def count(self, name: str) -> int:

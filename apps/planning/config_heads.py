@@ -4,8 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from apps.planning.class_defaults import CLASS_DEFAULTS, NO_KV_FIELD
 from apps.planning.config_fields import Fields
 from apps.planning.shapes import CannotEstimate
+
+_USUAL_SIZES = (64, 80, 96, 128, 256)
+# Configs of these may set a size of their own; Mistral Nemo's 5120 / 32 = 160 would be wrong: its heads have 128.
+_SETS_SIZE = ("llama", "mistral", "ministral", "mixtral", "nemotron", "minimax", "hunyuan_v1_dense", "hunyuan_v1_moe")
+_OWN_SIZES = ("qwen3_moe", "mistral4")  # releases set a head size other than hidden_size / heads
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +32,7 @@ def read_heads(fields: Fields, name: str) -> Heads:
     if name in ("mamba", "mamba2", "falcon_mamba"):
         return Heads(hidden, 1, 1, 1, 1)
     count = fields.count("num_attention_heads")
-    if fields.raw("kv_lora_rank"):
+    if fields.raw("kv_lora_rank") or "kv_lora_rank" in CLASS_DEFAULTS.get(name, {}):
         return _latent_heads(fields, hidden, count)
     kv_count = _kv_heads(fields, name, count)
     size = fields.count_or("head_dim", 0)
@@ -37,6 +43,8 @@ def read_heads(fields: Fields, name: str) -> Heads:
                 "and no head_dim."
             )
         size = hidden // count
+        if name in _OWN_SIZES or (name in _SETS_SIZE and size not in _USUAL_SIZES):
+            fields.filled("head_dim", size)
     if count % kv_count:
         raise CannotEstimate(
             f"config.json has num_key_value_heads = {kv_count}, which does not divide num_attention_heads = {count}."
@@ -60,4 +68,6 @@ def _kv_heads(fields: Fields, name: str, count: int) -> int:
     inner = fields.mapping("attn_config").get("kv_n_heads")
     if isinstance(inner, int) and inner > 0:
         return inner
-    return fields.count_or("num_key_value_heads", count) or count
+    if fields.raw("num_key_value_heads") is not None:
+        return fields.count("num_key_value_heads")
+    return count if name in NO_KV_FIELD else fields.filled("num_key_value_heads", count)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 
+from apps.planning.class_defaults import LAYERS_SAID_BY
 from apps.planning.config_fields import Fields
 from apps.planning.families import Family
 from apps.planning.shapes import CannotEstimate
@@ -39,6 +40,9 @@ class LayerKinds:
 
 def layer_kinds(fields: Fields, name: str, family: Family) -> LayerKinds:
     """Counts the layers of each kind. Raises CannotEstimate where the config's list does not add up."""
+    said_by = LAYERS_SAID_BY.get(name, ())
+    if said_by and not any(fields.raw(each) for each in said_by):
+        raise CannotEstimate(f"config.json lacks {said_by[0]}, which says what each layer of {name} is made of.")
     pattern = _pattern(fields)
     total = fields.count_or("num_hidden_layers", len(pattern)) or fields.count("num_hidden_layers")
     if total > MOST_LAYERS:

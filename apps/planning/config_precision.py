@@ -1,34 +1,48 @@
-"""Which precision a quantization_config stands for; its keys are those that quantisers write into config.json."""
+"""Which precision a quantization_config stands for; its keys are those that quantisers write into config.json.
+
+Keys and defaults: the classes in transformers/utils/quantization_config.py (5.19), compressed-tensors' and AMD Quark's
+own schemes, ModelOpt's hf_quant_config.
+"""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
+from apps.planning.precisions import UNSTATED, Zeros, grouped_name
+
 _BY_METHOD = {
-    "fp8": "fp8", "fbgemm_fp8": "fp8", "modelopt_fp8": "fp8", "mxfp4": "mxfp4", "modelopt_fp4": "nvfp4",
-    "bitnet": "bitnet", "eetq": "int8", "torchao": "int8",
+    "fp8": "fp8", "fbgemm_fp8": "fp8", "modelopt_fp8": "fp8", "ptpc_fp8": "fp8", "mxfp4": "mxfp4", "mxfp8": "mxfp8",
+    "nvfp4": "nvfp4", "modelopt_fp4": "nvfp4", "bitnet": "bitnet", "eetq": "int8", "experts_int8": "int8",
 }  # fmt: skip
-# (bits, weights in a group, whether a zero point is stored) -> name; AWQ and GPTQ store one, symmetric schemes none.
-_WITH_ZEROS = {(4, 128): "int4-gptq", (4, 64): "int4-gptq-g64", (4, 32): "int4-gptq-g32", (3, 128): "int3",
-               (2, 128): "int2", (8, 128): "int8-gptq"}  # fmt: skip
-_WITHOUT_ZEROS = {(4, 128): "int4", (4, 32): "int4-g32"}
+# Methods that name whole bits and a group at the top, with where their zero points are and the usual group.
+_GROUPED: dict[str, tuple[Zeros, int]] = {
+    "gptq": ("packed", 128), "gptq_marlin": ("packed", 128), "gptqmodel": ("packed", 128), "awq": ("packed", 128),
+    "awq_marlin": ("packed", 128), "higgs": ("none", 256), "auto-round": ("none", 128), "auto_round": ("none", 128),
+    "intel/auto-round": ("none", 128),
+}  # fmt: skip
+_MODELOPT = (("nvfp4", "nvfp4"), ("mxfp8", "mxfp8"), ("fp8", "fp8"), ("int4", "int4"), ("w4a16", "int4"))
 
 
 def precision_of(quantization: Mapping[str, Any]) -> str:
-    """A name of PRECISIONS, or the method's own words where it is not one of these."""
-    method = str(quantization.get("quant_method") or quantization.get("quant_algo") or "").lower()
-    if method in _BY_METHOD:
-        return _BY_METHOD[method]
-    if method == "bitsandbytes":
-        return _of_bitsandbytes(quantization)
-    if method == "modelopt":
-        algorithm = str(quantization.get("quant_algo") or quantization.get("quantization") or "").lower()
-        return "nvfp4" if "fp4" in algorithm else "fp8" if "fp8" in algorithm else f"modelopt {algorithm}".strip()
-    scheme = _scheme(quantization)
-    if method == "compressed-tensors" and not scheme:
-        return str(quantization.get("format") or method)
-    return _of_group(method, scheme or quantization)
+    """A name of PRECISIONS; or UNSTATED and why, where only the files tell what a weight takes."""
+    method = str(quantization.get("quant_method") or quantization.get("quant_algo") or "").lower()[:40]
+    if "modelopt" in method or quantization.get("quant_algo"):
+        return _BY_METHOD.get(method) or _of_modelopt(quantization)
+    readers = {
+        "bitsandbytes": _of_bitsandbytes, "compressed-tensors": _of_compressed_tensors, "hqq": _of_hqq,
+        "quanto": _of_quanto, "torchao": _of_torchao, "fp_quant": _of_fp_quant, "quark": _of_quark,
+    }  # fmt: skip
+    if method in readers:
+        return readers[method](quantization)
+    if method in _GROUPED:
+        return _of_group(method, quantization)
+    return _BY_METHOD.get(method) or _unstated(method or "quantization_config without a quant_method")
+
+
+def _unstated(why: str) -> str:
+    return f"{UNSTATED} {why}"
 
 
 def has_fp8_cache(quantization: Mapping[str, Any], version: tuple[int, int]) -> bool:
@@ -46,30 +60,106 @@ def has_fp8_cache(quantization: Mapping[str, Any], version: tuple[int, int]) -> 
 def _of_bitsandbytes(quantization: Mapping[str, Any]) -> str:
     if quantization.get("load_in_8bit") is True:
         return "int8"
+    if quantization.get("load_in_4bit") is not True:
+        return _unstated("bitsandbytes")
     return "nf4" if quantization.get("bnb_4bit_use_double_quant") is True else "nf4-plain"
 
 
-def _scheme(quantization: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The weights' scheme of the first group of layers that names one (compressed-tensors)."""
+def _of_modelopt(quantization: Mapping[str, Any]) -> str:
+    algorithm = str(quantization.get("quant_algo") or quantization.get("quantization") or "").lower()[:40]
+    return next((name for word, name in _MODELOPT if word in algorithm), _unstated(f"modelopt {algorithm}".strip()))
+
+
+def _of_compressed_tensors(quantization: Mapping[str, Any]) -> str:
+    """The one scheme that all groups of layers share. A config may say it in `format` alone."""
+    sparsity = quantization.get("sparsity_config")
+    if isinstance(sparsity, Mapping) and sparsity.get("format") not in (None, "dense"):
+        return _unstated(f"compressed-tensors {sparsity['format']}")
     groups = quantization.get("config_groups")
-    for group in groups.values() if isinstance(groups, Mapping) else ():
-        weights = group.get("weights") if isinstance(group, Mapping) else None
-        if isinstance(weights, Mapping) and weights.get("num_bits"):
-            return weights
-    return {}
+    schemes = [
+        _of_scheme(group["weights"])
+        for group in (groups.values() if isinstance(groups, Mapping) else ())
+        if isinstance(group, Mapping) and isinstance(group.get("weights"), Mapping)
+    ]
+    if not schemes:
+        return str(quantization.get("format") or _unstated("compressed-tensors"))
+    return schemes[0] if len(set(schemes)) == 1 else _unstated("compressed-tensors with several precisions")
 
 
-def _of_group(method: str, scheme: Mapping[str, Any]) -> str:
-    bits = scheme.get("bits") or scheme.get("num_bits") or scheme.get("w_bit")
-    size = scheme.get("group_size") or scheme.get("q_group_size")
-    if scheme.get("type") == "float":
-        return {8: "fp8", 4: "nvfp4"}.get(_whole(bits), f"{method} float{bits}")
-    packs_zeros = method in ("awq", "gptq") or scheme.get("symmetric") is False
-    names = _WITH_ZEROS if packs_zeros else _WITHOUT_ZEROS
-    known = names.get((_whole(bits) or 4, _whole(size) or 128))
-    if known == "int4-gptq" and method == "awq":
+def _of_scheme(weights: Mapping[str, Any]) -> str:
+    """compressed-tensors: one scale for each group, row or matrix."""
+    bits, group = _whole(weights.get("num_bits")), _whole(weights.get("group_size"))
+    if weights.get("type") == "float":
+        small = "nvfp4" if group == 16 else "mxfp4" if group == 32 else ""
+        name = {8: "mxfp8" if group == 32 else "fp8", 4: small}.get(bits, "")
+    else:
+        name = grouped_name(bits, group, "packed" if weights.get("symmetric") is False else "none")
+    return name or _unstated(f"compressed-tensors {bits or 'unknown'} bits")
+
+
+def _of_group(method: str, quantization: Mapping[str, Any]) -> str:
+    """GPTQ and AWQ store a packed zero for each group even where it is symmetric; group -1 means a row."""
+    zeros, usual_group = _GROUPED[method]
+    if zeros == "none" and quantization.get("sym", quantization.get("symmetric")) is False:
+        zeros = "packed"
+    bits = next((_whole(quantization[key]) for key in ("bits", "w_bit", "num_bits") if quantization.get(key)), 0)
+    size = quantization.get("group_size", quantization.get("q_group_size"))
+    name = grouped_name(bits, 0 if size == -1 else _whole(size) or usual_group, zeros)
+    if name == "int4-gptq" and method.startswith("awq"):
         return "int4-awq"
-    return known or f"{method} int{_whole(bits) or 4}"
+    return name or _unstated(f"{method} {bits or 'unknown'} bits")
+
+
+def _of_hqq(quantization: Mapping[str, Any]) -> str:
+    """Each matrix may have bits of its own; then only the files tell."""
+    own = quantization.get("quant_config")
+    own = own if isinstance(own, Mapping) else {}
+    weights = own.get("weight_quant_params")
+    stated = weights if isinstance(weights, Mapping) else quantization
+    bits = _whole(stated.get("nbits")) or _whole(stated.get("bits"))
+    name = grouped_name(bits, _whole(stated.get("group_size")) or 64, "float")
+    return name or _unstated(f"hqq {bits or 'unknown'} bits")
+
+
+def _of_quanto(quantization: Mapping[str, Any]) -> str:
+    stored = {"int8": "int8", "float8": "fp8", "int4": "int4-hqq-g128", "int2": "int2-hqq-g128"}
+    weights = str(quantization.get("weights"))[:20]
+    return stored.get(weights) or _unstated(f"quanto {weights}")
+
+
+def _of_torchao(quantization: Mapping[str, Any]) -> str:
+    """`quant_type` is a name such as int4_weight_only, or a configuration class with its arguments."""
+    kind: Any = quantization.get("quant_type")
+    if isinstance(kind, Mapping):
+        kind = kind.get("default", kind)
+    arguments = kind.get("_data") if isinstance(kind, Mapping) else quantization.get("quant_type_kwargs")
+    words = str(kind.get("_type") if isinstance(kind, Mapping) else kind).lower()[:80]
+    group = _whole(arguments.get("group_size")) if isinstance(arguments, Mapping) else 0
+    if re.search(r"int4_?weight|int4dynamic|int4_?weight_?only", words):
+        usual = 32 if "dynamic" in words else 128
+        return grouped_name(4, group or usual, "none" if "dynamic" in words else "float") or _unstated("torchao int4")
+    if re.search(r"int8_?weight", words):
+        return "int8"
+    return "fp8" if re.search(r"float8_?weight|float8dynamic|float8_dynamic", words) else _unstated(f"torchao {words}")
+
+
+def _of_fp_quant(quantization: Mapping[str, Any]) -> str:
+    kind = str(quantization.get("forward_dtype"))
+    return kind if kind in ("nvfp4", "mxfp4") else _unstated("fp_quant")
+
+
+def _of_quark(quantization: Mapping[str, Any]) -> str:
+    whole = quantization.get("global_quant_config")
+    weights = whole.get("weight") if isinstance(whole, Mapping) else None
+    if not isinstance(weights, Mapping) or quantization.get("layer_quant_config"):
+        return _unstated("quark")
+    kind, group = str(weights.get("dtype")).lower(), _whole(weights.get("group_size"))
+    if kind == "fp4":
+        return "mxfp4" if group == 32 else _unstated("quark fp4")
+    if kind.startswith("fp8"):
+        return "fp8"
+    bits = {"int4": 4, "uint4": 4, "int8": 8, "uint8": 8}.get(kind, 0)
+    return grouped_name(bits, group, "packed" if kind.startswith("u") else "none") or _unstated(f"quark {kind[:20]}")
 
 
 def _whole(value: Any) -> int:

@@ -6,15 +6,17 @@ lacks what the sizes depend on, or contradicts itself, is refused in words.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from apps.planning.class_defaults import CLASS_DEFAULTS
 from apps.planning.config_attention import attention_layers
 from apps.planning.config_feedforward import feedforward_layers
 from apps.planning.config_fields import Fields
 from apps.planning.config_heads import Heads, read_heads
 from apps.planning.config_layers import layer_kinds
 from apps.planning.config_modalities import modality_matrices
+from apps.planning.config_plausible import check_fields, check_shape
 from apps.planning.families import FAMILIES, NESTED_DEFAULTS, TEXT_FAMILIES, Family
 from apps.planning.shapes import EMBEDDING, OUTPUT, CannotEstimate, Confidence, Matrix, ModelShape
 
@@ -26,6 +28,7 @@ _UNREAD = {
     **dict.fromkeys(("t5", "mt5", "bart", "whisper", "marian"), "it is an encoder with a decoder"),
     **dict.fromkeys(("bert", "roberta", "xlm_roberta", "modernbert", "distilbert"), "it is an encoder without a cache"),
 }
+_HEAD_MATTERS = 0.05  # of all parameters
 
 
 def shape_from_config(config: Mapping[str, Any]) -> ModelShape:
@@ -38,15 +41,18 @@ def shape_from_config(config: Mapping[str, Any]) -> ModelShape:
     name = _family_name(config, text)
     family = FAMILIES.get(name)
     nested = NESTED_DEFAULTS.get(name, {}) if text is not config else {}
-    fields = Fields(text, {**(family or Family()).defaults, **nested})
+    fields = Fields(text, {**CLASS_DEFAULTS.get(name, {}), **(family or Family()).defaults, **nested})
+    check_fields(fields)
     heads = read_heads(fields, name)
     kinds = layer_kinds(fields, name, family or Family())
     tied = _is_tied(config, text, family)
     layers, caches = attention_layers(fields, name, family or Family(), heads, kinds)
     feed, moe = feedforward_layers(fields, name, family or Family(), heads.hidden_size, kinds)
     others = modality_matrices(config, heads.hidden_size)
+    matrices = (*_outer(fields, family or Family(), heads, tied), *layers, *feed, *others)
+    _say_unless_tied(config, text, fields, family, matrices)
     notes, confidence = _notes(name, family, fields, bool(others))
-    return ModelShape(
+    shape = ModelShape(
         family=name,
         layers=kinds.total,
         hidden_size=heads.hidden_size,
@@ -57,7 +63,7 @@ def shape_from_config(config: Mapping[str, Any]) -> ModelShape:
         vocab_size=fields.count("vocab_size"),
         max_context=fields.count_or("max_position_embeddings", 0),
         tied_embeddings=tied,
-        matrices=tuple([*_outer(fields, family or Family(), heads, tied), *layers, *feed, *others]),
+        matrices=matrices,
         caches=tuple(caches),
         experts=moe.experts,
         experts_used=moe.used,
@@ -65,6 +71,8 @@ def shape_from_config(config: Mapping[str, Any]) -> ModelShape:
         confidence=confidence,
         notes=notes,
     )
+    check_shape(shape)
+    return shape
 
 
 def _text_part(config: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -92,6 +100,22 @@ def _is_tied(config: Mapping[str, Any], text: Mapping[str, Any], family: Family 
     return family.tied if family else False
 
 
+def _say_unless_tied(
+    config: Mapping[str, Any],
+    text: Mapping[str, Any],
+    fields: Fields,
+    family: Family | None,
+    matrices: Sequence[Matrix],
+) -> None:
+    """Where the config is silent, the head counts as a matrix of its own; that matters in small models only."""
+    silent = not any(isinstance(part.get("tie_word_embeddings"), bool) for part in (config, text))
+    if not silent or (family and family.tied):
+        return
+    head = sum(each.parameters for each in matrices if each.name == OUTPUT)
+    if head > _HEAD_MATTERS * sum(each.parameters for each in matrices):
+        fields.defaulted.append("tie_word_embeddings")
+
+
 def _outer(fields: Fields, family: Family, heads: Heads, tied: bool) -> list[Matrix]:
     """What stands before and after the layers. Tied embeddings are one matrix, used twice."""
     vocab, hidden = fields.count("vocab_size"), heads.hidden_size
@@ -106,7 +130,7 @@ def _outer(fields: Fields, family: Family, heads: Heads, tied: bool) -> list[Mat
         matrices.append(Matrix("per_layer_token_embd", per_layer, layers * own, 1, 0))
         matrices.append(Matrix("per_layer_proj", layers * own, 3 * hidden, 1, 1))
     if family.positions:
-        matrices.append(Matrix("position_embd", fields.count_or("max_position_embeddings", 0), hidden, 1, 1))
+        matrices.append(Matrix("position_embd", fields.count("max_position_embeddings"), hidden, 1, 1))
     return matrices
 
 
@@ -119,6 +143,7 @@ def _notes(name: str, family: Family | None, fields: Fields, others: bool) -> tu
     if fields.defaulted:
         missing = ", ".join(sorted(set(fields.defaulted)))
         notes.append(f"config.json leaves out {missing}; the family's defaults are used.")
+        confidence = "medium"
     if family is None:
         called = f"The architecture {name}" if name else "An architecture without a model_type"
         notes.append(f"{called} is not known; it is read as a plain transformer, so figures are a bound.")

@@ -1,6 +1,6 @@
 """Which matrices a quantised model keeps at 16 bits, from the quantization_config in its config.json.
 
-Quantisers name what they left alone under four keys; entries are module names, parts of them, patterns with *
+Quantisers name what they left alone under several keys; entries are module names, parts of them, patterns with *
 or regular expressions after "re:".
 """
 
@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-_KEYS = ("modules_to_not_convert", "ignore", "ignored_layers", "exclude_modules")
+_KEYS = ("modules_to_not_convert", "ignore", "ignored_layers", "exclude_modules", "exclude", "skip_modules")
 _ENTRIES = 5000
 # A card is anybody's: what a pattern could cost is bounded, what names more than quantisers do is left out.
 _PATTERNS, _QUANTIFIERS = 32, 3

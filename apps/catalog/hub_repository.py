@@ -7,13 +7,12 @@ host may be private, because the operator named it.
 from __future__ import annotations
 
 import json
-import os
 import re
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-from huggingface_hub import get_session, hf_hub_url, is_offline_mode, set_client_factory
+from huggingface_hub import get_session, hf_hub_url, set_client_factory
 from huggingface_hub.errors import EntryNotFoundError
 from huggingface_hub.hf_api import ModelInfo
 from huggingface_hub.utils import (  # type: ignore[attr-defined]
@@ -24,6 +23,7 @@ from huggingface_hub.utils import (  # type: ignore[attr-defined]
 
 from apps.accounts.hub_tokens import HubCredential
 from apps.catalog.card_scores import MOST_CHARACTERS
+from apps.catalog.hub_access import endpoint
 from apps.catalog.hub_weights import Weights
 from apps.catalog.remote_gguf import read_remote_gguf
 from apps.catalog.remote_text import read_text
@@ -38,10 +38,6 @@ _READ_KEYS = (
 _CARD_KEYS = ("license", "license_name", "language", "base_model", "base_model_relation")
 MOST_EVAL_RESULTS = 10  # files of a repository
 _EVAL_RESULTS = re.compile(r"\.eval_results/[^/]+\.yaml")
-
-
-def endpoint() -> str:
-    return (os.environ.get("HF_ENDPOINT") or "https://huggingface.co").rstrip("/")
 
 
 def install_client() -> None:
@@ -69,8 +65,6 @@ class HubRepository:
     def describe(self) -> tuple[ModelInfo, Any]:
         """What the Hub says of it. The scores of its card are given apart, unread: the client's own reading of a card
         stops with an error at the first one that is malformed."""
-        if is_offline_mode():
-            raise unreachable("Hub", "HF_HUB_OFFLINE is set, so the Hub is not asked. Use a folder or a package.")
         validate_repo_id(self.repo)
         at = f"/revision/{quote(self.revision, safe='')}" if self.revision else ""
         address = f"{endpoint()}/api/models/{self.repo}{at}"

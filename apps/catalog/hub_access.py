@@ -22,7 +22,7 @@ from huggingface_hub.errors import (
 
 from apps.accounts.hub_tokens import HubCredential
 from apps.accounts.problems import Problem, invalid
-from apps.catalog.source_problems import refused, unreachable
+from apps.catalog.source_problems import refused, slowed_down, unreachable
 from apps.engines.file_headers import BadHeader
 from apps.fleet.egress import EgressRefused
 
@@ -102,6 +102,5 @@ def _answered(error: HfHubHTTPError, what: str, tried: Sequence[HubCredential]) 
         asked = " and ".join(each.whose for each in tried) or "a request without a token"
         return refused(f"{endpoint()} refused {asked} for {what} ({status}). Check the token's rights.", what)
     if status == 429:
-        seconds = error.response.headers.get("Retry-After", "60")
-        return unreachable("Hub", f"{endpoint()} asks to slow down (429). Try again in {seconds} s.")
+        return slowed_down("Hub", endpoint(), error)
     return unreachable("Hub", f"{endpoint()} answered {status} for {what}. Try again later.")

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote, urlsplit
 
+import httpx2
 from huggingface_hub import get_session, hf_hub_url, set_client_factory
 from huggingface_hub.errors import EntryNotFoundError
 from huggingface_hub.hf_api import ModelInfo
@@ -27,8 +28,9 @@ from apps.catalog.hub_access import endpoint
 from apps.catalog.hub_weights import Weights
 from apps.catalog.remote_gguf import read_remote_gguf
 from apps.catalog.remote_text import read_text
-from apps.catalog.source_problems import unreachable
+from apps.catalog.source_problems import unreachable, web_patience
 from apps.engines.gguf_config import config_from_gguf
+from apps.engines.patience import Patience
 from apps.fleet.egress import egress_client
 
 # What is read of a repository's description, and of its card's metadata.
@@ -61,6 +63,7 @@ class HubRepository:
     repo: str
     revision: str
     credential: HubCredential
+    patience: Patience = field(default_factory=web_patience)
 
     def describe(self) -> tuple[ModelInfo, Any]:
         """What the Hub says of it. The scores of its card are given apart, unread: the client's own reading of a card
@@ -68,8 +71,7 @@ class HubRepository:
         validate_repo_id(self.repo)
         at = f"/revision/{quote(self.revision, safe='')}" if self.revision else ""
         address = f"{endpoint()}/api/models/{self.repo}{at}"
-        answer = get_session().get(address, params={"blobs": True}, headers=self._headers(), timeout=15)
-        hf_raise_for_status(answer)
+        answer = self.patience.hear(lambda: self._get(address, {"blobs": True}))
         try:
             said = answer.json()
             card = said.get("cardData") if isinstance(said.get("cardData"), dict) else {}
@@ -84,7 +86,8 @@ class HubRepository:
     def text(self, name: str, commit: str) -> str:
         """A small text file of that commit; empty where it has none. Its length and time are those of `read_text`."""
         try:
-            return read_text(get_session(), self._address(name, commit), self._headers(), hf_raise_for_status)
+            address = self._address(name, commit)
+            return self.patience.hear(lambda: read_text(get_session(), address, self._headers(), hf_raise_for_status))
         except EntryNotFoundError:
             return ""
 
@@ -102,8 +105,15 @@ class HubRepository:
             return config if isinstance(config, dict) else {}
         name = weights.files[0]
         url, size = self._address(name, commit), file_sizes(info)[name]
-        header = read_remote_gguf(get_session(), url, size, headers=self._headers(), check=hf_raise_for_status)
+        header = self.patience.hear(
+            lambda: read_remote_gguf(get_session(), url, size, headers=self._headers(), check=hf_raise_for_status)
+        )
         return config_from_gguf(header)
+
+    def _get(self, address: str, params: dict[str, Any]) -> httpx2.Response:
+        answer = get_session().get(address, params=params, headers=self._headers(), timeout=15)
+        hf_raise_for_status(answer)
+        return answer
 
     def _address(self, name: str, commit: str) -> str:
         return hf_hub_url(self.repo, name, revision=commit, endpoint=endpoint())

@@ -79,6 +79,7 @@ class Hub:
     thaw: threading.Event = field(default_factory=threading.Event)
     lie_about_size: int = 0  # added to every size the metadata gives
     rate_limited: bool = False
+    slow_downs: list[tuple[str, dict[str, str]]] = field(default_factory=list)  # (end of a path, headers): one 429 each
     page_of: int = 1000  # a list goes on behind a Link header after so many rows
     odd_rows: list[Any] = field(default_factory=list)  # in front of what a search finds
     refused_tokens: set[str] = field(default_factory=set)  # of no account: refused even where no token is needed
@@ -107,6 +108,8 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(429, b"", {"Retry-After": "37"}, body_wanted)
         elif path == "/api/models":
             self._list(parse_qs(urlsplit(self.path).query), body_wanted)
+        elif (headers := self._slow_down(path)) is not None:
+            self._send(429, b"", headers, body_wanted)
         elif match := re.fullmatch(r"/api/models/([^/]+/[^/]+)(?:/revision/(.+))?", path):
             self._model(match[1], match[2] or "main", body_wanted)
         elif match := re.fullmatch(r"/api/models/([^/]+/[^/]+)/tree/([^/]+).*", path):
@@ -117,6 +120,13 @@ class _Handler(BaseHTTPRequestHandler):
             self._bytes(self.hub.repos[match[1]].files[match[2]], {}, body_wanted, large=True)
         else:
             self._send(404, b"{}", {}, body_wanted)
+
+    def _slow_down(self, path: str) -> dict[str, str] | None:
+        for each in self.hub.slow_downs:
+            if path.endswith(each[0]):
+                self.hub.slow_downs.remove(each)
+                return each[1]
+        return None
 
     def _repo(self, name: str, revision: str, body_wanted: bool) -> Repo | None:
         repo = self.hub.repos.get(name)

@@ -124,6 +124,7 @@ MATRIX: dict[str, Access] = {
     "GET /api/v1/openapi.json": SIGNED_IN,
     "GET /api/v1/models": SIGNED_IN,
     "GET /api/v1/models/choices": MEMBER,
+    "GET /api/v1/models/hub-search": MEMBER,
     "GET /api/v1/models/<model_id>": SIGNED_IN,
     "POST /api/v1/models": MEMBER,
     "POST /api/v1/models/import": MEMBER,

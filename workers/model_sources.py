@@ -34,6 +34,7 @@ from apps.engines.file_headers import BadHeader
 from apps.engines.gguf_header import read_gguf_file
 from apps.engines.lines import progress_line
 from apps.engines.locks import LOCKS
+from apps.engines.patience import Patience
 from apps.engines.repository_files import gguf_choices
 from apps.engines.sources import SPARE_BYTES, Source
 from workers.environments import install, say
@@ -42,6 +43,7 @@ from workers.package_index import uv
 # Weights in safetensors and what loads them; pickled weights can run code and are never fetched.
 WANTED = ["*.safetensors", "*.json", "*.jinja", "*.txt", "*.model", "*.tiktoken", "LICENSE*", "README.md"]
 POLL_SECONDS = 2.0
+LONGEST_WAITS_SECONDS = 540.0  # for a server that asks to slow down; a job without progress for 10 min has stalled
 AT_ONCE = 8  # files that are fetched beside each other, as the official client does
 
 
@@ -73,8 +75,7 @@ def ask_hub(source: Source) -> HubFiles:
     """
     address = f"{ENDPOINT}/api/models/{source.name}/revision/{quote(source.revision, safe='')}"
     with _hub_refusals(source):
-        answer = get_session().get(address, params={"blobs": True}, headers=build_hf_headers(), timeout=30)
-        hf_raise_for_status(answer)
+        answer = patience(source).hear(lambda: _get(address))
     said = answer.json()
     files = {str(file["rfilename"]): file for file in said.get("siblings") or []}
     sizes = {name: int(file.get("size") or 0) for name, file in files.items()}
@@ -111,6 +112,21 @@ def cached_snapshot(source: Source, files: HubFiles) -> Path | None:
     is_whole = all((folder / name).is_file() and (folder / name).stat().st_size == size
                    for name, size in files.sizes.items())  # fmt: skip
     return folder if is_whole and files.sizes else None
+
+
+def patience(source: Source) -> Patience:
+    """A download waits for minutes where it is asked to, and says so."""
+
+    def tell(seconds: float) -> None:
+        say(progress_line(0, 1, "model", f"{source} waits {seconds:.0f} s, as its server asks"))
+
+    return Patience(tries=6, seconds_left=LONGEST_WAITS_SECONDS, on_wait=tell)
+
+
+def _get(address: str) -> httpx2.Response:
+    answer = get_session().get(address, params={"blobs": True}, headers=build_hf_headers(), timeout=30)
+    hf_raise_for_status(answer)
+    return answer
 
 
 @contextmanager

@@ -10,7 +10,7 @@ import httpx2
 from apps.engines.lines import progress_line
 from apps.engines.sources import Source, ollama_registry
 from workers.environments import say
-from workers.model_sources import DownloadError, check_room
+from workers.model_sources import DownloadError, check_room, patience
 
 TRIES = 5
 PIECE_BYTES, REPORT_BYTES = 1 << 16, 100_000_000
@@ -23,10 +23,11 @@ def fetch_ollama(source: Source, folder: Path) -> dict[str, str]:
     target = folder / f"{model}-{source.variant}.gguf"
     registry = ollama_registry()
     url = f"{registry}/v2/{source.name}/blobs/sha256:{source.revision}"
+    waiting = patience(source)
     with httpx2.Client(follow_redirects=True, timeout=TIMEOUT) as client:
         for left in reversed(range(TRIES)):
             try:
-                _continue(client, url, target, source)
+                waiting.hear(lambda: _continue(client, url, target, source))
                 return {target.name: source.revision}
             except httpx2.HTTPStatusError as error:
                 status = error.response.status_code

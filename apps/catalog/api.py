@@ -15,11 +15,22 @@ from apps.accounts.rest import create_once, page_of, signed_in
 from apps.catalog.choices import offer_of
 from apps.catalog.copies import bring_copies
 from apps.catalog.fit import Fit
+from apps.catalog.hub_finds import Find, find_on_hub
+from apps.catalog.hub_search import SHOWN
 from apps.catalog.licenses import license_class
 from apps.catalog.lookups import host_named, version_named
 from apps.catalog.model_list import models_with
 from apps.catalog.models import Artifact, LineageEdge, Model, ModelImport, ModelVersion
-from apps.catalog.schemas import CopiesIn, ImportIn, ImportOut, ModelDetailOut, ModelPage, ModelsIn, OfferOut
+from apps.catalog.schemas import (
+    CopiesIn,
+    HubFindPage,
+    ImportIn,
+    ImportOut,
+    ModelDetailOut,
+    ModelPage,
+    ModelsIn,
+    OfferOut,
+)
 from apps.catalog.services import import_model
 from apps.jobs.api import job_out
 
@@ -67,6 +78,21 @@ def get_choices(request: HttpRequest, source_ref: str, revision: str = "") -> di
         for each in offer.choices
     ]
     return {"commit": offer.commit, "formats": [vars(each) for each in offer.formats], "choices": choices}
+
+
+@router.get("/models/hub-search", response=HubFindPage, operation_id="search_hub")
+def get_hub_search(request: HttpRequest, q: str, limit: int = SHOWN) -> dict[str, Any]:
+    """Models of the Hub whose name holds `q`, most downloaded first: what `POST /models` can import as `source_ref`.
+
+    One page, of at most 50; a narrower `q` finds the rest. 503 where the Hub does not answer, or is not to be asked.
+    """
+    found = find_on_hub(signed_in(request), q, limit=limit)
+    return {"items": [_find_out(each) for each in found], "next": None}
+
+
+def _find_out(find: Find) -> dict[str, Any]:
+    found = vars(find.model) | {"model": find.here.public_id if find.here else None}
+    return found | {"license_class": license_class(find.model.license), "source_ref": find.model.repo}
 
 
 def _fit_out(fit: Fit) -> dict[str, Any]:

@@ -1,43 +1,20 @@
-"""Asks a Hugging Face Hub what a repository holds, before anything is downloaded.
-
-Tokens are tried in turn: the person's, the team's, the server's HF_TOKEN, none.
-"""
+"""Asks a Hugging Face Hub what a repository holds, before anything is downloaded."""
 
 from __future__ import annotations
 
-import json
-import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any
 
-import httpx2
-from huggingface_hub.errors import (
-    GatedRepoError,
-    HfHubHTTPError,
-    HFValidationError,
-    RepositoryNotFoundError,
-    RevisionNotFoundError,
-)
 from huggingface_hub.hf_api import ModelInfo
 
 from apps.accounts.hub_tokens import HubCredential
-from apps.accounts.problems import Problem, invalid
 from apps.catalog.card_lineage import base_models
 from apps.catalog.card_scores import CardScoreFacts, card_scores, storable
-from apps.catalog.hub_repository import HubRepository, endpoint, file_sizes
+from apps.catalog.hub_access import let_in
+from apps.catalog.hub_repository import HubRepository, file_sizes
 from apps.catalog.hub_weights import Weights, chosen_weights
-from apps.catalog.source_problems import refused, unreachable
-from apps.engines.file_headers import BadHeader
 from apps.engines.repository_files import Format, GgufChoice, formats_of, gguf_choices
-from apps.fleet.egress import EgressRefused
-
-T = TypeVar("T")
-NOBODY = HubCredential("", "no token", "")
-# What asking a Hub may raise, beside OSError.
-_REFUSALS = (
-    HfHubHTTPError, HFValidationError, json.JSONDecodeError, RecursionError, BadHeader, EgressRefused, httpx2.HTTPError,
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -78,33 +55,12 @@ def read_hub(
 
     Raises Problem naming the field, the tokens that were tried, and the next step.
     """
-    return _let_in(repo, revision, credentials, lambda repository: _read(repository, variant))
+    return let_in(lambda each: _read(HubRepository(repo, revision, each), variant), credentials, repo, revision)
 
 
 def read_choices(repo: str, revision: str = "", *, credentials: Sequence[HubCredential] = ()) -> HubChoices:
     """What the repository offers, before one is chosen. Raises Problem as `read_hub`."""
-    return _let_in(repo, revision, credentials, _read_choices)
-
-
-def _let_in(repo: str, revision: str, credentials: Sequence[HubCredential], read: Callable[[HubRepository], T]) -> T:
-    """What `read` returns under the first token that the Hub accepts. Raises Problem by the first refusal."""
-    own = os.environ.get("HF_TOKEN")  # never a token that some person once saved on this machine
-    known = [*credentials, *([HubCredential("server", "the server's HF_TOKEN", own)] if own else [])]
-    first: Exception | None = None
-    for credential in (*known, NOBODY):
-        try:
-            return read(HubRepository(repo, revision, credential))
-        except (*_REFUSALS, OSError) as error:
-            first = first or error
-            if not _is_about_access(error):
-                raise _problem(error, repo, revision, known) from error
-    raise _problem(first or OSError(), repo, revision, known) from first
-
-
-def _is_about_access(error: Exception) -> bool:
-    if isinstance(error, GatedRepoError | RepositoryNotFoundError):
-        return True
-    return isinstance(error, HfHubHTTPError) and error.response.status_code in (401, 403)
+    return let_in(lambda each: _read_choices(HubRepository(repo, revision, each)), credentials, repo, revision)
 
 
 def _read(repository: HubRepository, variant: str) -> HubFacts:
@@ -164,46 +120,3 @@ def _without_front_matter(card: str) -> str:
         return card.strip()
     _, _, rest = card[3:].partition("\n---")
     return rest.partition("\n")[2].strip()
-
-
-def _problem(error: Exception, repo: str, revision: str, tried: Sequence[HubCredential]) -> Problem:
-    """The refusal a person can act on."""
-    match error:
-        case GatedRepoError():
-            return refused(f"{repo} is gated: accept its terms on {endpoint()}/{repo}, {_next_step(tried)}", repo)
-        case RepositoryNotFoundError():
-            return refused(f"{repo} is not on {endpoint()}, or it is private: {_next_step(tried)}", repo)
-        case RevisionNotFoundError():
-            return invalid("revision", f"{repo} has no revision {revision!r}. Leave it empty for main.", value=revision)
-        case HFValidationError():
-            return refused(f"{repo!r} is not a repository name; write owner/name.", repo)
-        case BadHeader() | json.JSONDecodeError() | RecursionError():
-            return refused(f"{repo} cannot be loaded by its {_fault(error)}", repo)
-        case EgressRefused():
-            return refused(str(error), repo)
-        case HfHubHTTPError():
-            return _answered(error, repo, tried)
-    return unreachable("Hub", f"{endpoint()} cannot be reached ({error}). Use a folder or a package, or try later.")
-
-
-def _fault(error: Exception) -> str:
-    if isinstance(error, BadHeader):
-        return f"weights: {error}"
-    return f"config.json: it is {'nested too deep' if isinstance(error, RecursionError) else 'not valid JSON'}."
-
-
-def _next_step(tried: Sequence[HubCredential]) -> str:
-    if not tried:
-        return "then save a Hub token under Settings, Tokens and keys."
-    return f"with an account whose token is known here. Tried: {', '.join(each.whose for each in tried)}."
-
-
-def _answered(error: HfHubHTTPError, repo: str, tried: Sequence[HubCredential]) -> Problem:
-    status = error.response.status_code
-    if status in (401, 403):
-        asked = " and ".join(each.whose for each in tried) or "a request without a token"
-        return refused(f"{endpoint()} refused {asked} for {repo} ({status}). Check the token's rights.", repo)
-    if status == 429:
-        seconds = error.response.headers.get("Retry-After", "60")
-        return unreachable("Hub", f"{endpoint()} asks to slow down (429). Try again in {seconds} s.")
-    return unreachable("Hub", f"{endpoint()} answered {status} for {repo}. Try again later.")

@@ -7,13 +7,13 @@ host may be private, because the operator named it.
 from __future__ import annotations
 
 import json
-import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-from huggingface_hub import get_session, hf_hub_url, is_offline_mode, set_client_factory
+import httpx2
+from huggingface_hub import get_session, hf_hub_url, set_client_factory
 from huggingface_hub.errors import EntryNotFoundError
 from huggingface_hub.hf_api import ModelInfo
 from huggingface_hub.utils import (  # type: ignore[attr-defined]
@@ -24,11 +24,13 @@ from huggingface_hub.utils import (  # type: ignore[attr-defined]
 
 from apps.accounts.hub_tokens import HubCredential
 from apps.catalog.card_scores import MOST_CHARACTERS
+from apps.catalog.hub_access import endpoint
 from apps.catalog.hub_weights import Weights
 from apps.catalog.remote_gguf import read_remote_gguf
 from apps.catalog.remote_text import read_text
-from apps.catalog.source_problems import unreachable
+from apps.catalog.source_problems import unreachable, web_patience
 from apps.engines.gguf_config import config_from_gguf
+from apps.engines.patience import Patience
 from apps.fleet.egress import egress_client
 
 # What is read of a repository's description, and of its card's metadata.
@@ -38,10 +40,6 @@ _READ_KEYS = (
 _CARD_KEYS = ("license", "license_name", "language", "base_model", "base_model_relation")
 MOST_EVAL_RESULTS = 10  # files of a repository
 _EVAL_RESULTS = re.compile(r"\.eval_results/[^/]+\.yaml")
-
-
-def endpoint() -> str:
-    return (os.environ.get("HF_ENDPOINT") or "https://huggingface.co").rstrip("/")
 
 
 def install_client() -> None:
@@ -65,17 +63,15 @@ class HubRepository:
     repo: str
     revision: str
     credential: HubCredential
+    patience: Patience = field(default_factory=web_patience)
 
     def describe(self) -> tuple[ModelInfo, Any]:
         """What the Hub says of it. The scores of its card are given apart, unread: the client's own reading of a card
         stops with an error at the first one that is malformed."""
-        if is_offline_mode():
-            raise unreachable("Hub", "HF_HUB_OFFLINE is set, so the Hub is not asked. Use a folder or a package.")
         validate_repo_id(self.repo)
         at = f"/revision/{quote(self.revision, safe='')}" if self.revision else ""
         address = f"{endpoint()}/api/models/{self.repo}{at}"
-        answer = get_session().get(address, params={"blobs": True}, headers=self._headers(), timeout=15)
-        hf_raise_for_status(answer)
+        answer = self.patience.hear(lambda: self._get(address, {"blobs": True}))
         try:
             said = answer.json()
             card = said.get("cardData") if isinstance(said.get("cardData"), dict) else {}
@@ -90,7 +86,8 @@ class HubRepository:
     def text(self, name: str, commit: str) -> str:
         """A small text file of that commit; empty where it has none. Its length and time are those of `read_text`."""
         try:
-            return read_text(get_session(), self._address(name, commit), self._headers(), hf_raise_for_status)
+            address = self._address(name, commit)
+            return self.patience.hear(lambda: read_text(get_session(), address, self._headers(), hf_raise_for_status))
         except EntryNotFoundError:
             return ""
 
@@ -108,8 +105,15 @@ class HubRepository:
             return config if isinstance(config, dict) else {}
         name = weights.files[0]
         url, size = self._address(name, commit), file_sizes(info)[name]
-        header = read_remote_gguf(get_session(), url, size, headers=self._headers(), check=hf_raise_for_status)
+        header = self.patience.hear(
+            lambda: read_remote_gguf(get_session(), url, size, headers=self._headers(), check=hf_raise_for_status)
+        )
         return config_from_gguf(header)
+
+    def _get(self, address: str, params: dict[str, Any]) -> httpx2.Response:
+        answer = get_session().get(address, params=params, headers=self._headers(), timeout=15)
+        hf_raise_for_status(answer)
+        return answer
 
     def _address(self, name: str, commit: str) -> str:
         return hf_hub_url(self.repo, name, revision=commit, endpoint=endpoint())

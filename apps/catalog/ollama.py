@@ -17,7 +17,7 @@ import httpx2
 from apps.accounts.problems import Problem
 from apps.catalog.remote_gguf import read_remote_gguf
 from apps.catalog.remote_text import read_text
-from apps.catalog.source_problems import refused, unreachable
+from apps.catalog.source_problems import refused, slowed_down, unreachable, web_patience
 from apps.engines.file_headers import BadHeader
 from apps.engines.gguf_config import config_from_gguf
 from apps.engines.sources import ollama_registry
@@ -48,21 +48,25 @@ def read_ollama(name: str, tag: str) -> OllamaFacts:
     asked, registry = f"{name}:{tag}", ollama_registry()
     with egress_client(allow_hosts=[urlsplit(registry).hostname or ""]) as client:
         try:
-            layers = _layers(client, name, tag)
-            weights = _weights(layers, asked)
-            digest, size = weights["digest"], weights["size"]
-            url = f"{registry}/v2/{name}/blobs/{digest}"
-            header = read_remote_gguf(client, url, size, headers={}, check=httpx2.Response.raise_for_status)
-            license = _license(client, name, layers)
+            return web_patience().hear(lambda: _read(client, name, tag))
         except BadHeader as error:
             raise refused(f"{asked} cannot be loaded by its weights: {error}", asked) from error
         except EgressRefused as error:
             raise refused(str(error), asked) from error
         except httpx2.HTTPStatusError as error:
-            raise _answered(error.response.status_code, asked) from error
+            raise _answered(error, asked) from error
         except (httpx2.HTTPError, ValueError) as error:
             message = f"{registry} cannot be reached ({str(error)[:200]}). Try later."
             raise unreachable("Registry", message) from error
+
+
+def _read(client: httpx2.Client, name: str, tag: str) -> OllamaFacts:
+    layers = _layers(client, name, tag)
+    weights = _weights(layers, f"{name}:{tag}")
+    digest, size = weights["digest"], weights["size"]
+    url = f"{ollama_registry()}/v2/{name}/blobs/{digest}"
+    header = read_remote_gguf(client, url, size, headers={}, check=httpx2.Response.raise_for_status)
+    license = _license(client, name, layers)
     return OllamaFacts(digest.removeprefix("sha256:"), size, license, config_from_gguf(header))
 
 
@@ -107,7 +111,10 @@ def _license(client: httpx2.Client, name: str, layers: list[dict[str, Any]]) -> 
     return next((line.strip()[:80] for line in text.splitlines() if line.strip()), "")
 
 
-def _answered(status: int, asked: str) -> Problem:
+def _answered(error: httpx2.HTTPStatusError, asked: str) -> Problem:
+    status = error.response.status_code
+    if status == 429:
+        return slowed_down("Registry", ollama_registry(), error)
     if status == 404:
         return refused(f"{asked} is not in {ollama_registry()}. Write name:tag, such as llama3.2:3b.", asked)
     if status in (401, 403):

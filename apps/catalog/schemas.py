@@ -157,6 +157,26 @@ class OfferOut(Schema):
     choices: list[ChoiceOut]  # GGUF quantisations, smallest first
 
 
+class HubFindOut(Schema):
+    """A repository of the Hub as its list shows it; null: the Hub does not say."""
+
+    source_ref: str  # what an import takes
+    license: str  # empty: the Hub does not say
+    license_class: str  # permissive | copyleft | community | non_commercial | unknown
+    task: str
+    downloads: int | None  # of the last month
+    likes: int | None
+    modified_at: datetime | None
+    is_gated: bool
+    is_private: bool
+    model: str | None  # imported from it before
+
+
+class HubFindPage(Schema):
+    items: list[HubFindOut]
+    next: str | None
+
+
 class ImportOut(Schema):
     id: str
     name: str

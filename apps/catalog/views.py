@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
@@ -9,13 +11,15 @@ from django.views.decorators.http import require_http_methods, require_POST
 
 from apps.accounts.access import team_for
 from apps.accounts.forms import add_problem
+from apps.accounts.htmx import part_of
 from apps.accounts.hub_tokens import credentials_for
 from apps.accounts.problems import Problem
 from apps.accounts.rest import signed_in
 from apps.catalog.choices import Offer, offer_of
 from apps.catalog.copies import bring_copies
 from apps.catalog.forms import FORMS, ImportForm
-from apps.catalog.hub_repository import endpoint
+from apps.catalog.hub_access import endpoint
+from apps.catalog.hub_finds import finds_of
 from apps.catalog.lookups import host_named
 from apps.catalog.models import ModelImport, ModelVersion
 from apps.catalog.packages import PACKAGED_MODELS
@@ -33,7 +37,7 @@ def model_import(request: HttpRequest) -> HttpResponse:
     forms = {source: form(auto_id=f"{source}-%s") for source, form in FORMS.items()}
     if posted is not None:
         forms[posted.source.value] = posted
-    context = {
+    context: dict[str, Any] = {
         "forms": forms,
         "offer": _offer(request, posted) if posted is not None and posted.has_error("variant") else None,
         "packages": list(PACKAGED_MODELS.values()),
@@ -41,7 +45,10 @@ def model_import(request: HttpRequest) -> HttpResponse:
         "hub": endpoint(),
         "ollama": ollama_registry(),
     }
-    return render(request, "catalog/model_import.html", context, status=422 if posted is not None else 200)
+    if request.method == "GET":
+        context["finds"] = finds_of(signed_in(request), request.GET.get("q", ""))
+        return render(request, f"catalog/model_import.html{part_of(request, 'finds')}", context)
+    return render(request, "catalog/model_import.html", context, status=422)
 
 
 def _offer(request: HttpRequest, form: ImportForm) -> Offer | None:

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qs, unquote, urlencode, urlsplit
 
 LARGE = (".safetensors", ".gguf")  # kept elsewhere, behind a redirect
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -56,6 +56,9 @@ class Repo:
     model_index: Any = None  # scores, as the card gives them
     gated: bool = False  # the files need a token that was let in
     private: bool = False  # everything needs that token
+    downloads: int = 1234
+    likes: int = 5
+    last_modified: str = "2026-05-01T10:00:00.000Z"
     token: str = "hf_let_in"
 
 
@@ -76,6 +79,9 @@ class Hub:
     thaw: threading.Event = field(default_factory=threading.Event)
     lie_about_size: int = 0  # added to every size the metadata gives
     rate_limited: bool = False
+    slow_downs: list[tuple[str, dict[str, str]]] = field(default_factory=list)  # (end of a path, headers): one 429 each
+    page_of: int = 1000  # a list goes on behind a Link header after so many rows
+    odd_rows: list[Any] = field(default_factory=list)  # in front of what a search finds
     refused_tokens: set[str] = field(default_factory=set)  # of no account: refused even where no token is needed
 
 
@@ -100,6 +106,10 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(401, b'{"error": "Invalid credentials"}', {}, body_wanted)
         elif self.hub.rate_limited:
             self._send(429, b"", {"Retry-After": "37"}, body_wanted)
+        elif path == "/api/models":
+            self._list(parse_qs(urlsplit(self.path).query), body_wanted)
+        elif (headers := self._slow_down(path)) is not None:
+            self._send(429, b"", headers, body_wanted)
         elif match := re.fullmatch(r"/api/models/([^/]+/[^/]+)(?:/revision/(.+))?", path):
             self._model(match[1], match[2] or "main", body_wanted)
         elif match := re.fullmatch(r"/api/models/([^/]+/[^/]+)/tree/([^/]+).*", path):
@@ -110,6 +120,13 @@ class _Handler(BaseHTTPRequestHandler):
             self._bytes(self.hub.repos[match[1]].files[match[2]], {}, body_wanted, large=True)
         else:
             self._send(404, b"{}", {}, body_wanted)
+
+    def _slow_down(self, path: str) -> dict[str, str] | None:
+        for each in self.hub.slow_downs:
+            if path.endswith(each[0]):
+                self.hub.slow_downs.remove(each)
+                return each[1]
+        return None
 
     def _repo(self, name: str, revision: str, body_wanted: bool) -> Repo | None:
         repo = self.hub.repos.get(name)
@@ -124,6 +141,37 @@ class _Handler(BaseHTTPRequestHandler):
     def _is_let_in(self, repo: Repo) -> bool:
         return self.headers.get("Authorization") == f"Bearer {repo.token}"
 
+    def _list(self, asked: dict[str, list[str]], body_wanted: bool) -> None:
+        """By a part of the name in either case; with `expand`, of each row only what was asked for. Private
+        repositories are listed to their own people only."""
+        part, sort = asked.get("search", [""])[0].lower(), asked.get("sort", [""])[0]
+        seen = {name: repo for name, repo in self.hub.repos.items() if part in name.lower()}
+        rows = [self._row(name, repo) for name, repo in seen.items() if not repo.private or self._is_let_in(repo)]
+        rows.sort(key=lambda row: row.get(sort, 0), reverse=True)
+        start = int(asked.get("cursor", ["0"])[0])
+        end = start + min(int(asked.get("limit", ["1000"])[0]), self.hub.page_of)
+        shown = {"id", "_id", *asked["expand"]} if "expand" in asked else {*rows[0]} if rows else set()
+        body = [*self.hub.odd_rows, *({key: row[key] for key in row if key in shown} for row in rows[start:end])]
+        query = urlencode({key: each for key, each in asked.items() if key != "cursor"} | {"cursor": end}, doseq=True)
+        link = {"Link": f'<{self.hub.url}/api/models?{query}>; rel="next"'} if end < len(rows) else {}
+        headers = {"Content-Type": "application/json"} | link
+        self._send(200, json.dumps(body).encode(), headers, body_wanted)
+
+    def _row(self, name: str, repo: Repo) -> dict[str, Any]:
+        return {
+            "_id": hashlib.sha256(name.encode()).hexdigest()[:24],
+            "id": name,
+            "modelId": name,
+            "likes": repo.likes,
+            "downloads": repo.downloads,
+            "lastModified": repo.last_modified,
+            "gated": "manual" if repo.gated else False,
+            "private": repo.private,
+            "pipeline_tag": "text-generation",
+            "library_name": "transformers",
+            "tags": ["transformers", *repo.tags, f"license:{repo.license}"],
+        }
+
     def _model(self, name: str, revision: str, body_wanted: bool) -> None:
         if (repo := self._repo(name, revision, body_wanted)) is None:
             return
@@ -136,7 +184,7 @@ class _Handler(BaseHTTPRequestHandler):
             "pipeline_tag": "text-generation",
             "library_name": "transformers",
             "tags": repo.tags,
-            "downloads": 1234,
+            "downloads": repo.downloads,
             "cardData": {"license": repo.license, "language": repo.language, "model-index": repo.model_index}
             | ({"base_model": repo.base_model} if repo.base_model else {}),
             "siblings": [self._sibling(path, data) for path, data in repo.files.items()],

@@ -27,6 +27,7 @@ class Registry:
     requests: list[tuple[str, str]] = field(default_factory=list)  # path, Range header
     cut_after: int | None = None  # the next blob breaks off there
     damage: bool = False
+    slow_downs: int = 0  # as many requests are answered 429
     drip_seconds: float = 0.0  # between two bytes of a manifest
 
     def publish(self, name: str, weights: bytes, licence: str = "Apache License\nVersion 2.0") -> None:
@@ -44,7 +45,10 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         self.registry.requests.append((self.path, self.headers.get("Range", "")))
-        if found := re.fullmatch(r"/v2/(.+)/manifests/(.+)", self.path):
+        if self.registry.slow_downs:
+            self.registry.slow_downs -= 1
+            self._send(429, b"", {"Retry-After": "0"})
+        elif found := re.fullmatch(r"/v2/(.+)/manifests/(.+)", self.path):
             self._manifest(f"{found[1]}:{found[2]}")
         elif found := re.fullmatch(r"/v2/.+/blobs/(sha256:.+)", self.path):
             known = found[1] in self.registry.blobs

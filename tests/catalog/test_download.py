@@ -64,6 +64,14 @@ def download(hub: Hub, tmp_path: Path) -> Ended:
     return Ended(ran.returncode, ran.stdout, folder, read)
 
 
+def test_a_hub_that_asks_to_slow_down_is_waited_for(tiny_hub: Hub, tmp_path: Path) -> None:
+    tiny_hub.slow_downs = [(COMMIT, {"Retry-After": "0"}), ("config.json", {"Retry-After": "0"})] * 2
+    ended = download(tiny_hub, tmp_path)
+    assert ended.exit_code == 0, ended.said
+    assert ended.said.count("waits 0 s, as its server asks") == 2, "the client itself waits for files"
+    assert tiny_hub.slow_downs == []
+
+
 def test_weights_arrive_whole_after_a_cut_and_pickles_never_do(tiny_hub: Hub, tmp_path: Path) -> None:
     weights = safetensors(elements=6_000_000)  # 12 MB: the client keeps what it has in pieces of 10 MB
     tiny_hub.repos["tiny/model"].files["model.safetensors"] = weights

@@ -72,6 +72,31 @@ def test_a_rate_limit_says_when_to_come_back(hub: Hub) -> None:
     assert "37 s" in problem.detail
 
 
+@pytest.fixture
+def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    slept: list[float] = []
+    monkeypatch.setattr("apps.engines.patience.time.sleep", slept.append)
+    return slept
+
+
+def test_short_waits_that_the_hub_asks_for_are_waited(hub: Hub, waits: list[float]) -> None:
+    hub.slow_downs = [
+        ("tiny/model", {"RateLimit": '"api";r=0;t=2', "RateLimit-Policy": '"fixed window";"api";q=500;w=300'}),
+        ("tiny/model", {"Retry-After": "1"}),
+        ("config.json", {}),
+    ]
+    assert read_hub("tiny/model").commit == COMMIT
+    assert waits == [2, 1, 5]
+
+
+def test_no_page_waits_longer_than_ten_seconds_in_all(hub: Hub, waits: list[float]) -> None:
+    hub.slow_downs = [("tiny/model", {"Retry-After": "8"}), ("config.json", {"Retry-After": "4"})]
+    assert "Try again in 4 s" in refused("tiny/model").detail
+    hub.slow_downs = [("tiny/model", {"Retry-After": "0"})] * 3
+    assert "Try again in 1 s" in refused("tiny/model").detail
+    assert waits == [8, 0, 0]
+
+
 def test_a_hub_that_is_down_is_said_so(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:1")
     problem = refused("tiny/model")

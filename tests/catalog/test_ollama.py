@@ -40,6 +40,13 @@ def refused(name: str, tag: str) -> Problem:
     return caught.value
 
 
+def test_a_registry_that_asks_to_slow_down_is_asked_again(registry: Registry) -> None:
+    registry.slow_downs = 2
+    assert read_ollama("library/tiny", "1b").digest == DIGEST
+    registry.slow_downs = 3
+    assert "asks to slow down (429). Try again in 1 s" in refused("library/tiny", "1b").detail
+
+
 @pytest.mark.parametrize(
     ("text", "name"),
     [
@@ -77,6 +84,7 @@ def test_it_is_imported_and_fetched_by_digest_even_when_the_tag_moves_on(registr
 
 def test_damaged_weights_are_refused(registry: Registry, tmp_path: Path) -> None:
     registry.damage = True
+    registry.slow_downs = 2
     argv = [sys.executable, "-m", "workers.downloads", f"ollama:tiny:1b@{DIGEST}", "--into", str(tmp_path / "model")]
     argv += ["--record", str(tmp_path / "record.json")]
     ran = subprocess.run(argv, capture_output=True, text=True, env=dict(os.environ), check=False)

@@ -15,7 +15,7 @@ NOBODYS = "DELETE FROM jobs_metricpoint WHERE attempt_id IS NULL"
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('jobs', '0009_jobs_by_kind_and_status'),
+        ('jobs', '0011_release_prepared_jobs'),
     ]
 
     operations = [

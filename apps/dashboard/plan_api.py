@@ -60,6 +60,8 @@ class FitOut(Schema):
 
     gpu: str
     gpus: int
+    tensor_parallel: int
+    pipeline_parallel: int
     hosts: list[str]  # of ours that have them; empty for a GPU that was named
     starts: list[HostStart]  # soonest first, where it fits
     fits: bool
@@ -74,11 +76,14 @@ class FitOut(Schema):
     kv_available_gib_per_gpu: float
     kv_available_gib_per_gpu_low: float
     kv_available_gib_per_gpu_high: float
+    missing_gib_per_gpu: float  # what weights, overhead and one context need beyond it; 0 where they fit
     kv_bytes_per_token_per_gpu: int
     kv_tokens: int
     max_concurrency: float
     max_model_len_possible: int
     weights_file_gib: float | None
+    weights_file_gib_low: float | None
+    weights_file_gib_high: float | None
     decode_tokens_per_s: float | None  # of one request with 1,024 tokens of prompt; null: not known
     decode_tokens_per_s_low: float | None
     decode_tokens_per_s_high: float | None

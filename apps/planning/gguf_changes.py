@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from apps.planning.gguf import gguf_file_bytes
+from apps.planning.gguf import QUANTISATIONS, TYPE_BITS, gguf_file_bytes
 from apps.planning.llama_cpp import cache_value_bytes, layers_that_fit, llama_cpp_fit
 from apps.planning.serving_plan import Memory, ServingPlan
+from apps.planning.shapes import EMBEDDING
 
 _SHORTEST_CONTEXT = 2048
 _NARROW_CACHE = "q8_0"
@@ -34,7 +35,7 @@ def _candidates(
         yield words, replace(plan, max_model_len=longest), file_bytes
     if cache_value_bytes(plan.kv_cache_dtype) > cache_value_bytes(_NARROW_CACHE):
         yield f"keep the KV cache in {_NARROW_CACHE}", replace(plan, kv_cache_dtype=_NARROW_CACHE), file_bytes
-    for quantisation in _LADDER if plan.shape.matrices else ():
+    for quantisation in _smaller(plan, memory, file_bytes):
         size = gguf_file_bytes(plan.shape, quantisation).middle
         if size < file_bytes:
             yield f"take {quantisation}, a file of {size / 2**30:.1f} GiB", plan, size
@@ -42,3 +43,11 @@ def _candidates(
     while memory.kind == "gpu" and count <= most_gpus:
         yield f"use {count} GPUs", replace(plan, tensor_parallel=1, pipeline_parallel=count), file_bytes
         count *= 2
+
+
+def _smaller(plan: ServingPlan, memory: Memory, file_bytes: int) -> list[str]:
+    """Quantisations whose usual bits alone do not rule them out: sizing a file tensor by tensor takes a while."""
+    gpus = plan.tensor_parallel * plan.pipeline_parallel
+    most = min(file_bytes, memory.total_bytes * (gpus if memory.kind == "gpu" else 1))
+    weights = plan.shape.parameters - plan.shape.parameters_of((EMBEDDING,))  # the embedding may stay in RAM
+    return [each for each in _LADDER if 0 < weights * TYPE_BITS[QUANTISATIONS[each]] / 8 < most]

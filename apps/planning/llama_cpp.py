@@ -79,8 +79,7 @@ def _parts(plan: ServingPlan, memory: Memory, file_bytes: int) -> _Parts:
 def llama_cpp_fit(plan: ServingPlan, memory: Memory, file_bytes: int) -> FitEstimate:
     """One server with one sequence of the context, every layer on the GPUs. Raises CannotEstimate."""
     parts, gpus = _parts(plan, memory, file_bytes), plan.tensor_parallel * plan.pipeline_parallel
-    left = [parts.room - parts.weights - each for each in reversed(parts.overhead)]
-    rooms = [max(0, each) for each in left]
+    rooms = [max(0, parts.room - parts.weights - each) for each in reversed(parts.overhead)]
     needed = parts.weights + parts.cache + parts.overhead[1]
     spare = (parts.room - needed) / parts.room if parts.room else -1.0
     verdict: Verdict = "too_big" if spare < 0 else "tight" if spare < _TIGHT else "fits"
@@ -96,10 +95,7 @@ def llama_cpp_fit(plan: ServingPlan, memory: Memory, file_bytes: int) -> FitEsti
         kv_cache_bytes=min(parts.cache, rooms[1]) // gpus,
         kv_cache_bytes_low=min(parts.cache, rooms[0]) // gpus,
         kv_cache_bytes_high=min(parts.cache, rooms[2]) // gpus,
-        kv_room_bytes=left[1] // gpus,
-        kv_room_bytes_low=left[0] // gpus,
-        kv_room_bytes_high=left[2] // gpus,
-        missing_bytes=max(0, needed - parts.room) // gpus,
+        kv_room_bytes=(parts.room - parts.weights - parts.overhead[1]) // gpus,
         overhead_bytes=parts.overhead[1] // gpus,
         overhead_bytes_low=parts.overhead[0] // gpus,
         overhead_bytes_high=parts.overhead[2] // gpus,

@@ -103,9 +103,6 @@ class FitEstimate:
     kv_cache_bytes_low: int
     kv_cache_bytes_high: int
     kv_room_bytes: int  # what weights and overhead leave of the budget; below 0 where they do not fit
-    kv_room_bytes_low: int
-    kv_room_bytes_high: int
-    missing_bytes: int  # what one context, weights and overhead need beyond the budget; 0 where they fit
     overhead_bytes: int
     overhead_bytes_low: int
     overhead_bytes_high: int
@@ -126,6 +123,19 @@ class FitEstimate:
     confidence: Confidence
     formula_version: str
     notes: tuple[str, ...]
+
+    @property
+    def kv_room_bytes_low(self) -> int:
+        return self.kv_room_bytes + self.overhead_bytes - self.overhead_bytes_high
+
+    @property
+    def kv_room_bytes_high(self) -> int:
+        return self.kv_room_bytes + self.overhead_bytes - self.overhead_bytes_low
+
+    @property
+    def missing_bytes(self) -> int:
+        """What weights, overhead and one context need beyond the budget; 0 where they fit."""
+        return max(0, self.required_bytes - self.weights_bytes - self.overhead_bytes - self.kv_room_bytes)
 
     @property
     def parts(self) -> dict[str, float]:

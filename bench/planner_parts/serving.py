@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from apps.planning.fit_lines import answer_line
+from apps.planning.line_gpu import line_gpu
 from apps.planning.overhead import parse_version
 from apps.planning.shapes import CannotEstimate
 from bench.planner_parts.rows import Row, error_rows, records
 
+Answered = list[tuple[dict[str, Any], dict[str, Any]]]
 TITLE = "Serving: vLLM's start-up logs"
 # Records that do not say what they seem to; each with the reason.
 _LEFT_OUT = {
@@ -18,19 +21,24 @@ _LEFT_OUT = {
     "Qwen3.8-27B-FP8": "config not known, taken from a sibling",
 }
 _WRONG_UTILISATION = ("openai/gpt-oss-120b", 0.9, "0.11.0")  # its figures close at 0.95 only
+_ANY_GPU = "80GB class"  # of a record that names none: bytes of weights and of a token depend on no GPU
 
 
 def rows() -> list[Row]:
-    answered = [(record, answer) for record in records("vllm_starts.json") if (answer := _answer(record))]
+    starts = [record | {"number": number} for number, record in enumerate(records("vllm_starts.json"), 1)]
+    named, unnamed, excluded = _answers(starts)
+    answered = [*named, *unnamed]
     plain = _weights(answered, plain=True)
     quantised = _weights(answered, plain=False)
     found = error_rows("P1", "bf16 and fp16 weights", plain, 0.3, 5)
     found += error_rows("P2", "quantised weights", quantised, 2, None)
     found += error_rows("P3", "KV bytes a token, one kind of attention", _per_token(answered), 0.1, None)
-    found += error_rows("P4", "KV memory end to end, before 0.19, of the budget", _room(answered, new=False), 3, None)
-    found += error_rows("P5", "KV memory end to end, from 0.19, of the budget", _room(answered, new=True), 6, None)
-    print(f"  left out: {'; '.join(f'{name} ({why})' for name, why in _LEFT_OUT.items())}")
-    return [*found, *_decisions(answered)]
+    found += error_rows("P4", "KV memory end to end, before 0.19, of the budget", _room(named, new=False), 3, None)
+    found += error_rows("P5", "KV memory end to end, from 0.19, of the budget", _room(named, new=True), 6, None)
+    print(f"  n {len(starts)}: {len(named)} answered, {len(unnamed)} without a known GPU for bytes alone, left out:")
+    for why, names in excluded.items():
+        print(f"    {len(names)} {why}: {', '.join(names)}")
+    return [*found, *_decisions(named)]
 
 
 def _line(record: dict[str, Any]) -> dict[str, Any]:
@@ -49,21 +57,36 @@ def _line(record: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _answer(record: dict[str, Any]) -> dict[str, Any] | None:
-    """None where model or GPU of the record are not known by name."""
-    if record["model"] in _LEFT_OUT:
-        return None
+def _answers(starts: list[dict[str, Any]]) -> tuple[Answered, Answered, dict[str, list[str]]]:
+    """Records that are answered, those answered on any GPU, and the names of all others by the reason."""
+    named: Answered = []
+    unnamed: Answered = []
+    excluded: dict[str, list[str]] = {}
+    for record in starts:
+        is_known = _is_known(record["gpu"])
+        reason = _LEFT_OUT.get(record["model"], "")
+        try:
+            if not reason:
+                found = answer_line(_line(record) | ({} if is_known else {"gpu": _ANY_GPU}))
+                (named if is_known else unnamed).append((record, found))
+        except CannotEstimate as error:
+            reason = re.sub(r".*is not in the reference catalogue.*", "whose model is not in the catalogue", str(error))
+        if reason:
+            excluded.setdefault(reason, []).append(record["model"])
+    return named, unnamed, excluded
+
+
+def _is_known(gpu: str) -> bool:
     try:
-        return answer_line(_line(record))
+        return bool(line_gpu({"gpu": gpu}, None))
     except CannotEstimate:
-        return None
+        return False
 
 
 def _name(record: dict[str, Any]) -> str:
-    return f"{record['model']} {record.get('dtype_quant')} on {record['gpu']}, {record.get('vllm_version')}"
-
-
-Answered = list[tuple[dict[str, Any], dict[str, Any]]]
+    """With its number, as two records may be of the same model, GPU and version."""
+    what = f"{record['model']} {record.get('dtype_quant')} on {record['gpu']}, {record.get('vllm_version')}"
+    return f"{what} (record {record['number']})"
 
 
 def _weights(answered: Answered, *, plain: bool) -> dict[str, float]:
@@ -94,7 +117,7 @@ def _room(answered: Answered, *, new: bool) -> dict[str, float]:
             budget = record["total_gpu_memory_gib"] * record["gpu_memory_utilization"]
             off = answer["kv_available_gib_per_gpu"] - record["kv_available_gib_per_gpu"]
             if (version >= (0, 19)) == new:
-                errors[f"{_name(record)}, {record.get('max_model_len')}"] = off / budget
+                errors[_name(record)] = off / budget
     return errors
 
 

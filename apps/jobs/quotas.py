@@ -1,9 +1,9 @@
 """What a team may use: GPUs at once, looked at when a job is placed, and GPU-hours a month, looked at when
 it is asked for and again when it is placed.
 
-GPU-hours are the attempts' own times: from claim to end, times the GPUs held, in this month. A job with a
-time limit reserves all of that time when it is asked for, and what it did not use is free again when it
-ends. The CPU counts for nothing.
+GPU-hours are the attempts' own times: from claim to end, times the GPUs held, in this month. A job reserves
+its time limit when it is asked for, or an hour on each GPU without one, and what it did not use is free
+again when it ends. The CPU counts for nothing.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from apps.jobs.models import Attempt
 from apps.planning.placement import gpu_count
 
 MAX_GPUS, MAX_GPU_HOURS = 100_000, 100_000_000
+WITHOUT_LIMIT_SECONDS = 3600  # reserved by a job that names no time limit; past it only what it used counts
 
 _USED = """
 SELECT job.team_id, SUM(jsonb_array_length(attempt.device_indexes)
@@ -36,17 +37,16 @@ WHERE (attempt.ended_at IS NULL OR attempt.ended_at > %(since)s) AND attempt.cla
 GROUP BY job.team_id
 """
 _EXPECTED = """
-SELECT SUM(job.gpus_needed * GREATEST(0, job.time_limit_seconds
+SELECT SUM(job.gpus_needed * GREATEST(0, COALESCE(job.time_limit_seconds, %(without_limit)s)
     - COALESCE(EXTRACT(epoch FROM %(now)s - attempt.claimed_at), 0)))
 FROM jobs_job job LEFT JOIN jobs_attempt attempt ON attempt.job_id = job.id AND attempt.ended_at IS NULL
 WHERE job.finished_at IS NULL AND job.status <> 'held' AND job.team_id = %(team)s
-    AND job.time_limit_seconds IS NOT NULL
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Of one team, now; GPU-hours of this month. `expected_gpu_hours` are reserved by time limits."""
+    """Of one team, now; GPU-hours of this month. `expected_gpu_hours` are reserved by open jobs."""
 
     gpus: int
     gpu_hours: float
@@ -78,7 +78,7 @@ def gpu_seconds_used(teams: Collection[int], now: datetime) -> dict[int, float]:
 
 def usage_of(team: Team, now: datetime) -> Usage:
     with connection.cursor() as cursor:
-        cursor.execute(_EXPECTED, {"now": now, "team": team.pk})
+        cursor.execute(_EXPECTED, {"now": now, "team": team.pk, "without_limit": WITHOUT_LIMIT_SECONDS})
         expected = float(cursor.fetchone()[0] or 0)
     used = gpu_seconds_used([team.pk], now).get(team.pk, 0.0)
     return Usage(gpus_held([team.pk]).get(team.pk, 0), used / 3600, expected / 3600)
@@ -96,13 +96,14 @@ def require_gpu_hours(*, team: Team, gpus: int, time_limit_seconds: int | None) 
         return
     now = timezone.now()
     usage = usage_of(team, now)
-    asked = gpus * (time_limit_seconds or 0) / 3600
+    asked = gpus * (time_limit_seconds or WITHOUT_LIMIT_SECONDS) / 3600
     spoken_for = usage.gpu_hours + usage.expected_gpu_hours
     if spoken_for + asked <= quota and spoken_for < quota:
         return
     detail = (
         f"{team} may use {quota} GPU-hours a month: {usage.gpu_hours:.1f} are used and "
-        f"{usage.expected_gpu_hours:.1f} reserved by jobs with a time limit; this job asks for {asked:.1f}. "
+        f"{usage.expected_gpu_hours:.1f} reserved by open jobs; "
+        f"this job asks for {asked:.1f}, {_how(time_limit_seconds)}. "
         f"The month ends on {next_month(now):%d %b}; an admin can raise the quota in Settings."
     )
     figures = {
@@ -112,6 +113,12 @@ def require_gpu_hours(*, team: Team, gpus: int, time_limit_seconds: int | None) 
         "asked_gpu_hours": round(asked, 3),
     }
     raise Problem(403, "Quota used up", detail, extra={"reason": "quota_exceeded"} | figures)
+
+
+def _how(time_limit_seconds: int | None) -> str:
+    if time_limit_seconds:
+        return "its time limit on each GPU"
+    return "an hour on each GPU as it has no time limit"
 
 
 @dataclass(slots=True)

@@ -63,7 +63,7 @@ class QuotaOut(Schema):
     gpu_hours_per_month: int | None
     gpus_now: int
     gpu_hours_used: float
-    gpu_hours_expected: float  # reserved by the time limits of open jobs
+    gpu_hours_expected: float  # reserved by open jobs: their time limits, or an hour on each GPU
 
 
 @router.get("/jobs/{job_id}/waiting", response=WaitingOut)

@@ -14,7 +14,7 @@ from apps.accounts.models import Team, User
 from apps.accounts.problems import Problem
 from apps.fleet.models import Reservation
 from apps.jobs.models import Attempt, Job
-from apps.jobs.quotas import next_month, set_quota
+from apps.jobs.quotas import next_month, set_quota, usage_of
 from apps.jobs.scheduling import place_waiting_jobs
 from tests.factories import GIB, make_attempt, make_host, make_job, make_user
 from tests.jobs.conftest import Worker, submit
@@ -172,8 +172,27 @@ def test_gpu_hours_that_are_used_up_refuse_at_submit_and_hold_back_what_waits(te
         submit(team, alice, gpus=2, time_limit_seconds=1860)
     assert (over.value.status, over.value.extra["reason"]) == (403, "quota_exceeded")
     assert (over.value.extra["used_gpu_hours"], over.value.extra["asked_gpu_hours"]) == (1.0, 1.033)
+    with pytest.raises(Problem, match=r"this job asks for 2\.0, an hour on each GPU as it has no time limit"):
+        submit(team, alice, gpus=2)
     submit(team, alice, gpus=0)
     Attempt.objects.filter(job=done).update(claimed_at=now - timedelta(hours=1))
     place_waiting_jobs()
     assert fresh(waiting).wait_reason == f"Team {team} has used 2 of its 2 GPU-hours this month."
     assert waiting.expected_start_at == next_month(now)
+
+
+def test_a_job_without_a_time_limit_reserves_an_hour_until_it_has_used_it(team: Team, alice: User) -> None:
+    host = make_host("brio", gpus=2)
+    set_quota(team=team, user=make_user(is_superuser=True), gpus_at_once=None, gpu_hours_per_month=3)
+    job = submit(team, alice, gpus=2)
+    now = timezone.now()
+    assert usage_of(team, now).expected_gpu_hours == 2
+    with pytest.raises(Problem) as over:
+        submit(team, alice, gpus=2)
+    assert over.value.extra["reserved_gpu_hours"] == 2
+    attempt = make_attempt(job, host, device_indexes=[0, 1], claimed_at=now - timedelta(minutes=15))
+    usage = usage_of(team, now)
+    assert (usage.gpu_hours, usage.expected_gpu_hours) == (0.5, 1.5)
+    Attempt.objects.filter(pk=attempt.pk).update(claimed_at=now - timedelta(minutes=75))
+    usage = usage_of(team, now)
+    assert (usage.gpu_hours, usage.expected_gpu_hours) == (2.5, 0)

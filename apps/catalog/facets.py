@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache, reduce
 from operator import and_, or_
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from apps.accounts.problems import unknown_choice
 
@@ -115,6 +115,7 @@ class FacetIndex:
         self._having = {facet.key: self._by_value(facet.values) for facet in asked}
         self._orders: dict[tuple[str, bool], list[int]] = {}
         self.all = (1 << len(entries)) - 1
+        self.rows: dict[int, Any] = {}  # model -> its row of the list, once somebody looked at it
 
     def choose(self, among: int, chosen: Mapping[str, Sequence[str]]) -> tuple[int, list[ShownFacet]]:
         """Those of `among` that have one chosen value of every facet in which something is chosen, and the counts."""

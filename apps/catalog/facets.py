@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache, reduce
 from operator import and_, or_
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from apps.accounts.problems import unknown_choice
 
@@ -33,6 +33,7 @@ CONTEXTS = {
     "128k": ("128k or more", 128 * 1024),
     "256k": ("256k or more", 256 * 1024),
 }
+INPUTS = {"text": "Text", "image": "Images", "audio": "Sound"}
 
 
 class Entry(NamedTuple):
@@ -52,6 +53,8 @@ class Entry(NamedTuple):
     format: str | None
     size_bytes: int | None
     location_id: int | None
+    sees: bool | None
+    hears: bool | None
 
 
 @dataclass(frozen=True)
@@ -77,8 +80,11 @@ class ShownFacet:
     options: list[Option]
 
 
-def facets(runners: Mapping[str, set[int]], devices: Mapping[str, str]) -> list[Facet]:
-    """`runners`: device class -> versions that one such device runs; `devices`: device class -> its title."""
+def facets(
+    runners: Mapping[str, set[int]], devices: Mapping[str, str], engines: Callable[[Entry], Iterable[str]]
+) -> list[Facet]:
+    """`runners`: device class -> versions that one such device runs; `devices`: device class -> its title; `engines`:
+    those that can serve it here."""
     runs: dict[int | None, tuple[str, ...]] = {}
     for key, versions in runners.items():
         for version in versions:
@@ -95,6 +101,8 @@ def facets(runners: Mapping[str, set[int]], devices: Mapping[str, str]) -> list[
         Facet("context", "Context", _contexts, {key: title for key, (title, _) in CONTEXTS.items()}),
         Facet("language", "Language", lambda entry: _languages(entry.languages)),
         Facet("task", "Task", lambda entry: _known(entry.task)),
+        Facet("modality", "Reads", _inputs, INPUTS),
+        Facet("engine", "Engine", engines),
     ]  # fmt: skip
 
 
@@ -107,6 +115,7 @@ class FacetIndex:
         self._having = {facet.key: self._by_value(facet.values) for facet in asked}
         self._orders: dict[tuple[str, bool], list[int]] = {}
         self.all = (1 << len(entries)) - 1
+        self.rows: dict[int, Any] = {}  # model -> its row of the list, once somebody looked at it
 
     def choose(self, among: int, chosen: Mapping[str, Sequence[str]]) -> tuple[int, list[ShownFacet]]:
         """Those of `among` that have one chosen value of every facet in which something is chosen, and the counts."""
@@ -206,6 +215,11 @@ def _languages(value: str) -> tuple[str, ...]:
 def _sizes(entry: Entry) -> list[str]:
     number = entry.parameters
     return [] if number is None else [key for key, (_, least, below) in SIZES.items() if least <= number < below]
+
+
+def _inputs(entry: Entry) -> list[str]:
+    has = {"text": entry.version_id is not None, "image": bool(entry.sees), "audio": bool(entry.hears)}
+    return [name for name in INPUTS if has[name]]
 
 
 def _contexts(entry: Entry) -> list[str]:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
+from typing import Any
 
 from django.db import connection
-from django.db.models import TextField
+from django.db.models import BooleanField, ExpressionWrapper, Q, TextField
 from django.db.models.functions import Cast
 
+from apps.catalog.engines_for import engines_for, hardware_of
 from apps.catalog.facets import Entry, FacetIndex, facets
 from apps.catalog.fit import DeviceClass
 from apps.catalog.models import Artifact, Location, Model, ModelVersion, Verdict
 from apps.catalog.verdicts import running_on_one
+from apps.planning.modalities import AUDIO_PARTS, IMAGE_PARTS
 
 Fingerprint = tuple[object, ...]
 
@@ -25,7 +28,16 @@ def kept_index(devices: Sequence[DeviceClass]) -> FacetIndex:
 @lru_cache(maxsize=2)
 def _index(_: Fingerprint, devices: tuple[DeviceClass, ...]) -> FacetIndex:
     titles = {device.key: device.title for device in devices}
-    return FacetIndex(_entries(), facets(running_on_one(devices), titles))
+    hardware = {hardware_of(device.kind, device.title) for device in devices} or {"cpu"}
+
+    def engines(entry: Entry) -> list[str]:
+        if entry.format is None:
+            return []
+        is_adapter = entry.role == Artifact.Role.ADAPTER
+        found = (engines_for(entry.format, entry.precision or "", each, is_adapter=is_adapter) for each in hardware)
+        return sorted({title for titles in found for title in titles})
+
+    return FacetIndex(_entries(), facets(running_on_one(devices), titles, engines))
 
 
 def _fingerprint() -> Fingerprint:
@@ -47,10 +59,16 @@ def _entries() -> list[Entry]:
     newest = Model.objects.order_by(
         "pk", "-versions__pk", "versions__artifacts__pk", "versions__artifacts__locations__pk"
     )
-    columns = newest.distinct("pk").values_list(
+    named = newest.annotate(sees=_config_names(IMAGE_PARTS), hears=_config_names(AUDIO_PARTS))
+    columns = named.distinct("pk").values_list(
         "pk", "team_id", "name", "license", "task", Cast("languages", TextField()),
         "versions__pk", "versions__parameter_count", "versions__context_length", "versions__precision",
         "versions__artifacts__role", "versions__artifacts__format", "versions__artifacts__size_bytes",
-        "versions__artifacts__locations__pk",
+        "versions__artifacts__locations__pk", "sees", "hears",
     )  # fmt: skip
     return [Entry(*row) for row in columns]
+
+
+def _config_names(parts: Sequence[str]) -> ExpressionWrapper[Any]:
+    """Whether the config.json of the version has one of these."""
+    return ExpressionWrapper(Q(versions__facts__config__has_any_keys=list(parts)), BooleanField())

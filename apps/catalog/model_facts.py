@@ -12,6 +12,7 @@ from apps.catalog.fit import Fit, device_classes, every_fit
 from apps.catalog.licenses import TITLES, license_class
 from apps.catalog.models import Artifact, LineageEdge, Model, ModelVersion
 from apps.catalog.policies import pickled_files, rule_against
+from apps.planning.modalities import inputs_of
 
 TREE_DEPTH = 8
 TREE_ROWS = 60
@@ -63,6 +64,8 @@ def version_facts(version: ModelVersion) -> list[tuple[str, str]]:
     rows = [
         ("Architecture", facts.get("architecture", "")),
         ("Shape", ", ".join(part for part in (layers, f"heads {heads}" if heads else "") if part)),
+        ("Reads", ", ".join(inputs_of(facts.get("config") or {}))),
+        ("Tokenizer", facts.get("tokenizer", "")),
         ("Vocabulary", f"{facts['vocab_size']:,}" if facts.get("vocab_size") else ""),
         ("Chat template", {True: "yes", False: "none"}.get(facts.get("chat_template"), "")),
         ("Active parameters", f"{version.active_parameter_count:,}" if version.active_parameter_count else ""),

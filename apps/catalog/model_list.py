@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+
+from django.db.models import Count
 
 from apps.accounts.models import User
 from apps.catalog.facets import Entry, FacetIndex, check_options
 from apps.catalog.fit import DeviceClass, device_classes
 from apps.catalog.kept_index import kept_index
-from apps.catalog.models import Artifact, Model, ModelImport, ModelVersion
+from apps.catalog.models import Artifact, Location, Model, ModelImport, ModelVersion
 from apps.catalog.querysets import SORTS, ModelQuerySet
 from apps.catalog.verdicts import KeptFit, kept_fits
 
 ROWS = 50  # on a page
 CLASSES = 4  # columns of the "runs on" cells
 MOST_RANKED = 500  # models found
+MOST_KEPT = 2000  # rows, of some kilobytes each
 
 
 @dataclass(frozen=True)
@@ -38,6 +42,7 @@ class ModelRow:
     artifact: Artifact | None
     hosts: list[str]
     fits: list[KeptFit]
+    drawn: dict[int, str] = field(default_factory=dict)  # how many scores -> its HTML
 
 
 def model_list(user: User, wish: Wish, *, served: Collection[int] = ()) -> dict[str, Any]:
@@ -59,7 +64,7 @@ def model_list(user: User, wish: Wish, *, served: Collection[int] = ()) -> dict[
     on_page = ordered[(page - 1) * ROWS : page * ROWS]
     imports = ModelImport.objects.visible_to(user).filter(job__finished_at=None).select_related("job")
     return {
-        "rows": model_rows([entry.pk for entry in on_page], devices),
+        "rows": kept_rows(on_page, devices, index),
         "devices": devices,
         "facets": shown,
         "chosen_count": sum(option.is_chosen for facet in shown for option in facet.options),
@@ -122,22 +127,39 @@ def _ordered(index: FacetIndex, found: int, sort: str, text: str) -> list[Entry]
     return sorted(entries, key=lambda entry: (words not in entry.name.lower(), -ranks.get(entry.pk, 0.0), -entry.pk))
 
 
-def model_rows(ids: Sequence[int], devices: Sequence[DeviceClass]) -> list[ModelRow]:
-    """Rows of these models in this order, with a handful of queries for all of them."""
-    models = Model.objects.defer("card").in_bulk(ids)
-    versions: dict[int, list[ModelVersion]] = {pk: [] for pk in ids}
-    stored = ModelVersion.objects.filter(model__in=ids).defer("facts").order_by("-pk")
-    for version in stored.prefetch_related("artifacts__locations__host"):
-        versions[version.model_id].append(version)
-    fits = kept_fits([of_model[0].pk for of_model in versions.values() if of_model], devices)
-    return [_row(models[pk], versions[pk], fits) for pk in ids if pk in models]
+def kept_rows(entries: Sequence[Entry], devices: Sequence[DeviceClass], index: FacetIndex) -> list[ModelRow]:
+    """Rows in this order; a row is read once for as long as the index stands."""
+    missing = [entry for entry in entries if entry.pk not in index.rows]
+    if len(index.rows) + len(missing) > MOST_KEPT:
+        index.rows.clear()
+        missing = list(entries)
+    index.rows.update({row.model.pk: row for row in _read_rows(missing, devices)})
+    return [index.rows[entry.pk] for entry in entries if entry.pk in index.rows]
 
 
-def _row(model: Model, versions: list[ModelVersion], fits: dict[int, list[KeptFit]]) -> ModelRow:
-    version = versions[0] if versions else None
-    artifact = next(iter(version.artifacts.all()), None) if version else None
-    hosts = sorted(location.host.name for location in artifact.locations.all()) if artifact else []
-    return ModelRow(model, version, len(versions), artifact, hosts, fits[version.pk] if version else [])
+def _read_rows(entries: Sequence[Entry], devices: Sequence[DeviceClass]) -> list[ModelRow]:
+    """With six queries for all of them; none for none."""
+    if not entries:
+        return []
+    models = Model.objects.defer("card").in_bulk([entry.pk for entry in entries])
+    newest = [entry.version_id for entry in entries if entry.version_id]
+    versions = {each.model_id: each for each in ModelVersion.objects.filter(pk__in=newest).defer("facts")}
+    counts = dict(ModelVersion.objects.filter(model__in=models).values_list("model").annotate(Count("pk")))
+    artifacts: dict[int, Artifact] = {}
+    for artifact in Artifact.objects.filter(version__in=newest).defer("files").order_by("pk"):
+        artifacts.setdefault(artifact.version_id, artifact)
+    hosts: dict[int, list[str]] = defaultdict(list)
+    places = Location.objects.filter(artifact__in=artifacts.values()).order_by("host__name")
+    for artifact_id, host in places.values_list("artifact_id", "host__name"):
+        hosts[artifact_id].append(host)
+    fits = kept_fits(newest, devices)
+    rows = []
+    for model in models.values():
+        version = versions.get(model.pk)
+        first = artifacts.get(version.pk) if version else None
+        on, cells = hosts[first.pk] if first else [], fits[version.pk] if version else []
+        rows.append(ModelRow(model, version, counts.get(model.pk, 0), first, on, cells))
+    return rows
 
 
 def _headline(index: FacetIndex, found: int, devices: list[DeviceClass]) -> str:

@@ -57,7 +57,7 @@ def set_policy(
             "allows_remote_code": remote_code,
         },
     )
-    about = {"object_id": team.slug, "object_name": team.name, "team": team}
+    about: dict[str, Any] = {"object_id": team.slug, "object_name": team.name, "team": team}
     audit(user, "team.policy_set", detail=policy_facts(policy), **about)
     if remote_code != before:
         audit(user, f"team.remote_code_{'granted' if remote_code else 'revoked'}", **about)

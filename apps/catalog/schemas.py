@@ -108,6 +108,8 @@ class ModelsIn(Schema):
     context: list[str] = Field([], description="32k, 128k or 256k tokens, or more")
     language: list[str] = Field([], description="a code of the model's card, e.g. en")
     task: list[str] = Field([], description="as the Hub names it, e.g. text-generation")
+    modality: list[str] = Field([], description="what it reads: text, image or audio")
+    engine: list[str] = Field([], description="that can serve it here: vLLM, llama.cpp")
 
     @field_validator("licence")
     @classmethod

@@ -9,6 +9,7 @@ from urllib.parse import urlencode
 from django.db.models import Count, Q
 from django.http import HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import render
+from django.template.loader import render_to_string
 from django.views.decorators.http import require_safe
 from django.views.decorators.vary import vary_on_headers
 
@@ -17,8 +18,9 @@ from apps.accounts.htmx import part_of
 from apps.accounts.models import User
 from apps.accounts.paging import whole_number
 from apps.accounts.rest import signed_in
+from apps.catalog.fit import DeviceClass
 from apps.catalog.model_facts import model_facts
-from apps.catalog.model_list import Wish, model_list
+from apps.catalog.model_list import ModelRow, Wish, model_list
 from apps.catalog.models import Model, ModelImport, ModelVersion
 from apps.dashboard.fit_rows import fit_rows
 from apps.evals.comparison import score_interval
@@ -38,10 +40,19 @@ def models(request: HttpRequest) -> HttpResponse:
     running = Endpoint.objects.visible_to(user).filter(wish=Endpoint.Wish.RUNNING)
     served = set(running.values_list("version__model_id", flat=True))
     context = model_list(user, _wish(request.GET), served=served)
-    context["score_counts"] = _score_counts([row.model for row in context["rows"]])
+    scores = _score_counts([row.model for row in context["rows"]])
+    context["drawn_rows"] = [_drawn(row, context["devices"], scores.get(row.model.pk, 0)) for row in context["rows"]]
     context["query"] = _rest_of_query(request.GET, without=("page",))
     context["query_of_all"] = _rest_of_query(request.GET, without=("page", "show"))
     return render(request, f"catalog/models.html{part_of(request, 'list')}", context)
+
+
+def _drawn(row: ModelRow, devices: Sequence[DeviceClass], score_count: int) -> str:
+    """The row's HTML, which is the same for everybody who sees it."""
+    if score_count not in row.drawn:
+        shown = {"row": row, "devices": devices, "score_count": score_count}
+        row.drawn[score_count] = render_to_string("catalog/model_row.html", shown)
+    return row.drawn[score_count]
 
 
 def _wish(asked: QueryDict) -> Wish:

@@ -135,6 +135,7 @@ def model_facts(folder: Path, names: Sequence[str]) -> dict[str, Any]:
         "parameters": parameter_count(folder) or None,
         "weights_bytes": sum(path.stat().st_size for path in folder.glob("*.safetensors")) or None,
         "chat_template": _has_chat_template(folder),
+        "tokenizer": _tokenizer_class(folder),
         "config": config,
     }
     return {name: value for name, value in facts.items() if value is not None}
@@ -158,6 +159,11 @@ def _size(value: Any) -> int | None:
 
 def _has_chat_template(folder: Path) -> bool:
     return (folder / "chat_template.jinja").is_file() or "chat_template" in _json(folder / "tokenizer_config.json")
+
+
+def _tokenizer_class(folder: Path) -> str | None:
+    named = _json(folder / "tokenizer_config.json").get("tokenizer_class")
+    return named[:60] if isinstance(named, str) else None
 
 
 def _json(path: Path) -> dict[str, Any]:

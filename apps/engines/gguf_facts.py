@@ -45,6 +45,7 @@ def facts_of_header(header: GgufHeader) -> dict[str, Any]:
         "usual_type": header.usual_type,
         "parameters": header.parameters,
         "chat_template": "tokenizer.chat_template" in header.metadata,
+        "tokenizer": str(header.metadata.get("tokenizer.ggml.model") or "")[:60],
         "config": config,
     }
     return {name: value for name, value in facts.items() if value not in (None, "", 0)}

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from apps.catalog.engines_for import OUR_NAMES, hardware_of, starts
 from apps.catalog.models import Artifact, ModelVersion
-from apps.engines.registry import ENGINES
 from apps.planning.engine_choice import EngineChoice, Requirements, recommend_engines
 from apps.planning.shapes import CannotEstimate
 from apps.serving.plans import Plan
-
-OUR_NAMES = {"llama.cpp": "llama-cpp"}  # the map's name -> the registry's
 
 
 @dataclass(frozen=True)
@@ -43,7 +41,8 @@ def engine_advice(plan: Plan, version: ModelVersion) -> EngineAdvice:
     rows = []
     for choice in _recommended(_requirements(plan, version)):
         ours = OUR_NAMES.get(choice.engine.name, choice.engine.name)
-        rows.append(Advised(choice, ours == plan.engine.name, ours in ENGINES))
+        offered = starts(choice.engine.name, is_gguf=version.is_gguf)
+        rows.append(Advised(choice, ours == plan.engine.name, offered))
     chosen = next((row for row in rows if row.is_chosen), None)
     best = next((row for row in rows if row.can and row.is_offered), None)
     better = best if chosen is not None and best is not None and not best.is_chosen else None
@@ -60,15 +59,9 @@ def _recommended(asked: Requirements) -> list[EngineChoice]:
 def _requirements(plan: Plan, version: ModelVersion) -> Requirements:
     options = plan.spec.options
     return Requirements(
-        hardware=_hardware(plan),
+        hardware=hardware_of("gpu" if plan.gpus else "cpu", plan.device.name if plan.device else ""),
         model_format="gguf" if version.is_gguf else "safetensors",
         precision=version.precision or "bf16",
         concurrency=int(options.get("max_num_seqs") or options.get("parallel") or 1),
         needs_lora=version.artifacts.filter(role=Artifact.Role.ADAPTER).exists(),
     )
-
-
-def _hardware(plan: Plan) -> str:
-    if not plan.gpus or plan.device is None:
-        return "cpu"
-    return "amd" if "amd" in plan.device.name.lower() else "nvidia"

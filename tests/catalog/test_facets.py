@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import pytest
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 
 from apps.accounts.models import Team
 from apps.catalog.fit import device_classes
 from apps.catalog.models import Location, Model, Verdict
 from apps.catalog.verdicts import judge_missing, kept_fits, running_on_one, sweep
-from tests.factories import make_host, make_stored_version, make_team, make_user
+from tests.factories import (
+    make_eval_run,
+    make_host,
+    make_model_version,
+    make_stored_version,
+    make_suite,
+    make_team,
+    make_user,
+)
 
 pytestmark = pytest.mark.django_db
 
@@ -122,3 +132,53 @@ def test_what_is_kept_between_requests_follows_every_change(alice: Client, team:
     assert names(alice, "/models?show=stored") == []
     version.model.delete()
     assert alice.get("/models").context["total"] == 0
+
+
+def test_facets_of_engines_and_of_what_a_model_reads(alice: Client, team: Team) -> None:
+    make_host("rack", gpus=1)
+    plain = make_stored_version(team, name="plain")
+    sees = make_stored_version(team, name="sees", facts={"config": {"vision_config": {"depth": 2}}})
+    make_stored_version(team, name="hears", facts={"config": {"thinker_config": {}}})
+    packed = make_stored_version(team, name="packed", precision="Q4_K_M")
+    packed.artifacts.update(format="gguf")
+    make_model_version(team, "empty", facts={})
+    shown = counts(alice, "/models")
+    assert shown["modality"] == {"text": 5, "image": 2, "audio": 1}
+    assert shown["engine"] == {"vLLM": 3, "llama.cpp": 1}
+    assert names(alice, "/models?modality=image&sort=name") == ["hears", "sees"]
+    assert names(alice, "/models?engine=llama.cpp") == ["packed"]
+    assert "plain" in names(alice, "/models?engine=vLLM")
+    sees.facts = {**sees.facts, "tokenizer": "Qwen2Tokenizer"}
+    sees.save()
+    page = alice.get(f"/models/{sees.model.public_id}").text
+    assert "<dt>Reads</dt><dd>text, image</dd>" in page
+    assert "<dt>Tokenizer</dt><dd>Qwen2Tokenizer</dd>" in page
+    assert "<dt>Reads</dt><dd>text</dd>" in alice.get(f"/models/{plain.model.public_id}").text
+
+
+def test_a_row_is_read_once_until_something_changes(alice: Client, team: Team) -> None:
+    host = make_host("rack", gpus=1)
+    version = make_stored_version(team, name="tiny", host=host)
+
+    def asked() -> tuple[int, str]:
+        with CaptureQueriesContext(connection) as queries:
+            page = alice.get("/models").text
+        return sum('FROM "catalog_artifact"' in each["sql"] for each in queries), page
+
+    asked()
+    assert asked()[0] == 0
+    run = make_eval_run(version, make_suite(), {"colours": "1101"})
+    assert '<td class="num">1</td>' in asked()[1]
+    run.delete()
+    assert '<td class="num">–</td>' in asked()[1]
+    version.model.license = "mit"
+    version.model.save()
+    reads, page = asked()
+    assert reads == 1
+    assert '<td class="nowrap">mit</td>' in page
+    Location.objects.all().delete()
+    assert "no host" in asked()[1]
+    make_stored_version(team, name="tiny", label="ffff", parameter_count=7_000_000_000)
+    page = asked()[1]
+    assert "2 versions" in page
+    assert "7.0 B" in page

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import uuid
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 from django.conf import settings
 from django.db import transaction
@@ -43,6 +44,18 @@ def begin_hold(*, made_at: datetime) -> None:
     FleetAlert.objects.create(kind=FleetAlert.Kind.RESTORED, text=text, opened_at=now)
     Job.objects.filter(status=JobStatus.RUNNING).update(progress_at=now, stalled_at=None)  # it moved meanwhile
     audit(None, "fleet.restored", object_id="fleet", object_name="Fleet", detail={"made_at": made_at.isoformat()})
+
+
+class HeldRow(NamedTuple):
+    """`job` is None where the restored database has no such job."""
+
+    held: HeldAttempt
+    job: Job | None
+
+
+def held_rows() -> list[HeldRow]:
+    """All that are held, the one found first first."""
+    return [HeldRow(held, job_of(held)) for held in HeldAttempt.objects.select_related("host")]
 
 
 def refuse_while_held(attempt_uuid: uuid.UUID) -> None:

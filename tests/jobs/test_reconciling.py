@@ -19,7 +19,7 @@ from apps.jobs.models import Attempt, HeldAttempt, Job
 from apps.jobs.reaping import withdraw_unclaimed
 from apps.jobs.reconciling import adopt_held, begin_hold, end_held, end_hold
 from apps.jobs.scheduling import place_waiting_jobs
-from tests.factories import make_host, make_job, make_user
+from tests.factories import api_headers, make_host, make_job, make_user
 from tests.jobs.conftest import Worker, start, submit
 
 
@@ -248,3 +248,38 @@ def test_a_host_decides_nothing_for_another(lost: tuple[Job, Running], client: C
     running.beat()
     HeldAttempt.objects.update(host=make_host("brio"))
     assert (running.beat(), HeldAttempt.objects.count()) == ("gone", 1)
+
+
+def test_an_admin_decides_over_rest(lost: tuple[Job, Running], client: Client, admin: User, alice: User) -> None:
+    job, running = lost
+    running.beat()
+    path, headers = "/api/v1/reconcile-hold", api_headers(admin)
+    assert client.get(path, headers=api_headers(alice)).status_code == 403
+    found = client.get(path, headers=headers).json()
+    (held,) = found["attempts"]
+    assert (found["since"] is not None, held["job"], held["is_known"]) == (True, job.public_id, True)
+    assert (held["host"], held["devices"], held["epoch"]) == ("atlas", [0], 1)
+    adopted = client.post(f"{path}/attempts/{running.uuid}/adopt", headers=headers)
+    assert (adopted.status_code, adopted.json()["status"]) == (200, "starting")
+    assert client.post(f"{path}/attempts/{running.uuid}/end", headers=headers).status_code == 409
+    assert client.post(f"{path}/end", headers=headers).json() == {"ending": 0}
+    assert client.post(f"{path}/end", headers=headers).status_code == 409
+    assert client.get(path, headers=headers).json() == {"since": None, "text": "", "attempts": []}
+
+
+def test_an_admin_decides_on_the_hardware_page(
+    lost: tuple[Job, Running], client: Client, admin: User, alice: User
+) -> None:
+    _, running = lost
+    running.beat()
+    client.force_login(alice)
+    page = client.get("/hardware").text
+    assert "1 attempt from after the restored backup still runs" in page
+    assert "Adopt</button>" not in page
+    client.force_login(admin)
+    assert f"/hardware/held/{running.uuid}/adopt" in client.get("/hardware").text
+    client.post(f"/hardware/held/{running.uuid}/end")
+    assert "ending</span>" in client.get("/hardware").text
+    client.post("/hardware/hold/end")
+    assert running.finish() == 200
+    assert "from after the restored backup" not in client.get("/hardware").text

@@ -34,6 +34,7 @@ from apps.gateway.api import router as gateway
 from apps.jobs.api import router as jobs
 from apps.jobs.outputs_api import router as job_outputs
 from apps.jobs.pipelines_api import router as pipelines
+from apps.jobs.reconcile_api import router as reconcile
 from apps.jobs.schedules_api import router as schedules
 from apps.jobs.waiting_api import router as jobs_waiting
 from apps.jobs.worker_api import router as jobs_worker
@@ -57,6 +58,7 @@ for router in (
     schedules,
     jobs_waiting,
     job_outputs,
+    reconcile,
     costs,
     calibration,
     fleet,

@@ -6,7 +6,11 @@ import argparse
 import os
 import sys
 from importlib.metadata import version
+from pathlib import Path
 
+from stackweb.backup.archive import BackupError
+from stackweb.backup.making import make_backup
+from stackweb.backup.restoring import restore_backup
 from stackweb.embedded.identity import EmbeddedError
 from stackweb.fit_command.arguments import add_fit_commands
 from stackweb.supervisor.address import LOOPBACK, read_address
@@ -23,7 +27,7 @@ def main(argv: list[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     try:
         code: int = arguments.run(arguments)
-    except (UpError, EmbeddedError, CannotTour) as error:
+    except (UpError, EmbeddedError, CannotTour, BackupError) as error:
         print(error, file=sys.stderr)
         return 1
     return code
@@ -48,6 +52,14 @@ def _parser() -> argparse.ArgumentParser:
 
     tour = commands.add_parser("tour", help="run the whole loop on a small real model; exits 0 when all of it passed")
     tour.set_defaults(run=_tour)
+
+    backup = commands.add_parser("backup", help="write the database and its key to one file, also while it runs")
+    backup.add_argument("file", type=Path, metavar="FILE")
+    backup.set_defaults(run=lambda arguments: _say(make_backup(Home.from_environment(), arguments.file.absolute())))
+
+    restore = commands.add_parser("restore", help="put a backup in the database's place; Stackweb must not run")
+    restore.add_argument("file", type=Path, metavar="FILE")
+    restore.set_defaults(run=lambda arguments: _say(restore_backup(Home.from_environment(), arguments.file.absolute())))
 
     add_fit_commands(commands)
 
@@ -77,6 +89,11 @@ def _tour(_: argparse.Namespace) -> int:
     home = Home.from_environment()
     url = home.read_services().get("web_url") or f"http://127.0.0.1:{os.environ.get('STACKWEB_PORT') or '8400'}"
     return run_tour(home=home.path, url=url)
+
+
+def _say(lines: list[str]) -> int:
+    print("\n".join(lines))
+    return 0
 
 
 def _version(_: argparse.Namespace) -> int:

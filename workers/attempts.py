@@ -78,7 +78,10 @@ class Attempt:
         self._measure_memory()
         lease = self.record.lease
         row: dict[str, object] = {"uuid": lease.uuid, "epoch": lease.epoch, "lease_token": lease.token}
-        return row | {"port": self.record.port, "is_stuck": self._is_stuck()} | self.progress.heartbeat()
+        row |= {"port": self.record.port, "is_stuck": self._is_stuck()} | self.progress.heartbeat()
+        claim, placement = self.record.claim, self.record.claim.placement
+        # For a server that was restored from before the claim.
+        return row | {"job": claim.job, "devices": placement.devices, "ram_bytes": placement.ram_bytes}
 
     def _is_stuck(self) -> bool:
         """Something of it outlives KILL: in the driver, or on a file system that does not answer."""

@@ -72,6 +72,7 @@ class ClaimPlacement(BaseModel):
 
 
 class Claim(BaseModel):
+    job: str = ""  # public id
     lease_token: str
     lease_seconds: float
     spec: dict[str, Any]  # a RunSpec; judged at launch, so that a wrong one can be reported

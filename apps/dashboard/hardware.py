@@ -12,7 +12,8 @@ from apps.dashboard.hardware_table import FILTERS, counted_filters, groups_of, p
 from apps.dashboard.queue_pressure import Waiting, waiting_by_need
 from apps.dashboard.words import count_of, gib, gpu_name, listed
 from apps.fleet.models import RAM_KEPT_BYTES, Device, Host
-from apps.fleet.querysets import open_alerts
+from apps.fleet.querysets import open_alerts, reconcile_hold
+from apps.jobs.reconciling import held_rows
 
 
 def hardware_facts(user: User, *, show: str = "all", asked: str = "", page: int = 1) -> dict[str, Any]:
@@ -24,6 +25,8 @@ def hardware_facts(user: User, *, show: str = "all", asked: str = "", page: int 
     return {
         "hosts": hosts,
         "alerts": open_alerts(),
+        "hold": reconcile_hold(),
+        "held": held_rows(),
         "currency": settings.CURRENCY,
         "headline": headline(members(hosts)),
         "lede": lede(members(hosts), queue),

@@ -3,6 +3,7 @@ from django.urls import path
 from apps.dashboard import (
     compare_page,
     health,
+    hold_views,
     host_models_views,
     host_views,
     model_page,
@@ -19,6 +20,9 @@ urlpatterns = [
     path("models/compare", compare_page.compare, name="models_compare"),
     path("models/<str:model_id>", model_page.model, name="model"),
     path("hardware", views.hardware, name="hardware"),
+    path("hardware/hold/end", hold_views.hold_end, name="hold_end"),
+    path("hardware/held/<uuid:uuid>/adopt", hold_views.held_adopt, name="held_adopt"),
+    path("hardware/held/<uuid:uuid>/end", hold_views.held_end, name="held_end"),
     path("hardware/<str:host_name>", host_views.host, name="host"),
     path("hardware/<str:host_name>/models", host_models_views.host_models_page, name="host_models"),
     path("hardware/<str:host_name>/models/<int:copy_id>/delete", host_models_views.copy_delete, name="copy_delete"),

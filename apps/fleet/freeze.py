@@ -1,10 +1,12 @@
-"""When many hosts are silent at once, nothing is placed and nothing is taken back until they report.
+"""When many hosts are silent at once, nothing is placed and nothing is taken back until they report. So it is for a
+minute after a backup was restored, until the hosts have said what they run.
 
 Then the network or this server is the likelier trouble, and rescheduling would act on what only seems dead.
 """
 
 from __future__ import annotations
 
+import time
 from datetime import timedelta
 
 from django.db import transaction
@@ -13,13 +15,18 @@ from django.utils import timezone
 from apps.accounts.audit import audit
 from apps.fleet.host_states import is_too_silent
 from apps.fleet.models import FleetAlert, Host
+from apps.fleet.querysets import reconcile_hold
 
-FROZEN = "Waits until the silent hosts report: too many are silent at once, so nothing is placed."
+FROZEN = "Waits until the hosts report: too many are silent at once, or a backup was just restored."
+SETTLE_SECONDS = 60.0  # several heartbeats
+_STARTED = time.monotonic()
 # Machines that were switched off days apart are not silent "at once".
 FORGOTTEN_AFTER = timedelta(hours=24)
 
 
 def is_frozen() -> bool:
+    if time.monotonic() - _STARTED < SETTLE_SECONDS and reconcile_hold() is not None:
+        return True
     silent, expected = _silent_and_expected()
     return is_too_silent(silent=len(silent), expected=expected)
 

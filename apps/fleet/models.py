@@ -99,6 +99,7 @@ class FleetAlert(models.Model):
 
     class Kind(models.TextChoices):
         SILENT_HOSTS = "silent_hosts", "Scheduling is frozen"
+        RESTORED = "restored", "A backup was restored"  # since opened_at; hosts may run what the database forgot
 
     kind = models.CharField(max_length=20, choices=Kind)
     text = models.TextField()

@@ -20,6 +20,11 @@ def open_alerts() -> list[FleetAlert]:
     return list(FleetAlert.objects.filter(closed_at=None).order_by("opened_at"))
 
 
+def reconcile_hold() -> FleetAlert | None:
+    """Open from a restored backup until an admin ends it: what hosts run that is unknown here runs on."""
+    return FleetAlert.objects.filter(kind=FleetAlert.Kind.RESTORED, closed_at=None).first()
+
+
 def largest_device(kind: str) -> Device | None:
     """The present device of that kind with the most memory, with its host."""
     devices = Device.objects.filter(kind=kind, is_present=True).select_related("host")

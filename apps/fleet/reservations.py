@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import uuid
 
+from django.db import transaction
 from django.db.models import Sum
 from django.utils import timezone
 
@@ -52,6 +54,17 @@ def reserve_ram(*, host: Host, ram_bytes: int, holder: uuid.UUID) -> None:
     taken = set(device.reservations.filter(released_at=None).values_list("slot", flat=True))
     slot = next(number for number in range(len(taken) + 1) if number not in taken)
     Reservation.objects.create(device=device, slot=slot, holder=holder, ram_bytes=ram_bytes)
+
+
+def hold_devices(*, host: Host, devices: list[int], ram_bytes: int, holder: uuid.UUID) -> None:
+    """Keeps from others what a process already uses: whatever of it nobody else holds. Again changes nothing."""
+    mine = Reservation.objects.filter(holder=holder, released_at=None)
+    gpus = Device.objects.filter(host=host, kind=Device.Kind.GPU, index__in=devices, is_present=True)
+    slots = [Reservation(device=gpu, slot=slot, holder=holder) for gpu in gpus for slot in range(gpu.slots)]
+    Reservation.objects.bulk_create(slots, ignore_conflicts=True)
+    if ram_bytes and not devices and not mine.exists():
+        with contextlib.suppress(DeviceTaken), transaction.atomic():
+            reserve_ram(host=host, ram_bytes=ram_bytes, holder=holder)
 
 
 class NoFreePort(Exception):

@@ -24,6 +24,7 @@ from apps.jobs.models import Attempt, Job, JobKind, MetricPoint, Output
 from apps.jobs.policies import POLICIES
 from apps.jobs.progress import note_movement, take_progress
 from apps.jobs.reasons import Reason
+from apps.jobs.reconciling import beat_unknown, refuse_old_claim, refuse_while_held
 from apps.jobs.schemas import BeatIn, ClaimOut, FinishIn, LeaseIn, PlacementOut, PointIn, StartedIn
 from apps.jobs.states import JobStatus, Owner
 from apps.jobs.stuck import note_stuck
@@ -35,9 +36,13 @@ MAX_NAME = 300  # characters of an output file's name; the file itself may have 
 
 
 def attempt_of(host: Host, attempt_uuid: uuid.UUID) -> Attempt:
-    """Raises Problem 404 for an attempt of another host: to this one it does not exist."""
+    """Raises Problem 404 for an attempt of another host: to this one it does not exist.
+
+    After a restore, one that is unknown is neither accepted nor ended: 503, and the worker asks again.
+    """
     found: Attempt | None = Attempt.objects.select_related("job", "host").filter(pk=attempt_uuid, host=host).first()
     if found is None:
+        refuse_while_held(attempt_uuid)
         raise not_found("attempt", str(attempt_uuid))
     return found
 
@@ -45,13 +50,17 @@ def attempt_of(host: Host, attempt_uuid: uuid.UUID) -> Attempt:
 def held_attempt(host: Host, attempt_uuid: uuid.UUID, lease: LeaseIn) -> Attempt:
     """The open attempt whose lease this is. Raises Problem 409 for a stale one."""
     attempt = attempt_of(host, attempt_uuid)
-    if (
-        attempt.ended_at is not None
-        or attempt.claimed_at is None
-        or (attempt.epoch, attempt.lease_token) != (lease.epoch, lease.lease_token)
-    ):
+    if attempt.ended_at is not None or (attempt.epoch, attempt.lease_token) != (lease.epoch, lease.lease_token):
         raise conflict("This lease is not the attempt's open one. End what runs under it.")
+    _note_claim(attempt)
     return attempt
+
+
+def _note_claim(attempt: Attempt) -> None:
+    """Only a claim hands out the token; a database restored from before it has forgotten that."""
+    if attempt.claimed_at is None:
+        attempt.claimed_at = timezone.now()
+        Attempt.objects.filter(pk=attempt.pk, claimed_at=None).update(claimed_at=attempt.claimed_at)
 
 
 @transaction.atomic
@@ -66,6 +75,7 @@ def claim_attempt(*, host: Host, attempt_uuid: uuid.UUID, epoch: int, boot_id: s
     check_boot(host=host, boot_id=boot_id)  # another claim may have come before this one got the lock
     if attempt.ended_at is not None or attempt.epoch != epoch:
         raise conflict("This attempt is over or was replaced.")
+    refuse_old_claim(attempt)
     try:
         spec = handler_of(attempt.job).resolve(attempt.job, host)
     except CannotPrepare as gone:  # unclaimed, it goes back to the queue, and the files are brought again
@@ -77,6 +87,7 @@ def claim_attempt(*, host: Host, attempt_uuid: uuid.UUID, epoch: int, boot_id: s
     attempt.save(update_fields=["claimed_at", "lease_expires_at", "boot_id"])
     Job.objects.filter(pk=attempt.job_id, started_at=None).update(started_at=now)
     return ClaimOut(
+        job=attempt.job.public_id,
         lease_token=attempt.lease_token,
         lease_seconds=settings.LEASE_SECONDS,
         spec=spec.model_dump(mode="json"),
@@ -106,7 +117,10 @@ def record_started(*, attempt: Attempt, started: StartedIn) -> None:
 
 
 def beat(*, host: Host, beats: list[dict[str, Any]]) -> list[dict[str, str]]:
-    """Renews leases and takes in progress; answers run, cancel or gone for each attempt, refused for a wrong one."""
+    """Renews leases and takes in progress; answers run, cancel or gone for each attempt, refused for a wrong one.
+
+    After a restore also hold: unknown here, and to run on until an admin decides.
+    """
     return [_beat_or_refuse(host, each) for each in beats]
 
 
@@ -122,11 +136,13 @@ def _beat_or_refuse(host: Host, given: dict[str, Any]) -> dict[str, str]:
 
 @transaction.atomic
 def _beat_one(host: Host, each: BeatIn) -> str:
-    if not Attempt.objects.filter(pk=each.uuid, host=host, epoch=each.epoch, lease_token=each.lease_token).exists():
-        return "gone"
+    known = Attempt.objects.filter(pk=each.uuid)
+    if not known.filter(host=host, epoch=each.epoch, lease_token=each.lease_token).exists():
+        return "gone" if known.exists() else beat_unknown(host, each)
     attempt = lock_attempt(each.uuid)
     if attempt.ended_at is not None:
         return "gone"
+    _note_claim(attempt)
     now = timezone.now()
     take_progress(attempt, each)
     attempt.lease_expires_at = now + timedelta(seconds=settings.LEASE_SECONDS)

@@ -197,6 +197,29 @@ class Attempt(models.Model):
         return self.ended_at is None and self.lease_expires_at is not None and self.lease_expires_at < timezone.now()
 
 
+class HeldAttempt(models.Model):
+    """What a host runs although this database does not know it, for it was restored from before that began.
+
+    It runs on until an admin adopts it or has it end; meanwhile its devices are reserved under its UUID.
+    """
+
+    uuid = models.UUIDField(primary_key=True)
+    host = models.ForeignKey(Host, on_delete=models.CASCADE, related_name="held_attempts")
+    epoch = models.PositiveIntegerField()
+    lease_token = models.CharField(max_length=64)
+    job_label = models.CharField(max_length=40, blank=True)  # public id, as the host was told; it may be unknown here
+    device_indexes = models.JSONField(default=list)
+    port = models.PositiveIntegerField(null=True, blank=True)
+    phase = models.CharField(max_length=12, blank=True)
+    found_at = models.DateTimeField(default=timezone.now)
+    beat_at = models.DateTimeField(default=timezone.now)
+    is_ending = models.BooleanField(default=False)  # its host is told to end it
+    has_ended = models.BooleanField(default=False)  # nothing of it lives; its host keeps the result to tell
+
+    class Meta:
+        ordering = ["found_at", "uuid"]
+
+
 class JobEvent(models.Model):
     """One line of a job's timeline: what happened, by whom, why."""
 

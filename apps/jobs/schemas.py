@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 import uuid
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any
 
 from ninja import Schema
 from pydantic import Field, field_validator
 
 from apps.accounts.moments import Moment
+from apps.fleet.schemas import MAX_GPUS
 from apps.jobs.reasons import Reason
 
 
@@ -35,6 +36,7 @@ class PlacementOut(Schema):
 
 
 class ClaimOut(Schema):
+    job: str = ""  # public id
     lease_token: str
     lease_seconds: int
     spec: dict[str, Any]
@@ -63,6 +65,10 @@ class BeatIn(LeaseIn):
     progress_unit: str = ""
     measurements: dict[str, float] = {}
     is_stuck: bool = False  # something of it outlives KILL
+    # Only for a server whose database was restored from before the attempt began.
+    job: str = Field("", max_length=40)
+    devices: list[Annotated[int, Field(ge=0)]] = Field([], max_length=MAX_GPUS)
+    ram_bytes: int = Field(0, ge=0, lt=2**63)
 
 
 class HeartbeatIn(Schema):

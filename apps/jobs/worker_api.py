@@ -19,6 +19,7 @@ from apps.jobs.attempt_logs import append_log
 from apps.jobs.blobs import blob_path
 from apps.jobs.host_operations import host_leaves, take_inventory
 from apps.jobs.models import Attempt
+from apps.jobs.reconciling import finish_held
 from apps.jobs.scheduling import place_without_broker
 from apps.jobs.schemas import ClaimIn, ClaimOut, FinishIn, HeartbeatIn, LeaseIn, PointsIn, StartedIn
 
@@ -86,7 +87,9 @@ def outputs(request: HttpRequest, uuid: uuids.UUID, lease: Query[LeaseIn], name:
 
 @router.post("/attempts/{uuid}/finish")
 def finish(request: HttpRequest, uuid: uuids.UUID, payload: FinishIn) -> dict[str, bool]:
-    leases.finish_attempt(host=calling_host(request), attempt_uuid=uuid, body=payload)
+    host = calling_host(request)
+    if not finish_held(host=host, attempt_uuid=uuid, lease=payload):
+        leases.finish_attempt(host=host, attempt_uuid=uuid, body=payload)
     return {"ok": True}
 
 

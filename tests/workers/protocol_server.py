@@ -42,6 +42,7 @@ class Held:
     finish: dict[str, Any] = field(default_factory=dict)
     claims: int = 0
     secrets: dict[str, str] = field(default_factory=dict)
+    unknown: int = 0  # what every call about it is answered with: it is not in a restored database
 
 
 class Refusal(Exception):
@@ -95,12 +96,16 @@ class ProtocolServer:
     def answer(self, method: str, path: str, query: dict[str, str], body: bytes) -> Any:
         parts = path.removeprefix("/api/worker/v1/").split("/")
         if method == "GET" and parts == ["assignments"]:
-            return {"attempts": [_assignment(held) for held in self.attempts.values() if held.is_open]}
+            return {
+                "attempts": [_assignment(held) for held in self.attempts.values() if held.is_open and not held.unknown]
+            }
         if method == "GET" and parts[0] == "inputs":
             if not self.attempts[query["attempt"]].claimed:
                 raise Refusal(409, "not held")
             return self.blobs[parts[1]]
         if parts[0] == "attempts":
+            if self.attempts[parts[1]].unknown and (parts[2], self.attempts[parts[1]].unknown) != ("finish", 410):
+                raise Refusal(self.attempts[parts[1]].unknown, "unknown here")
             return getattr(self, f"do_{parts[2]}")(self.attempts[parts[1]], query, body)
         return getattr(self, f"do_{parts[0]}")(json.loads(body))
 
@@ -165,6 +170,7 @@ class ProtocolServer:
             is_ours = held.is_open and (row["epoch"], row["lease_token"]) == (held.epoch, held.token)
             held.beat = row
             answer = ("cancel" if held.cancel else "run") if is_ours else "gone"
+            answer = {503: "hold", 410: "cancel"}.get(held.unknown, answer)
             answers.append({"uuid": held.uuid, "answer": answer})
         return {"attempts": answers}
 

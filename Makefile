@@ -7,7 +7,7 @@ PYTEST = .venv/bin/pytest
 STAMP = .venv/complete-$(shell pwd | cksum | cut -d' ' -f1)
 
 .DEFAULT_GOAL = help
-.PHONY: help setup up test test-fast test-long test-gpu lint faults bench clean chromium
+.PHONY: help setup up test test-fast test-long test-gpu lint faults bench clean chromium libfaketime
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1@/p' $(MAKEFILE_LIST) | awk -F@ '{printf "%-18s %s\n", $$1, $$2}'
@@ -38,21 +38,21 @@ define run_tests
 if [ $$status = 5 ]; then echo "$(2)"; exit 1; fi; exit $$status
 endef
 
-test: setup chromium ## Every test: unit, flows, browser, real engines on CPU (minutes)
+test: setup chromium libfaketime ## Every test: unit, flows, browser, real engines on CPU (minutes)
 	$(PYTEST) -m "not long and not gpu"
 
 test-fast: setup ## Without browser and real engines
 	$(PYTEST) -m "not engines and not browser and not slow and not long and not gpu"
 
 test-long: setup ## The hours-long ones
-	$(call run_tests,-m long,No test is marked 'long' yet: nothing was run.)
+	$(PYTEST) -m long
 
 test-gpu: setup ## What needs an NVIDIA GPU
 	@command -v nvidia-smi >/dev/null || { echo "No NVIDIA GPU here (nvidia-smi is missing): nothing was run."; exit 1; }
 	$(call run_tests,-m gpu,No test is marked 'gpu' yet: nothing was run on the GPU.)
 
 faults: setup ## Faults while jobs run, judged by a witness: N=100 SEED=1, or BUG=free_at_expiry, which must fail
-	.venv/bin/python -m tests.faults --faults $(or $(N),100) --seed $(or $(SEED),1) $(if $(BUG),--bug $(BUG),--out build/bench/faults.json)
+	.venv/bin/python -m tests.faults --faults $(or $(N),100) --seed $(or $(SEED),1) $(if $(BUG),--bug $(BUG))
 
 bench: setup ## Benchmarks; results in build/bench/*.json
 	@ls bench/*.py >/dev/null 2>&1 || { echo "There are no benchmarks yet (bench/*.py): nothing was measured."; exit 1; }
@@ -75,6 +75,13 @@ chromium: # for the browser tests; from the system's own packages
 	else \
 	  echo "The browser tests need Chromium. Install it first: sudo apt-get install chromium"; exit 1; \
 	fi
+
+FAKETIME = /usr/lib/*/faketime/libfaketime.so.1
+libfaketime: # for jumping clocks; where it cannot be had, their test is skipped and says so
+	@ls $(FAKETIME) >/dev/null 2>&1 || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && \
+	  echo "Installing libfaketime for the tests of jumping clocks" && apt-get update -qq && \
+	  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends libfaketime >/dev/null; } || \
+	echo "No libfaketime: the test of jumping clocks is skipped. To run it: sudo apt-get install libfaketime"
 
 clean: ## Remove what was built here; state in STACKWEB_HOME stays
 	rm -rf .venv build *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

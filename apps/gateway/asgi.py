@@ -14,6 +14,8 @@ from apps.gateway.running import gateway_of_this_loop, stop_gateway_of_this_loop
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+CUT_SECONDS = 1.0  # what the server cut off gets this long to write down its usage
+_answering: set[asyncio.Task[None]] = set()
 
 
 async def gateway_application(scope: Scope, receive: Receive, send: Send) -> None:
@@ -25,6 +27,8 @@ async def respond(gateway: Gateway, scope: Scope, receive: Receive, send: Send) 
     """When the client goes away before the end, the work behind its request ends at once."""
     body = _Body(scope, receive)
     work = asyncio.create_task(_answer(gateway, scope, body, send))
+    _answering.add(work)
+    work.add_done_callback(_answering.discard)
     gone = asyncio.create_task(body.client_gone())
     try:
         await asyncio.wait({work, gone}, return_when=asyncio.FIRST_COMPLETED)
@@ -38,10 +42,12 @@ async def respond(gateway: Gateway, scope: Scope, receive: Receive, send: Send) 
 
 
 async def gateway_lifespan(receive: Receive, send: Send) -> None:
-    """Closes the connections to engines when the server stops."""
+    """Closes the connections to engines when the server stops, after what it cut off is metered."""
     while True:
         message = await receive()
         if message["type"] == "lifespan.shutdown":
+            if cut := {work for work in _answering if work.get_loop() is asyncio.get_running_loop()}:
+                await asyncio.wait(cut, timeout=CUT_SECONDS)
             await stop_gateway_of_this_loop()
             await send({"type": "lifespan.shutdown.complete"})
             return

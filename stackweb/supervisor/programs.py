@@ -20,7 +20,7 @@ from stackweb.supervisor.terminal import POSTGRES_TROUBLE, VALKEY_TROUBLE
 NAMES = ("postgres", "valkey", "web", "control", "worker")
 # -P: the home folder, where children run, must not be searched for Python modules.
 PYTHON = [sys.executable, "-P", "-m"]
-WEB = ["uvicorn", "stackweb.asgi:application", "--lifespan", "off", "--no-access-log"]
+WEB = ["uvicorn", "stackweb.asgi:application", "--lifespan", "on", "--no-access-log"]
 CONTROL = [
     *("celery", "-A", "stackweb.celery", "worker", "-B", "-Q", "control", "--pool=threads"),
     *("--concurrency=4", "--loglevel=WARNING", "--without-gossip", "--without-mingle"),

@@ -7,7 +7,7 @@ The tests here are its shorter set. Where each id of the trust plan is tried:
     R2   test_hosts_in_trouble, tests/workers/test_isolation (cgroups), `make faults`
     R3   test_hosts_in_trouble, `make faults`; late writes after every fault (late.py)
     R4   test_hosts_in_trouble (each edge, an engine that ignores TERM), `make faults`
-    R5, R6, R7, R17   test_server_in_trouble, `make faults`
+    R5, R6, R7, R17   test_server_in_trouble, `make faults`; R17 as a state machine in test_reservation_model
     R9   test_hosts_in_trouble by a stopped proxy; a downed network link needs a namespace of its own
     R10  test_more_trouble, `make faults`
     R11  test_hosts_in_trouble (a reused pid needs root), tests/workers/test_attempts, `make faults`
@@ -17,5 +17,7 @@ The tests here are its shorter set. Where each id of the trust plan is tried:
     R16, R19   test_more_trouble
     R20  tests/workers/test_isolation (memory groups need rights)
 
-Not tried here: R8 (a second Postgres), R15 (checkpoints of a real trainer), R21 to R23.
+    R22  tests/gateway/test_restart; R21 in part in tests/workers/test_rough_times
+
+R1 and R24 in full: test_for_hours. Not tried here: R8 (a second Postgres), R15 (checkpoints of a real trainer), R23.
 """

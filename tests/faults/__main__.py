@@ -1,13 +1,11 @@
 """`make faults`: N seeded faults while jobs run, then the judgement. Exits 1 when a bar is missed.
 
-python -m tests.faults [--faults 100] [--seed 1] [--bug free_at_expiry] [--out build/bench/faults.json]
+python -m tests.faults [--faults 100] [--seed 1] [--bug free_at_expiry]
 """
 
 from __future__ import annotations
 
 import argparse
-import contextlib
-import json
 import sys
 import time
 from collections import Counter
@@ -15,10 +13,10 @@ from pathlib import Path
 
 from tests.faults.bug import BUGS
 from tests.faults.faults import FAULTS
-from tests.faults.judge import Bar, judge, settle
+from tests.faults.judge import Bar
+from tests.faults.rehearsal import rehearse, say
 from tests.faults.rig import running_rig
-from tests.faults.run import Happened, Run
-from tests.faults.site import NotInTime
+from tests.faults.run import Run
 
 
 def main() -> int:
@@ -28,36 +26,7 @@ def main() -> int:
         with BUGS[given.bug](rig):
             jobs, acted, bars = rehearse(run, given.faults)
         print_table(run, bars, acted, Counter(job["status"] for job in jobs))
-    if given.out:
-        rows = [{name: getattr(bar, name) for name in ("id", "what", "value", "unit", "target", "ok")} for bar in bars]
-        given.out.parent.mkdir(parents=True, exist_ok=True)
-        given.out.write_text(json.dumps(rows, indent=1) + "\n")
     return 0 if all(bar.ok for bar in bars) else 1
-
-
-def rehearse(run: Run, count: int) -> tuple[list[dict[str, object]], Counter[str], list[Bar]]:
-    """The faults one after the other, then healing and judgement."""
-    run.rig.crowd.start()
-    for _ in range(count):
-        time.sleep(run.random.uniform(0.2, 1.5))
-        one = run.random.choices(FAULTS, [each.weight for each in FAULTS])[0]
-        began = time.monotonic()
-        try:
-            found = one.happen(run)
-        except NotInTime as late:
-            run.miss(one.id, str(late))
-            found = f"gave up: {late}"
-        took = time.monotonic() - began
-        run.happened.append(Happened(one.id, one.name, began - run.began, took, found))
-        say(f"{began - run.began:6.0f} s  {one.id:4} {one.name}: {found} ({took:.1f} s)")
-        for note in run.notes:
-            say(note)
-        run.notes.clear()
-        run.send_late_write()
-        with contextlib.suppress(NotInTime):
-            run.rig.heal()
-    jobs, acted = settle(run)
-    return jobs, acted, judge(run, jobs)  # type: ignore[return-value]
 
 
 def print_table(run: Run, bars: list[Bar], acted: Counter[str], ends: Counter[str]) -> None:
@@ -79,11 +48,6 @@ def print_table(run: Run, bars: list[Bar], acted: Counter[str], ends: Counter[st
         say(f"{'ok' if bar.ok else 'MISSED':7}{bar.what}: {bar.value:g} (must be {bar.target}) {bar.found}")
 
 
-def say(line: str) -> None:
-    sys.stdout.write(line + "\n")
-    sys.stdout.flush()
-
-
 def arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="faults")
     parser.add_argument("--faults", type=int, default=100)
@@ -91,7 +55,6 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--hosts", type=int, default=4)
     parser.add_argument("--gpus", type=int, default=2)
     parser.add_argument("--bug", choices=sorted(BUGS), default="", help="break the server on purpose")
-    parser.add_argument("--out", type=Path)
     parser.add_argument("--keep", type=Path, help="an empty folder to work in, kept for a look afterwards")
     return parser
 

@@ -24,12 +24,12 @@ ROW = b'{"messages": [{"role": "user", "content": "Hello?"}, {"role": "assistant
 
 
 class Rig:
-    def __init__(self, folder: Path, seed: int, hosts: int = 4, gpus: int = 2) -> None:
+    def __init__(self, folder: Path, seed: int, hosts: int = 4, gpus: int = 2, is_hastened: bool = True) -> None:
         self.folder, self.seed = folder, seed
         self.random = random.Random(seed)
         self.witness = folder / "witness"
         self.witness.mkdir()
-        self.site = Site(folder / "site")
+        self.site = Site(folder / "site", is_hastened)
         (folder / "site").mkdir()
         self.hosts = [FakeHost(self.site, folder, f"h{number}", gpus, self.witness) for number in range(1, hosts + 1)]
         self.small_disk: FakeHost | None = self.hosts[-1] if os.geteuid() == 0 else None
@@ -102,14 +102,16 @@ class Rig:
 
 
 @contextmanager
-def running_rig(seed: int, hosts: int = 4, gpus: int = 2, keep: Path | None = None) -> Iterator[Rig]:
+def running_rig(
+    seed: int, hosts: int = 4, gpus: int = 2, keep: Path | None = None, *, is_hastened: bool = True
+) -> Iterator[Rig]:
     """A started rig in a folder of its own, gone at the end unless `keep` names where it may stay."""
     folder = keep or Path(tempfile.mkdtemp(prefix="faults-"))
     folder.mkdir(exist_ok=True)
     guard = subprocess.Popen(
         [*MODULE, "tests.faults.guard", str(folder)], cwd=ROOT, stdin=subprocess.PIPE, start_new_session=True
     )
-    rig = Rig(folder, seed, hosts, gpus)
+    rig = Rig(folder, seed, hosts, gpus, is_hastened)
     try:
         rig.start()
         yield rig

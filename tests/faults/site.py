@@ -51,24 +51,27 @@ def wait_for(is_true: Callable[[], object], seconds: float, what: str) -> float:
 
 
 class Site:
-    """`start` once; then any of `parts` may be killed and started again."""
+    """`start` once; then any of `parts` may be killed and started again. Not hastened: at the product's own pace."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, is_hastened: bool = True) -> None:
+        self.folder, self.is_hastened = folder, is_hastened
         self.home = folder / "home"
         self.ports = [HeldPort() for _ in range(3)]
         web, postgres, valkey = (held.port for held in self.ports)
         self.url = f"http://127.0.0.1:{web}"
         self.postgres = Postgres(folder / "postgres", postgres, PASSWORD, POSTGRES_SETTINGS)
         self.valkey = Valkey(folder / "valkey", valkey, PASSWORD)
+        settings = "tests.faults.settings" if is_hastened else "stackweb.settings"
         clean = {name: value for name, value in os.environ.items() if not name.startswith(OWN)}
         self.env = clean | {
             "STACKWEB_HOME": str(self.home), "STACKWEB_PORT": str(web), "STACKWEB_URL": self.url,
             "STACKWEB_FAKE_ENGINES": "1", "DATABASE_URL": self.postgres.url, "REDIS_URL": self.valkey.url,
-            "DJANGO_SETTINGS_MODULE": "tests.faults.settings", "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1",
+            "DJANGO_SETTINGS_MODULE": settings, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1",
         }  # fmt: skip
-        web_argv = [part.replace("stackweb.asgi", "tests.faults.asgi") for part in WEB]
-        control_argv = [part.replace("stackweb.celery", "tests.faults.control") for part in CONTROL]
+        web_argv, control_argv = WEB, CONTROL
+        if is_hastened:
+            web_argv = [part.replace("stackweb.asgi", "tests.faults.asgi") for part in WEB]
+            control_argv = [part.replace("stackweb.celery", "tests.faults.control") for part in CONTROL]
         self.argv = {
             "web": [*PYTHON, *web_argv, "--port", str(web), "--timeout-graceful-shutdown", "5"],
             "control": [*PYTHON, *control_argv, "--schedule", str(folder / "beat")],

@@ -13,13 +13,15 @@ PIECES = ["On", "ce", " up", "on", "!"]
 
 
 class Engine:
-    """What it does follows from the last message: "linger" never ends, "break" ends too early."""
+    """What it does follows from the last message: "linger" never ends, "break" ends too early, "hold" waits
+    for `go_on` before its end."""
 
     def __init__(self) -> None:
         self.bodies: list[dict[str, Any]] = []
         self.paths: list[str] = []
         self.headers: list[str] = []
         self.arrived, self.aborted = asyncio.Event(), asyncio.Event()
+        self.go_on = asyncio.Event()
         self.url = ""
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -67,6 +69,8 @@ class Engine:
         if said == "break":
             writer.close()
             return
+        if said == "hold":
+            await self.go_on.wait()
         if body.get("stream_options", {}).get("include_usage"):
             self._event(writer, {"choices": [], "usage": USAGE})
         self._chunk(writer, b"data: [DONE]\n\n")
@@ -85,7 +89,7 @@ class Engine:
 
 
 @asynccontextmanager
-async def running_engine() -> AsyncIterator[Engine]:
+async def running_engine(port: int = 0) -> AsyncIterator[Engine]:
     engine = Engine()
     tasks: set[asyncio.Task[None]] = set()
 
@@ -95,7 +99,7 @@ async def running_engine() -> AsyncIterator[Engine]:
         tasks.add(task)
         await engine.serve(reader, writer)
 
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    server = await asyncio.start_server(serve, "127.0.0.1", port)
     engine.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     try:
         yield engine

@@ -31,7 +31,7 @@ def read_line(line: Mapping[str, Any]) -> tuple[TrainingPlan, Memory]:
         raise CannotEstimate("Give gpu, such as 'A100 80GB', or gpu_memory_gib.")
     gpu = read_gpu(gpu_name or f"{memory_gib}GB class", memory_gib)
     method, engine = read_method(text(line, "method")), text(line, "engine").lower()
-    devices = whole(line, "gpus", most=65_536) or gpu.count
+    devices = gpu.gpus(whole(line, "gpus", most=65_536))
     checkpointing = flag(line, "gradient_checkpointing")
     plan = TrainingPlan(
         shape=shape,

@@ -11,6 +11,7 @@ from typing import Any
 
 from apps.planning.changes import smallest_change
 from apps.planning.config_precision import precision_of
+from apps.planning.doubts import doubted
 from apps.planning.gguf import gguf_file_bytes
 from apps.planning.gpu_memory import NamedGpu, read_gpu
 from apps.planning.line_fields import flag, model_of, number, text, whole
@@ -32,6 +33,7 @@ def answer_line(line: Mapping[str, Any]) -> dict[str, Any]:
     fit = llama_cpp_fit(plan, memory, file_bytes) if file_bytes is not None else serving_fit(plan, memory)
     if file_bytes is None:
         fit = for_engine(fit, text(line, "engine"))
+    fit = doubted(fit, plan, _gpu(line), text(line, "engine"), is_gguf=file_bytes is not None)
     stored = file_bytes or fit.weights_bytes * plan.tensor_parallel * plan.pipeline_parallel
     loader = "vllm" if file_bytes is None else "llama-cpp"
     answer = {"id": line.get("id")} | _answer(fit, file_bytes) | _speed(line, plan, fit) | _times(stored, loader)
@@ -43,12 +45,11 @@ def read_line(line: Mapping[str, Any]) -> tuple[ServingPlan, Memory, int | None]
     """The plan and the GPU that a line describes, and the bytes of the GGUF file where it means one."""
     shape, reference, config = model_of(line)
     asked = text(line, "precision") or (reference.precision if reference else "") or _own_precision(config)
-    precision = read_precision(asked)
+    precision = read_precision(asked, is_sized=line.get("weights_bytes") is not None)
     if precision.name == "nf4-plain" and re.search("bnb-4bit|unsloth", text(line, "model_id").lower()):
         precision = PRECISIONS["nf4"]  # such releases are stored with double quantisation
     engine = text(line, "engine").lower() or "vllm"
-    memory_gib = number(line, "gpu_memory_gib", least=0.1, most=10_000)
-    gpu = read_gpu(text(line, "gpu") or _missing_gpu(line), memory_gib)
+    gpu = _gpu(line)
     tensor, pipeline = _parallel(line, gpu)
     file_bytes = _gguf_bytes(line, shape, precision.name) if precision.gguf else None
     plan = ServingPlan(
@@ -68,8 +69,13 @@ def read_line(line: Mapping[str, Any]) -> tuple[ServingPlan, Memory, int | None]
     )
     if engine.replace(".", "_").replace("-", "_") in ("llama_cpp", "llamacpp", "ollama") and file_bytes is None:
         file_bytes = whole(line, "weights_bytes", most=10**14) or gguf_file_bytes(shape, "BF16").middle
-    is_guessed = gpu.kind is None and memory_gib is None
+    is_guessed = gpu.kind is None and line.get("gpu_memory_gib") is None
     return plan, Memory("gpu", gpu.usable_bytes, text(line, "gpu"), is_guessed), file_bytes
+
+
+def _gpu(line: Mapping[str, Any]) -> NamedGpu:
+    memory_gib = number(line, "gpu_memory_gib", least=0.1, most=10_000)
+    return read_gpu(text(line, "gpu") or _missing_gpu(line), memory_gib)
 
 
 def _missing_gpu(line: Mapping[str, Any]) -> str:
@@ -81,7 +87,8 @@ def _missing_gpu(line: Mapping[str, Any]) -> str:
 def _parallel(line: Mapping[str, Any], gpu: NamedGpu) -> tuple[int, int]:
     """Tensor and pipeline parallel; all GPUs are used by tensor parallel where only their number is given."""
     tensor, pipeline = whole(line, "tensor_parallel", most=1024), whole(line, "pipeline_parallel", most=1024)
-    gpus = whole(line, "gpus", most=4096) or (gpu.count if gpu.count > 1 else None)
+    asked = whole(line, "gpus", most=4096)
+    gpus = gpu.gpus(asked) if asked or gpu.count > 1 else None
     if tensor is None:
         tensor = max(1, (gpus or 1) // (pipeline or 1))
     if pipeline is None:

@@ -229,12 +229,24 @@ class FineTunePlanIn(ModelAsked):
     lora_rank: int | None = None
     dataset_tokens: int | None = None
     epochs: float | None = None
+    sharding: str | None = Field(None, description="ddp, zero1, zero2, zero3 or fsdp; empty: the tool's usual way")
 
 
 class RangeOut(Schema):
     low: float
     mid: float
     high: float
+
+
+class ApiPriceOut(Schema):
+    """What a provider asks for training on the same tokens; a published price with its date."""
+
+    provider: str
+    model: str
+    usd: float
+    usd_per_1m_tokens: float
+    date: str
+    source: str
 
 
 class FineTunePlanOut(Schema):
@@ -255,6 +267,7 @@ class FineTunePlanOut(Schema):
     formula_version: str
     explanation: str
     notes: list[str]
+    api_prices: list[ApiPriceOut]
 
 
 @router.post("/plan/finetune", response=FineTunePlanOut, summary="Memory, time and cost of a fine-tune")

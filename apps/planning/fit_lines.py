@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from apps.planning.changes import smallest_change
+from apps.planning.doubts import doubted
 from apps.planning.fit_question import Question, read_question
 from apps.planning.gguf import GgufSize
 from apps.planning.gguf_changes import smallest_gguf_change
@@ -43,6 +44,7 @@ def _fit(asked: Question) -> FitEstimate:
         fit = llama_cpp_fit(asked.plan, asked.memory, asked.gguf.middle)
     else:
         fit = serving_fit(asked.plan, asked.memory)
+    fit = doubted(fit, asked.plan, asked.gpu, asked.engine, is_gguf=asked.gguf is not None)
     confidence = "low" if asked.is_doubtful else fit.confidence
     return replace(fit, confidence=confidence, notes=(*fit.notes, *asked.notes))
 

@@ -10,9 +10,8 @@ from typing import Any
 from apps.planning.config_precision import precision_of
 from apps.planning.gguf import GgufSize, gguf_file_bytes
 from apps.planning.gguf_choice import chosen_quantisation, named_file
-from apps.planning.gpu_memory import NamedGpu
+from apps.planning.gpu_memory import NamedGpu, read_gpu
 from apps.planning.line_fields import flag, model_of, number, text, whole
-from apps.planning.line_gpu import line_gpu
 from apps.planning.other_engines import LLAMA_CPP, TRANSFORMERS, VLLM, engine_notes, read_engine
 from apps.planning.parallel import split_over
 from apps.planning.precisions import PRECISIONS, Precision, read_precision
@@ -48,7 +47,7 @@ def read_question(line: Mapping[str, Any]) -> Question:
     engine, version = read_engine(text(line, "engine")), text(line, "engine_version")
     precision, gguf, notes = _stored(line, shape, reference, config, engine)
     memory_gib = number(line, "gpu_memory_gib", least=0.1, most=1024)
-    gpu = line_gpu(line, memory_gib)
+    gpu = read_gpu(text(line, "gpu") or _missing_gpu(memory_gib), memory_gib)
     tensor, pipeline = _parallel(line, gpu, shape)
     if gguf and engine in ("", LLAMA_CPP):  # which gives each GPU whole layers
         tensor, pipeline = 1, tensor * pipeline
@@ -82,7 +81,9 @@ def _stored(
     asked = text(line, "precision") or named
     words = re.sub("gguf", "", asked, flags=re.I).strip(" ()")
     by_name = reference.precision if reference and not _quantization(config) else ""
-    precision = _precision(words or (reference.precision if reference else "") or _own_precision(config), model_id)
+    precision = _precision(
+        line, words or (reference.precision if reference else "") or _own_precision(config), model_id
+    )
     is_file, is_asked = is_file or "gguf" in asked.lower(), bool(words or by_name)
     quantisation, notes = chosen_quantisation(precision, is_asked=is_asked, is_file=is_file, engine=engine)
     if not quantisation:
@@ -96,17 +97,24 @@ def _stored(
     return precision, size, notes
 
 
-def _precision(asked: str, model_id: str) -> Precision:
-    precision = read_precision(asked)
+def _precision(line: Mapping[str, Any], asked: str, model_id: str) -> Precision:
+    precision = read_precision(asked, is_sized=line.get("weights_bytes") is not None)
     if precision.name == "nf4-plain" and re.search("bnb-4bit|unsloth", model_id.lower()):
         return PRECISIONS["nf4"]  # such releases are stored with double quantisation
     return precision
 
 
+def _missing_gpu(memory_gib: float | None) -> str:
+    if memory_gib is None:
+        raise CannotEstimate("Give gpu, such as 'H100 80GB', or gpu_memory_gib.")
+    return f"{memory_gib}GB class"
+
+
 def _parallel(line: Mapping[str, Any], gpu: NamedGpu, shape: ModelShape) -> tuple[int, int]:
     """Tensor and pipeline parallel. Where only the number of GPUs is given, all are used as the heads allow."""
     tensor, pipeline = whole(line, "tensor_parallel", most=1024), whole(line, "pipeline_parallel", most=1024)
-    gpus = whole(line, "gpus", most=4096) or (gpu.count if gpu.count > 1 else None)
+    asked = whole(line, "gpus", most=4096)
+    gpus = gpu.gpus(asked) if asked or gpu.count > 1 else None
     if tensor is None and pipeline is None:
         return split_over(shape, gpus or 1)
     pipeline = pipeline or 1

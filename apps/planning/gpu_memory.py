@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from difflib import get_close_matches
 
 from apps.planning.gpu_types import GPU_TYPES, GpuType, gpu_type_of
 from apps.planning.shapes import CannotEstimate
@@ -26,19 +27,34 @@ USABLE_GIB = {
 }  # fmt: skip
 _ECC_SHARE, _PLAIN_SHARE = 0.925, 0.983
 _ECC_CARDS = ("l4", "a2", "a10", "a16", "a40", "l40", "l40s", "t4")
+_ANY_CARD = {"rtx", "nvidia", "pcie", "nvl", "laptop", "pro", "super", "ti"}
 _MOST_BYTES = 2**40  # no device has more
+_SEVERAL_SIZES = {
+    "a100-sxm-80": ("A100", "40 or 80"), "a100-pcie-80": ("A100 PCIe", "40 or 80"), "v100-32": ("V100", "16 or 32"),
+    "gh200-96": ("GH200", "96 or 144"),
+}  # fmt: skip
 _MIG_GIB = {"1g.5gb": 4.75, "2g.10gb": 9.75, "3g.20gb": 19.62, "1g.10gb": 9.62, "1g.20gb": 19.62, "2g.20gb": 19.62,
             "3g.40gb": 39.25, "4g.40gb": 39.25, "7g.80gb": 79.15, "1g.12gb": 10.75, "2g.24gb": 21.75}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
 class NamedGpu:
-    """A GPU that somebody named in words. `kind` is None for a mere size such as "24GB class"."""
+    """A GPU that somebody named in words. `kind` is None for a mere size such as "24GB class".
+
+    `note` says what the words left open, and how they were read.
+    """
 
     title: str
     kind: GpuType | None
     usable_bytes: int
     count: int = 1
+    note: str = ""
+
+    def gpus(self, asked: int | None) -> int:
+        """How many: as `asked`, or as the name says. Raises CannotEstimate where the two disagree."""
+        if asked is not None and self.count not in (1, asked):
+            raise CannotEstimate(f"gpu names {self.count} of them, gpus says {asked}; write the count in gpus alone.")
+        return asked or self.count
 
 
 def usable_bytes(kind: GpuType) -> int:
@@ -58,27 +74,66 @@ def usable_of(name: str, driver_bytes: int) -> int:
 
 
 def read_gpu(text: str, memory_gib: float | None = None) -> NamedGpu:
-    """A GPU from free text: "RTX 3090 24GB", "8xH100", "A100 MIG 1g.5gb", "24GB class".
+    """A GPU from free text: "RTX 3090 24GB", "8xH100", "H100 x8", "A100 MIG 1g.5gb", "24GB class".
 
     `memory_gib` replaces the memory that the name stands for. Raises CannotEstimate for text without a known
-    type or a size.
+    type or a size, and for a size that no GPU has.
     """
     named = text.strip()[:200]
-    count, rest = _leading_count(named)
-    kind, usable = _kind_and_bytes(_spaced(rest))
+    count, rest = _count(named)
+    rest = _spaced(rest)
+    if not memory_gib:
+        _check_size(named, rest)
+    kind, usable = _kind_and_bytes(rest)
+    note = "" if memory_gib else _left_open(rest, kind)
     if memory_gib:
         usable = round(memory_gib * GIB)
     if not 0 < usable <= _MOST_BYTES:
         raise CannotEstimate(f"GPU {named!r} is not known. {_nearest(rest)} A size such as '24GB class' works too.")
-    return NamedGpu(kind.title if kind else named, kind, usable, count)
+    return NamedGpu(kind.title if kind else named, kind, usable, count, note)
 
 
-def _leading_count(text: str) -> tuple[int, str]:
-    before = re.match(r"([1-9]\d{0,2})\s*[x×*]\s*(?=\D)", text, re.I)
-    if before:
-        return int(before[1]), text[before.end() :]
-    after = re.search(r"\s[x×*]\s*([1-9]\d{0,2})$", text, re.I)
-    return (int(after[1]), text[: after.start()]) if after else (1, text)
+_COUNTS = (
+    r"^(?P<n>[1-9]\d{0,2})\s*[x×*]\s*(?=\w)",  # 8xH100, 2x24GB
+    r"^(?P<n>[1-9]\d?)\s+(?=[a-z])(?!gi?b\b)",  # 8 H100
+    r"(?<=[\d\s])(?<!mi\d\d\d)[x×*]\s*(?P<n>[1-9]\d{0,2})$",  # H100 x8, H100x8
+    r"(?:(?<=\d[sx])|(?<=gb))[x×*]\s*(?P<n>[1-9]\d{0,2})$",  # L40Sx2, MI300Xx8, 24GBx2
+    r"(?<=\w):(?P<n>[1-9]\d{0,2})$",  # H100:4
+    r"[,(]?\s*\b(?P<n>[1-9]\d{0,2})\s*(?:gpus?|cards?)\b\)?",  # H100 (8 GPUs)
+)
+
+
+def _count(text: str) -> tuple[int, str]:
+    """The number of GPUs that a name holds, and the name without it."""
+    for pattern in _COUNTS:
+        found = re.search(pattern, text, re.I)
+        if found:
+            return int(found["n"]), (text[: found.start()] + text[found.end() :]).strip()
+    return 1, text
+
+
+_SIZE = re.compile(r"(?i)(?<![\w.,])(\d+(?:\.\d+)?)\s*gi?b\b")
+
+
+def _check_size(named: str, text: str) -> None:
+    """Raises CannotEstimate for "-5GB", "0GB", "1e9GB" and their like, which part of would read as a size."""
+    stated = re.search(r"(?i)[^\s,(]*\d\s*gi?b\b", text)
+    if stated is None or re.search(r"(?i)\dg\.\d+gb", text):
+        return
+    found = _SIZE.search(text)
+    negative = re.search(r"(?:^|\s)-\s*[\d.]+\s*gi?b", text, re.I)
+    if found is None or negative or not 0 < float(found[1]) * GIB <= _MOST_BYTES:
+        raise CannotEstimate(f"GPU {named!r} states a size that no GPU has; write it as in '24GB class'.")
+
+
+def _left_open(text: str, kind: GpuType | None) -> str:
+    """A100 and V100 are sold with two sizes; a name that says none is read as the usual one."""
+    if kind is None or kind.key not in _SEVERAL_SIZES or re.search(r"(?i)\d\s*gi?b\b", text):
+        return ""
+    name, sizes = _SEVERAL_SIZES[kind.key]
+    return (
+        f"{name} comes with {sizes} GB; this is for {kind.memory_bytes / 1e9:.0f} GB. Say which, as in '{kind.title}'."
+    )
 
 
 def _spaced(text: str) -> str:
@@ -100,7 +155,7 @@ def _kind_and_bytes(text: str) -> tuple[GpuType | None, int]:
     if kind is not None:
         return kind, usable_bytes(kind)
     kind = gpu_type_of(without_size)
-    named = re.search(r"(?i)(\d+(?:\.\d+)?)\s*gi?b", text)
+    named = _SIZE.search(text)
     size = float(named[1]) if named else 0.0
     if size > 0:
         return kind, round(size * _class_share(size) * GIB)
@@ -112,6 +167,11 @@ def _class_share(size: float) -> float:
 
 
 def _nearest(text: str) -> str:
-    words = set(re.findall(r"[a-z0-9]+", text.lower()))
-    near = [row.title for row in GPU_TYPES if words & row.words - {"rtx", "nvidia", "pcie", "nvl"}]
+    lowered = text.lower()
+    if re.search(r"\bapple\b|\bm[1-9]\b(?: pro| max| ultra)?", lowered):
+        return "A Mac's GPU shares the Mac's memory: give gpu_memory_gib, what of it the GPU may take."
+    words = set(re.findall(r"[a-z0-9]+", lowered))
+    near = [row.title for row in GPU_TYPES if words & row.words - _ANY_CARD]
+    titles = {row.title.lower(): row.title for row in GPU_TYPES}
+    near = near or [titles[each] for each in get_close_matches(lowered, titles, n=3, cutoff=0.7)]
     return f"Did you mean {' or '.join(near[:3])}?" if near else "Name a type such as 'H100 80GB' or 'RTX 4090'."

@@ -57,6 +57,9 @@ def _row(
     )
 
 
+_LAPTOPS = "NVIDIA GeForce laptop comparison page"
+_PORTABLE = {"laptop", "mobile", "notebook"}
+
 # The first row whose words are all in the product's name, and whose memory agrees, is the type: narrow before wide.
 GPU_TYPES: tuple[GpuType, ...] = (
     _row("gb300", "GB300", "gb300", (279, 8000, 2500, 5000, 1400), "NVIDIA GB300 NVL72 data sheet"),
@@ -104,6 +107,15 @@ GPU_TYPES: tuple[GpuType, ...] = (
     _row("a4000", "RTX A4000", "a4000", (16, 448, 77, None, 140), "NVIDIA RTX A4000 data sheet"),
     _row("rtx-a6000", "RTX A6000", "a6000", (48, 768, 155, None, 300), "NVIDIA RTX A6000 data sheet",
          (1.09, "Lambda")),
+    # Of laptops: less memory and bandwidth, and a throughput that depends on the power each maker allows.
+    _row("rtx-5090-laptop", "RTX 5090 Laptop", "rtx 5090 laptop", (24, 896, None, None, 150), _LAPTOPS),
+    _row("rtx-5080-laptop", "RTX 5080 Laptop", "rtx 5080 laptop", (16, 896, None, None, 150), _LAPTOPS),
+    _row("rtx-5070-ti-laptop", "RTX 5070 Ti Laptop", "rtx 5070 ti laptop", (12, 672, None, None, 115), _LAPTOPS),
+    _row("rtx-5070-laptop", "RTX 5070 Laptop", "rtx 5070 laptop", (8, 448, None, None, 100), _LAPTOPS),
+    _row("rtx-4090-laptop", "RTX 4090 Laptop", "rtx 4090 laptop", (16, 576, None, None, 150), _LAPTOPS),
+    _row("rtx-4080-laptop", "RTX 4080 Laptop", "rtx 4080 laptop", (12, 432, None, None, 150), _LAPTOPS),
+    _row("rtx-4070-laptop", "RTX 4070 Laptop", "rtx 4070 laptop", (8, 256, None, None, 115), _LAPTOPS),
+    _row("rtx-4060-laptop", "RTX 4060 Laptop", "rtx 4060 laptop", (8, 256, None, None, 115), _LAPTOPS),
     _row("rtx-5090", "RTX 5090", "rtx 5090", (32, 1792, 209, 419, 575), "NVIDIA RTX Blackwell white paper"),
     _row("rtx-5080", "RTX 5080", "rtx 5080", (16, 960, 113, 225, 360), "NVIDIA RTX Blackwell white paper"),
     _row("rtx-5070-ti", "RTX 5070 Ti", "rtx 5070 ti", (16, 896, 88, 176, 300), "NVIDIA RTX Blackwell white paper"),
@@ -131,7 +143,7 @@ GPU_TYPES: tuple[GpuType, ...] = (
     _row("quadro-rtx-8000", "Quadro RTX 8000", "quadro rtx 8000", (48, 672, None, None, 260),
          "NVIDIA Quadro RTX 8000 data sheet"),
     _row("quadro-rtx-6000", "Quadro RTX 6000", "quadro rtx 6000", (24, 672, None, None, 260),
-         "NVIDIA Quadro RTX 6000 data sheet"),
+         "NVIDIA Quadro RTX 6000 data sheet", (0.69, "Lambda")),
     _row("2080ti", "RTX 2080 Ti", "2080 ti", (11, 616, None, None, 250), "NVIDIA Turing white paper"),
     _row("titan-rtx", "TITAN RTX", "titan rtx", (24, 672, None, None, 280), "NVIDIA TITAN RTX page"),
     _row("rtx-3090", "RTX 3090", "rtx 3090", (24, 936, 71, None, 350), "NVIDIA GA102 white paper"),
@@ -161,8 +173,14 @@ _SLICES = 7  # a MIG GPU is cut into seven parts
 def gpu_type_of(product_name: str, memory_bytes: int = 0) -> GpuType | None:
     """The type of a GPU by the name its driver gives; `memory_bytes` 0 where that is not known."""
     words = set(re.findall(r"[a-z0-9]+", product_name.lower()))
+    if words & _PORTABLE:
+        words |= {"laptop"}
     for row in GPU_TYPES:
-        if row.words <= words and _agrees(row, memory_bytes or _named_bytes(words)):
+        if (
+            row.words <= words
+            and ("laptop" in row.words) == ("laptop" in words)
+            and _agrees(row, memory_bytes or _named_bytes(words))
+        ):
             return row
     return None
 

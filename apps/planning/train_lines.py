@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
-from apps.planning.gpu_memory import read_gpu
+from apps.planning.api_prices import api_costs
+from apps.planning.gpu_memory import NamedGpu, read_gpu
 from apps.planning.line_fields import flag, model_of, number, text, whole
 from apps.planning.memory import GIB
 from apps.planning.serving_plan import Memory
 from apps.planning.shapes import CannotEstimate
 from apps.planning.training import TrainingEstimate, TrainingPlan, training_fit
-from apps.planning.training_methods import read_method, read_optimizer
+from apps.planning.training_methods import read_method, read_optimizer, read_sharding
 
 _DEFAULT_TOKENS = 10**6
 
@@ -19,19 +21,17 @@ _DEFAULT_TOKENS = 10**6
 def answer_line(line: Mapping[str, Any]) -> dict[str, Any]:
     """The answer to one question. Raises CannotEstimate naming the key that is wrong."""
     plan, memory = read_line(line)
-    return {"id": line.get("id")} | _answer(training_fit(plan, memory))
+    fit = training_fit(plan, memory)
+    fit = replace(fit, notes=(*fit.notes, *_gpu_notes(line, plan)))
+    return {"id": line.get("id")} | _answer(fit) | {"api_prices": _api_prices(plan)}
 
 
 def read_line(line: Mapping[str, Any]) -> tuple[TrainingPlan, Memory]:
     """The plan and the GPU that a line describes."""
     shape, _, _ = model_of(line)
-    gpu_name = text(line, "gpu")
-    memory_gib = number(line, "gpu_memory_gib", least=0.1, most=10_000)
-    if not gpu_name and memory_gib is None:
-        raise CannotEstimate("Give gpu, such as 'A100 80GB', or gpu_memory_gib.")
-    gpu = read_gpu(gpu_name or f"{memory_gib}GB class", memory_gib)
+    gpu_name, gpu = text(line, "gpu"), _gpu(line)
     method, engine = read_method(text(line, "method")), text(line, "engine").lower()
-    devices = whole(line, "gpus", most=65_536) or gpu.count
+    devices = gpu.gpus(whole(line, "gpus", most=65_536))
     checkpointing = flag(line, "gradient_checkpointing")
     plan = TrainingPlan(
         shape=shape,
@@ -47,10 +47,42 @@ def read_line(line: Mapping[str, Any]) -> tuple[TrainingPlan, Memory]:
         epochs=number(line, "epochs", least=0.001, most=10**4) or 1.0,
         gradient_checkpointing=True if checkpointing is None else checkpointing,
         devices=devices,
+        sharding=read_sharding(f"{text(line, 'sharding')} {text(line, 'method')} {engine}"),
         cpu_offload="offload" in text(line, "method").lower(),
         price_per_device_hour=gpu.kind.hour_price if gpu.kind else None,
     )
     return plan, Memory("gpu", gpu.usable_bytes, gpu.kind.title if gpu.kind else gpu_name)
+
+
+def _gpu(line: Mapping[str, Any]) -> NamedGpu:
+    gpu_name = text(line, "gpu")
+    memory_gib = number(line, "gpu_memory_gib", least=0.1, most=10_000)
+    if not gpu_name and memory_gib is None:
+        raise CannotEstimate("Give gpu, such as 'A100 80GB', or gpu_memory_gib.")
+    return read_gpu(gpu_name or f"{memory_gib}GB class", memory_gib)
+
+
+def _gpu_notes(line: Mapping[str, Any], plan: TrainingPlan) -> list[str]:
+    gpu = _gpu(line)
+    notes = [gpu.note] if gpu.note else []
+    if plan.price_per_device_hour is None:
+        notes.append(f"No list price of {gpu.title} is known, so there is no cost; hours x your own price give it.")
+    return notes
+
+
+def _api_prices(plan: TrainingPlan) -> list[dict[str, Any]]:
+    """What the same tokens cost behind an API: published prices with their dates."""
+    return [
+        {
+            "provider": each.price.provider,
+            "model": each.price.model,
+            "usd": round(each.usd, 4),
+            "usd_per_1m_tokens": each.price.usd_per_million_tokens,
+            "date": each.price.date,
+            "source": each.price.source,
+        }
+        for each in api_costs(plan.tokens, plan.epochs)
+    ]
 
 
 def _answer(fit: TrainingEstimate) -> dict[str, Any]:

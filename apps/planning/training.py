@@ -15,13 +15,22 @@ from apps.planning.memory import TIGHT_SPARE
 from apps.planning.precisions import precision_name
 from apps.planning.serving_plan import Memory, Verdict
 from apps.planning.shapes import EXPERTS, Confidence, ModelShape
-from apps.planning.training_methods import OPTIMIZERS, PREFERENCE_LOGIT_BYTES, MethodName, Preference, read_engine
+from apps.planning.training_methods import (
+    OPTIMIZERS,
+    PREFERENCE_LOGIT_BYTES,
+    MethodName,
+    Preference,
+    Sharding,
+    Shares,
+    read_engine,
+    shares,
+)
 from apps.planning.training_speed import Speed, cpu_speed, gpu_speed
 from apps.planning.weights import weights_bytes
 
 FORMULA_VERSION = "training-2"
 GIB = 2**30
-_ADAPTER_BYTES = 16  # float32 weight, gradient and two moments
+_ADAPTER_WEIGHT, _ADAPTER_MOMENTS = 4, 8  # float32 weight, the same of gradient, and two moments
 _GRADIENT_BYTES = 2
 _PROCESS = {"gpu": 0.3e9, "cpu": 1.1e9}  # what libraries keep beside tensors
 _LARGEST_SPREAD = 0.249  # stated ranges are no wider than a quarter to either side
@@ -48,6 +57,7 @@ class TrainingPlan:
     chunked_loss: bool = False  # the loss is taken in pieces, so the logits never stand whole in memory
     cpu_offload: bool = False  # weights and states lie in RAM and visit the GPU layer by layer
     devices: int = 1
+    sharding: Sharding | None = None  # the tool's usual way when None
     cpu_count: int = 1
     measured_tokens_per_second: float | None = None  # on this kind of device, all devices together
     price_per_device_hour: float | None = None
@@ -58,9 +68,16 @@ class TrainingPlan:
         return self.micro_batch * self.sequence_tokens * (1 if self.preference == "none" else 2)
 
     @property
-    def is_sharded(self) -> bool:
-        """True where the devices split the base between them instead of holding a copy each."""
-        return self.devices > 1 and (self.method == "full" or read_engine(self.engine).shards_adapters)
+    def shares(self) -> Shares:
+        """Full training is split whole (FSDP, ZeRO-3) unless told; most tools copy the base of adapters."""
+        splits = self.method == "full" or read_engine(self.engine).shards_adapters
+        return shares(self.sharding or ("zero3" if splits else "ddp"), self.devices)
+
+    @property
+    def keeps_reference(self) -> bool:
+        """DPO compares with the untrained model: a frozen copy, or the base with its adapters switched off. ORPO needs
+        none (arXiv 2305.18290, 2403.07691)."""
+        return self.preference == "dpo" and self.method == "full"
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +120,8 @@ def lora_parameters(shape: ModelShape, rank: int) -> int:
 
 def training_fit(plan: TrainingPlan, memory: Memory) -> TrainingEstimate:
     """Estimate memory on each device, the time and the cost. Raises CannotEstimate."""
-    weights, (trainable, states) = _weights_on_each(plan), _states(plan)
+    reference = _weights_on_each(plan) if plan.keeps_reference else 0
+    weights, (trainable, states) = _weights_on_each(plan) + reference, _states(plan)
     activations, process = _activation_bytes(plan, memory.kind), round(_PROCESS[memory.kind])
     middle = weights + states + activations[1] + process
     # A measured peak may leave out what libraries hold beside tensors, so the low estimate does too.
@@ -136,8 +154,14 @@ def training_fit(plan: TrainingPlan, memory: Memory) -> TrainingEstimate:
         cost_high=cost_high,
         confidence="medium" if agree and plan.shape.confidence != "low" else "low",
         formula_version=FORMULA_VERSION,
-        notes=plan.shape.notes,
+        notes=(*plan.shape.notes, *_notes(plan, reference)),
     )
+
+
+def _notes(plan: TrainingPlan, reference: int) -> list[str]:
+    if not reference:
+        return []
+    return [f"DPO keeps the untrained model beside the trained one, {reference / GIB:.1f} GiB; adapters need no copy."]
 
 
 def _base_bytes(plan: TrainingPlan) -> int:
@@ -152,20 +176,21 @@ def _weights_on_each(plan: TrainingPlan) -> int:
     gathered = whole // plan.shape.layers + 2 * plan.shape.embedding_parameters
     if plan.cpu_offload:
         return gathered
-    return whole // plan.devices + gathered if plan.is_sharded else whole
+    return whole // plan.shares.weights + gathered if plan.shares.weights > 1 else whole
 
 
 def _states(plan: TrainingPlan) -> tuple[int, int]:
     """Trainable parameters, and the bytes on each device that learning adds to the weights."""
-    share = plan.devices if plan.is_sharded else 1
+    split = plan.shares
     if plan.method != "full":
         count = lora_parameters(plan.shape, plan.lora_rank)
-        return count, _ADAPTER_BYTES * count // share
+        each = _ADAPTER_WEIGHT / split.weights + _ADAPTER_WEIGHT / split.gradients + _ADAPTER_MOMENTS / split.optimizer
+        return count, round(each * count)
     count = plan.shape.parameters
     if plan.cpu_offload:
         return count, _GRADIENT_BYTES * count // plan.shape.layers
-    each = OPTIMIZERS[plan.optimizer] + _gradient_bytes(plan)
-    return count, round(each * count / share)
+    each = OPTIMIZERS[plan.optimizer] / split.optimizer + _gradient_bytes(plan) / split.gradients
+    return count, round(each * count)
 
 
 def _gradient_bytes(plan: TrainingPlan) -> float:

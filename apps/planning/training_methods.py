@@ -15,6 +15,7 @@ from apps.planning.shapes import CannotEstimate
 
 MethodName = Literal["lora", "qlora", "full"]
 Preference = Literal["none", "dpo", "orpo"]
+Sharding = Literal["ddp", "zero1", "zero2", "zero3"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +76,41 @@ def read_method(text: str) -> Method:
     if preference != "none":
         return Method("lora", preference=preference)
     raise CannotEstimate(f"method is {text[:40]!r}; use lora, qlora, full, dpo or orpo.")
+
+
+@dataclass(frozen=True, slots=True)
+class Shares:
+    """Between how many devices each part is split; 1 means a copy on each."""
+
+    weights: int = 1
+    gradients: int = 1
+    optimizer: int = 1
+
+
+def shares(sharding: Sharding, devices: int) -> Shares:
+    """What each device keeps of N, ZeRO (arXiv 1910.02054, section 5), for w weights, g gradients and o states:
+
+    ddp w + g + o; stage 1 w + g + o/N; stage 2 w + (g + o)/N; stage 3, and FSDP with full sharding, (w + g + o)/N.
+    """
+    return Shares(
+        weights=devices if sharding == "zero3" else 1,
+        gradients=devices if sharding in ("zero2", "zero3") else 1,
+        optimizer=1 if sharding == "ddp" else devices,
+    )
+
+
+def read_sharding(text: str) -> Sharding | None:
+    """How devices share a run, from free text such as "full zero-2", "FSDP" or "ddp"; None where it says nothing."""
+    asked = text.strip().lower()[:80]
+    stage = re.search(r"(?:zero|stage)[ _-]?(?:stage[ _-]?)?([123])\b", asked)
+    if stage:
+        named: dict[str, Sharding] = {"1": "zero1", "2": "zero2", "3": "zero3"}
+        return named[stage[1]]
+    if re.search(r"shard[ _-]?grad[ _-]?op", asked):
+        return "zero2"
+    if re.search(r"fsdp|full[ _-]?shard", asked):
+        return "zero3"
+    return "ddp" if re.search(r"\bddp\b|data[ _-]?parallel|no[ _-]?shard", asked) else None
 
 
 def read_engine(text: str) -> EngineProfile:

@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 from apps.planning.fit_lines import answer_line
-from apps.planning.line_gpu import line_gpu
+from apps.planning.gpu_memory import read_gpu
 from apps.planning.overhead import parse_version
 from apps.planning.shapes import CannotEstimate
 from bench.planner_parts.rows import Row, error_rows, records
@@ -78,7 +78,7 @@ def _answers(starts: list[dict[str, Any]]) -> tuple[Answered, Answered, dict[str
 
 def _is_known(gpu: str) -> bool:
     try:
-        return bool(line_gpu({"gpu": gpu}, None))
+        return bool(read_gpu(gpu))
     except CannotEstimate:
         return False
 

@@ -17,7 +17,7 @@ _FIT = ("model", "config", "weights-bytes", "precision", "engine", "engine-versi
         "tensor-parallel", "pipeline-parallel", "gpu-memory-utilization", "max-model-len", "max-num-seqs",
         "kv-cache-dtype")  # fmt: skip
 _TRAIN = ("model", "config", "method", "engine", "gpu", "gpu-memory-gib", "gpus", "seq-len", "micro-batch",
-          "optimizer", "lora-rank", "dataset-tokens", "epochs")  # fmt: skip
+          "optimizer", "lora-rank", "dataset-tokens", "epochs", "sharding")  # fmt: skip
 
 
 def add_fit_commands(commands: Any) -> None:

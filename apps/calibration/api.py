@@ -8,7 +8,7 @@ from django.http import HttpRequest
 from ninja import Router, Schema
 
 from apps.accounts.rest import signed_in
-from apps.calibration.ledger import Group, entries, groups
+from apps.calibration.ledger import Group, entries, family_groups, groups
 
 router = Router(tags=["calibration"])
 
@@ -20,6 +20,7 @@ class AccuracyOut(Schema):
     device: str
     engine: str
     formula_version: str
+    family: str  # of the models, as their configs name it; empty: all of them together
     n: int
     median_error: float
     bias: float
@@ -35,10 +36,11 @@ class AccuracyPage(Schema):
 
 @router.get("/calibration", response=AccuracyPage)
 def list_accuracy(request: HttpRequest, quantity: str = "", device: str = "", engine: str = "") -> dict[str, Any]:
-    """Every group that has met a measurement, most runs first; one page, because groups are few."""
+    """Every group that has met a measurement, most runs first, then those of each family of models; one page, because
+    groups are few."""
     signed_in(request)
-    known = groups(entries(quantity=quantity, device=device, engine=engine))
-    return {"items": [_out(group) for group in known], "next": None}
+    known = entries(quantity=quantity, device=device, engine=engine)
+    return {"items": [_out(group) for group in (*groups(known), *family_groups(known))], "next": None}
 
 
 def _out(group: Group) -> dict[str, Any]:
@@ -48,6 +50,7 @@ def _out(group: Group) -> dict[str, Any]:
         "device": group.device,
         "engine": group.engine,
         "formula_version": group.formula_version,
+        "family": group.family,
         "n": known.n,
         "median_error": known.median_error,
         "bias": known.bias,

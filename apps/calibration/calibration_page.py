@@ -8,7 +8,7 @@ from typing import Any
 
 from apps.accounts.models import User
 from apps.calibration.comparisons import TITLES
-from apps.calibration.ledger import Entry, Group, entries, groups
+from apps.calibration.ledger import Entry, Group, entries, family_groups, groups
 from apps.jobs.models import Job
 from apps.statistics.accuracy import LEAST_RUNS
 
@@ -45,7 +45,7 @@ def calibration_page(user: User, quantity: str) -> dict[str, Any]:
         "quantities": [(name, TITLES.get(name, name)) for name in names],
         "chosen": chosen,
         "title": TITLES.get(chosen, chosen),
-        "groups": [group for group in summed if group.quantity == chosen],
+        "groups": [group for group in summed if group.quantity == chosen] + family_groups(shown),
         "others": [group for group in summed if group.quantity != chosen][:12],
         "plot": plot_of(shown, visible),
         "worst": worst,

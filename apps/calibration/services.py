@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from apps.calibration.ledger import accuracy_here
+from apps.calibration.ledger import precedent_for
 from apps.calibration.models import Estimate
 from apps.jobs.models import Job
 
@@ -38,19 +38,26 @@ class PastAccuracy:
     median_error: float  # a fraction
     device: str
     engine: str
+    family: str  # whose runs these were; empty: of all models
     factor: float | None
     corrected: float | None
     unit: str
 
 
 def past_accuracy(estimates: Sequence[NewEstimate], quantity: str) -> PastAccuracy | None:
-    """How such an estimate fared on this device and engine; None without the quantity or without a run."""
+    """How such an estimate fared on this device and engine, of the model's family first; None without the quantity or
+    without a run."""
     new = next((each for each in estimates if each.quantity == quantity), None)
     if new is None:
         return None
-    device, engine = str(new.context.get("device", "")), str(new.context.get("engine", ""))
-    known = accuracy_here(quantity=quantity, device=device, engine=engine, formula_version=new.formula_version)
-    if known is None:
+    device, engine, family = (str(new.context.get(name, "")) for name in ("device", "engine", "family"))
+    precedent = precedent_for(
+        quantity=quantity, device=device, engine=engine, formula_version=new.formula_version, family=family
+    )
+    if precedent is None:
         return None
+    known = precedent.accuracy
     corrected = None if known.factor is None else new.value * known.factor
-    return PastAccuracy(known.n, known.median_error, device, engine, known.factor, corrected, new.unit)
+    return PastAccuracy(
+        known.n, known.median_error, device, engine, precedent.family, known.factor, corrected, new.unit
+    )

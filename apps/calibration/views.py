@@ -10,11 +10,11 @@ from django.views.decorators.http import require_safe
 
 from apps.accounts.rest import signed_in
 from apps.calibration.calibration_page import calibration_page
-from apps.calibration.ledger import entries, groups
+from apps.calibration.ledger import entries, family_groups, groups
 from apps.costs.spreadsheet import harmless
 
 COLUMNS = ("quantity", "device", "engine", "formula_version", "n", "median_error", "bias", "nine_in_ten_within",
-           "range_held", "factor")  # fmt: skip
+           "range_held", "factor", "family")  # fmt: skip
 
 
 @require_safe
@@ -30,11 +30,12 @@ def calibration_csv(request: HttpRequest) -> HttpResponse:
     answer["Content-Disposition"] = 'attachment; filename="calibration.csv"'
     writer = csv.writer(answer)
     writer.writerow(COLUMNS)
-    for group in groups(entries()):
-        known = group.accuracy
-        figures = (known.median_error, known.bias, known.nine_in_ten)
-        factor = "" if known.factor is None else round(known.factor, 4)
-        row = (group.quantity, group.device, group.engine, group.formula_version, known.n)
-        cells = [*row, *(round(figure, 4) for figure in figures), known.held, factor]
+    known = entries()
+    for group in (*groups(known), *family_groups(known)):
+        told = group.accuracy
+        figures = (told.median_error, told.bias, told.nine_in_ten)
+        factor = "" if told.factor is None else round(told.factor, 4)
+        row = (group.quantity, group.device, group.engine, group.formula_version, told.n)
+        cells = [*row, *(round(figure, 4) for figure in figures), told.held, factor, group.family]
         writer.writerow([harmless(cell) for cell in cells])
     return answer

@@ -12,7 +12,7 @@ from apps.accounts.access import team_for, visible_or_404
 from apps.accounts.hub_tokens import credentials_for
 from apps.accounts.problems import invalid
 from apps.accounts.rest import create_once, page_of, signed_in
-from apps.catalog.choices import offer_of
+from apps.catalog.choices import OfferedWeights, offer_of
 from apps.catalog.copies import bring_copies
 from apps.catalog.fit import Fit
 from apps.catalog.hub_finds import Find, find_on_hub
@@ -69,7 +69,8 @@ def start_import(request: HttpRequest, payload: ImportIn) -> Status[dict[str, An
 
 @router.get("/models/choices", response=OfferOut)
 def get_choices(request: HttpRequest, source_ref: str, revision: str = "") -> dict[str, Any]:
-    """What a Hub repository offers: its formats, and each GGUF quantisation with its size and fit on this fleet."""
+    """What a Hub repository offers: its formats, its safetensors by their headers, and each GGUF quantisation, with
+    size and fit on this fleet."""
     user = signed_in(request)
     credentials = credentials_for(user, team_for(user, None))
     offer = offer_of(source_ref.strip(), revision.strip(), credentials=credentials)
@@ -77,7 +78,13 @@ def get_choices(request: HttpRequest, source_ref: str, revision: str = "") -> di
         {"variant": each.label, "size_bytes": each.size_bytes, "fits": [_fit_out(fit) for fit in each.fits]}
         for each in offer.choices
     ]
-    return {"commit": offer.commit, "formats": [vars(each) for each in offer.formats], "choices": choices}
+    return {"commit": offer.commit, "formats": [vars(each) for each in offer.formats], "choices": choices} | {
+        "weights": _weights_out(offer.weights) if offer.weights else None
+    }
+
+
+def _weights_out(weights: OfferedWeights) -> dict[str, Any]:
+    return vars(weights.stored) | {"precision": weights.precision, "fits": [_fit_out(fit) for fit in weights.fits]}
 
 
 @router.get("/models/hub-search", response=HubFindPage, operation_id="search_hub")

@@ -10,6 +10,8 @@ from apps.accounts.hub_tokens import HubCredential
 from apps.catalog.fit import DeviceClass, Fit, best_fit, device_classes
 from apps.catalog.hub import read_choices
 from apps.catalog.models import Model, ModelVersion
+from apps.catalog.registration import stored_precision
+from apps.catalog.remote_safetensors import StoredWeights
 from apps.catalog.source_checks import checked_source
 from apps.engines.repository_files import REFUSED, Format, GgufChoice
 
@@ -31,10 +33,21 @@ class OfferedChoice:
 
 
 @dataclass(frozen=True)
+class OfferedWeights:
+    """Safetensors, by the headers of their files: nothing about their size is guessed."""
+
+    stored: StoredWeights
+    precision: str
+    fits: list[Fit]
+
+
+@dataclass(frozen=True)
 class Offer:
+    repo: str
     commit: str
     formats: list[OfferedFormat]
     choices: list[OfferedChoice]
+    weights: OfferedWeights | None
 
 
 def offer_of(repository: str, revision: str = "", *, credentials: Sequence[HubCredential] = ()) -> Offer:
@@ -42,9 +55,11 @@ def offer_of(repository: str, revision: str = "", *, credentials: Sequence[HubCr
     asked = checked_source(Model.Source.HUB, repository, revision)
     found, devices = read_choices(asked.name, asked.revision, credentials=credentials), device_classes()
     return Offer(
+        repo=asked.name,
         commit=found.commit,
         formats=[OfferedFormat(kind, size, REFUSED.get(kind, "")) for kind, size in found.formats.items()],
         choices=[_offered(choice, found.config, devices) for choice in found.gguf],
+        weights=_offered_weights(found.stored, found.config, devices) if found.stored else None,
     )
 
 
@@ -52,3 +67,12 @@ def _offered(choice: GgufChoice, config: dict[str, Any], devices: Sequence[Devic
     facts = {"format": "gguf", "weights_bytes": choice.size_bytes, "config": config}
     version = ModelVersion(precision=choice.label[:20], facts=facts)
     return OfferedChoice(choice.label, choice.size_bytes, [best_fit(version, device) for device in devices])
+
+
+def _offered_weights(stored: StoredWeights, config: dict[str, Any], devices: Sequence[DeviceClass]) -> OfferedWeights:
+    quantization = config.get("quantization_config")
+    method = quantization.get("quant_method") if isinstance(quantization, dict) else None
+    precision = stored_precision({"dtype": stored.main_dtype, "quantisation": method or "none"})
+    facts = {"format": "safetensors", "weights_bytes": stored.file_bytes, "config": config}
+    version = ModelVersion(precision=precision, parameter_count=stored.parameters, facts=facts)
+    return OfferedWeights(stored, precision, [best_fit(version, device) for device in devices])

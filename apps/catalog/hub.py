@@ -14,6 +14,7 @@ from apps.catalog.card_scores import CardScoreFacts, card_scores, storable
 from apps.catalog.hub_access import let_in
 from apps.catalog.hub_repository import HubRepository, file_sizes
 from apps.catalog.hub_weights import Weights, chosen_weights
+from apps.catalog.remote_safetensors import StoredWeights
 from apps.engines.repository_files import Format, GgufChoice, formats_of, gguf_choices
 
 
@@ -40,12 +41,14 @@ class HubFacts:
 
 @dataclass(frozen=True)
 class HubChoices:
-    """`formats`: bytes by format. `config` is that of the smallest quantisation, alike for all of them."""
+    """`formats`: bytes by format. `config` is that of the smallest quantisation, alike for all of them; `stored`: the
+    safetensors by their headers, where it has any."""
 
     commit: str
     formats: dict[Format, int]
     gguf: list[GgufChoice]
     config: dict[str, Any]
+    stored: StoredWeights | None
 
 
 def read_hub(
@@ -93,8 +96,10 @@ def _read_choices(repository: HubRepository) -> HubChoices:
     info, _ = repository.describe()
     sizes = file_sizes(info)
     choices = gguf_choices(sizes)
-    smallest = Weights.of(choices[0]) if choices else Weights(0)
-    return HubChoices(info.sha or "", formats_of(sizes), choices, repository.config(info, smallest))
+    stored = repository.stored_weights(info)
+    # Safetensors are loaded by config.json; a repository of GGUF files alone need not have one.
+    weights = Weights.of(choices[0]) if choices and stored is None else Weights(0)
+    return HubChoices(info.sha or "", formats_of(sizes), choices, repository.config(info, weights), stored)
 
 
 def _license(info: ModelInfo) -> str:

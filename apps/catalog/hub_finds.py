@@ -9,6 +9,7 @@ from apps.accounts.access import team_for
 from apps.accounts.hub_tokens import credentials_for
 from apps.accounts.models import User
 from apps.accounts.problems import Problem
+from apps.catalog.choices import Offer, offer_of
 from apps.catalog.hub_search import SHOWN, HubModel, search_hub
 from apps.catalog.models import Model
 
@@ -41,6 +42,22 @@ def finds_of(user: User, text: str) -> Finds:
         return Finds(text, find_on_hub(user, text))
     except Problem as problem:
         return Finds(text, problem=str(problem))
+
+
+@dataclass(frozen=True)
+class Look:
+    """Into one repository, before it is added."""
+
+    offer: Offer | None = None
+    problem: str = ""
+
+
+def look_at(user: User, repo: str) -> Look:
+    """For a page: what it offers here, by its files' headers; a refusal is a sentence on it."""
+    try:
+        return Look(offer_of(repo.strip(), credentials=credentials_for(user, team_for(user, None))))
+    except Problem as problem:
+        return Look(problem=str(problem))
 
 
 def _here(user: User, repos: Iterable[str]) -> dict[str, Model]:

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import json
 import re
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, BinaryIO
 from urllib.parse import quote, urlsplit
 
 import httpx2
@@ -26,11 +27,14 @@ from apps.accounts.hub_tokens import HubCredential
 from apps.catalog.card_scores import MOST_CHARACTERS
 from apps.catalog.hub_access import endpoint
 from apps.catalog.hub_weights import Weights
-from apps.catalog.remote_gguf import read_remote_gguf
+from apps.catalog.remote_file import RemoteFile
+from apps.catalog.remote_safetensors import BLOCK_BYTES, StoredWeights, sum_of_file, sum_of_files, weight_files
 from apps.catalog.remote_text import read_text
 from apps.catalog.source_problems import unreachable, web_patience
 from apps.engines.gguf_config import config_from_gguf
+from apps.engines.gguf_header import read_gguf
 from apps.engines.patience import Patience
+from apps.engines.safetensors_header import read_safetensors
 from apps.fleet.egress import egress_client
 
 # What is read of a repository's description, and of its card's metadata.
@@ -38,6 +42,7 @@ _READ_KEYS = (
     "id", "author", "sha", "gated", "private", "pipeline_tag", "library_name", "downloads", "siblings", "tags",
 )  # fmt: skip
 _CARD_KEYS = ("license", "license_name", "language", "base_model", "base_model_relation")
+AT_ONCE = 4  # headers of weight files
 MOST_EVAL_RESULTS = 10  # files of a repository
 _EVAL_RESULTS = re.compile(r"\.eval_results/[^/]+\.yaml")
 
@@ -104,11 +109,26 @@ class HubRepository:
             config = json.loads(self.text("config.json", commit) or "{}")
             return config if isinstance(config, dict) else {}
         name = weights.files[0]
-        url, size = self._address(name, commit), file_sizes(info)[name]
-        header = self.patience.hear(
-            lambda: read_remote_gguf(get_session(), url, size, headers=self._headers(), check=hf_raise_for_status)
-        )
+        size = file_sizes(info)[name]
+        header = self.patience.hear(lambda: read_gguf(self._file(name, commit, size), size))
         return config_from_gguf(header)
+
+    def stored_weights(self, info: ModelInfo) -> StoredWeights | None:
+        """By the headers of its safetensors; None without any, or with more than are looked into."""
+        sizes, commit = file_sizes(info), info.sha or ""
+
+        def read(name: str) -> StoredWeights:
+            file = self._file(name, commit, sizes[name], block_bytes=BLOCK_BYTES)
+            return sum_of_file(read_safetensors(file, sizes[name]), sizes[name])
+
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            parts = list(pool.map(lambda name: self.patience.hear(lambda: read(name)), weight_files(sizes)))
+        return sum_of_files(parts) if parts else None
+
+    def _file(self, name: str, commit: str, size_bytes: int, **options: int) -> BinaryIO:
+        address = self._address(name, commit)
+        check = hf_raise_for_status
+        return RemoteFile(get_session(), address, size_bytes, headers=self._headers(), check=check, **options)  # type: ignore[return-value]
 
     def _get(self, address: str, params: dict[str, Any]) -> httpx2.Response:
         answer = get_session().get(address, params=params, headers=self._headers(), timeout=15)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from apps.accounts.access import has_role
@@ -20,12 +22,17 @@ TREE_ROWS = 60
 
 @dataclass(frozen=True)
 class TreeRow:
-    """A version in the lineage tree; `relation` says how it came from the row above it."""
+    """A version in the lineage tree; `relation` says how it came from `above`, the row it hangs from.
+
+    `others`: what it was made from beside that, as of a merge; a tree has one line to each row.
+    """
 
     version: ModelVersion
     depth: int
     relation: str
     is_here: bool
+    above: ModelVersion | None = None
+    others: Sequence[LineageEdge] = ()
 
 
 def chosen_version(model: Model, label: str) -> ModelVersion | None:
@@ -116,7 +123,16 @@ def lineage_tree(user: User, version: ModelVersion) -> list[TreeRow]:
         root = edge.parent
     rows = [TreeRow(root, 0, root.model.get_source_display(), root == version)]
     _add_children(user, root, 1, version, rows)
-    return rows
+    return _with_other_parents(user, rows)
+
+
+def _with_other_parents(user: User, rows: list[TreeRow]) -> list[TreeRow]:
+    found: dict[int, list[LineageEdge]] = defaultdict(list)
+    children, seen = [row.version for row in rows], ModelVersion.objects.visible_to(user)
+    edges = LineageEdge.objects.filter(child__in=children, parent__in=seen).select_related("parent__model")
+    for edge in edges.order_by("pk"):
+        found[edge.child_id].append(edge)
+    return [replace(row, others=[edge for edge in found[row.version.pk] if edge.parent != row.above]) for row in rows]
 
 
 def _add_children(user: User, parent: ModelVersion, depth: int, here: ModelVersion, rows: list[TreeRow]) -> None:
@@ -124,6 +140,6 @@ def _add_children(user: User, parent: ModelVersion, depth: int, here: ModelVersi
     for edge in edges.select_related("child__model").order_by("pk"):
         if len(rows) >= TREE_ROWS:
             return
-        rows.append(TreeRow(edge.child, depth, edge.get_relation_display(), edge.child == here))
+        rows.append(TreeRow(edge.child, depth, edge.get_relation_display(), edge.child == here, parent))
         if depth < TREE_DEPTH:
             _add_children(user, edge.child, depth + 1, here, rows)

@@ -78,6 +78,13 @@ class ModelVersion(TeamOwned):
         return bool(self.facts.get("format") == "gguf")
 
     @property
+    def family(self) -> str:
+        """As its config names the architecture: llama, qwen3 ...; empty where it names none."""
+        config = self.facts.get("config")
+        named = self.facts.get("model_type") or (config.get("model_type") if isinstance(config, dict) else "")
+        return str(named or "")[:40]
+
+    @property
     def quantization(self) -> Any:
         """quantization_config of its config.json, whatever that holds; None for weights stored plainly."""
         config = self.facts.get("config")

@@ -129,7 +129,7 @@ def _downloaded_version(row: ModelImport, produced: Produced) -> ModelVersion:
             "revision": row.revision,
             "variant": row.variant,
             "note": row.facts.get("note", "")[:200],
-            "precision": _stored_precision(produced.facts),
+            "precision": stored_precision(produced.facts),
             "parameter_count": produced.facts.get("parameters"),
             "active_parameter_count": active_parameters(config),
             "context_length": produced.facts.get("context_length"),
@@ -178,7 +178,7 @@ def _label(row: ModelImport, produced: Produced) -> str:
     return f"{chosen}-{state}" if chosen else state
 
 
-def _stored_precision(facts: dict[str, Any]) -> str:
+def stored_precision(facts: dict[str, Any]) -> str:
     """One spelling of how the weights are stored; an unknown quantisation keeps its own name."""
     method = facts.get("quantisation", "none")
     stored = facts.get("dtype", "") if method == "none" else method

@@ -153,8 +153,19 @@ class ChoiceOut(Schema):
     fits: list[ChoiceFitOut]
 
 
+class OfferedWeightsOut(Schema):
+    """Safetensors as the headers of their files say, read by range; no weights are fetched."""
+
+    parameters: int  # packed quantised weights count as stored
+    bytes_by_dtype: dict[str, int]  # BF16, F8_E4M3 ... as the format names them
+    file_bytes: int
+    precision: str
+    fits: list[ChoiceFitOut]
+
+
 class OfferOut(Schema):
     commit: str
+    weights: OfferedWeightsOut | None  # null: no safetensors
     formats: list[OfferedFormatOut]
     choices: list[ChoiceOut]  # GGUF quantisations, smallest first
 

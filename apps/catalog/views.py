@@ -19,7 +19,7 @@ from apps.catalog.choices import Offer, offer_of
 from apps.catalog.copies import bring_copies
 from apps.catalog.forms import FORMS, ImportForm
 from apps.catalog.hub_access import endpoint
-from apps.catalog.hub_finds import finds_of
+from apps.catalog.hub_finds import finds_of, look_at
 from apps.catalog.lookups import host_named
 from apps.catalog.models import ModelImport, ModelVersion
 from apps.catalog.packages import PACKAGED_MODELS
@@ -46,8 +46,11 @@ def model_import(request: HttpRequest) -> HttpResponse:
         "ollama": ollama_registry(),
     }
     if request.method == "GET":
-        context["finds"] = finds_of(signed_in(request), request.GET.get("q", ""))
-        return render(request, f"catalog/model_import.html{part_of(request, 'finds')}", context)
+        user, repo = signed_in(request), request.GET.get("look", "")
+        context["finds"] = finds_of(user, request.GET.get("q", ""))
+        context["look"] = look_at(user, repo) if repo else None
+        part = part_of(request, "look" if repo else "finds")
+        return render(request, f"catalog/model_import.html{part}", context)
     return render(request, "catalog/model_import.html", context, status=422)
 
 

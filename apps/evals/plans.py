@@ -98,6 +98,7 @@ def new_estimate(plan: EvalPlan, *, version: ModelVersion, suite: Suite) -> NewE
             "engine": plan.spec.engine,
             "device": device.name if device else "",
             "model": str(version),
+            "family": version.family,
             "suite": str(suite),
             "items": plan.item_count,
         },

@@ -55,7 +55,12 @@ def _plan(shape: ModelShape, dataset: Dataset, options: dict[str, Any], device: 
 def new_estimates(estimate: TrainingEstimate, *, engine: str, base: ModelVersion, on_gpu: bool) -> list[NewEstimate]:
     """The ledger's rows: memory, and time where the device's speed is known."""
     device = largest_device("gpu" if on_gpu else "cpu")
-    context = {"engine": engine, "device": device.name if device else "", "model": str(base)}
+    context = {
+        "engine": engine,
+        "device": device.name if device else "",
+        "model": str(base),
+        "family": base.family,
+    }
     rows = [
         NewEstimate(
             "peak_memory_bytes",

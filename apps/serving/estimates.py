@@ -25,6 +25,7 @@ def new_estimates(plan: Plan, version: ModelVersion) -> list[NewEstimate]:
         "engine_version": plan.engine.version,
         "device": plan.device.name if plan.device else "",
         "model": str(version),
+        "family": version.family,
     }
     rows = [
         ("weights_bytes", "bytes", fit.weights_bytes, fit.weights_bytes, fit.weights_bytes),

@@ -6,7 +6,7 @@ import pytest
 from django.test import Client
 
 from apps.accounts.models import Team
-from apps.calibration.ledger import accuracy_here, entries, groups
+from apps.calibration.ledger import entries, groups, precedent_for
 from apps.calibration.services import NewEstimate, past_accuracy, record_estimates
 from apps.statistics.accuracy import Outcome, accuracy_of
 from tests.factories import api_headers, make_attempt, make_host, make_job, make_team, make_user
@@ -52,9 +52,10 @@ def test_runs_are_grouped_by_device_engine_and_formula() -> None:
     found = {(group.device, group.formula_version): group.accuracy for group in groups(entries())}
     assert found["RTX 4090", "f-1"].n == 3
     assert found["RTX 4090", "f-0"].factor is None
-    here = accuracy_here(quantity="peak_memory_bytes", device="L4", engine="vllm", formula_version="f-1")
+    asked = {"quantity": "peak_memory_bytes", "engine": "vllm", "formula_version": "f-1", "family": ""}
+    here = precedent_for(device="L4", **asked)
     assert here is not None
-    assert here.median_error == pytest.approx(0.05)
+    assert here.accuracy.median_error == pytest.approx(0.05)
 
 
 @pytest.mark.django_db
@@ -67,6 +68,31 @@ def test_a_new_estimate_shows_its_own_and_the_corrected_value() -> None:
     assert past is not None
     assert past.corrected == pytest.approx(200 * (1 + 0.1 * 3 / 5))
     assert past_accuracy([new(200, formula="f-2")], "peak_memory_bytes") is None
+
+
+@pytest.mark.django_db
+def test_the_models_own_family_speaks_once_it_has_three_runs(client: Client) -> None:
+    team = make_team("Lab")
+    for _ in range(5):
+        ran(team, 100, 150, family="llama")
+    for _ in range(2):
+        ran(team, 100, 80, family="qwen3")
+    few = past_accuracy([new(200, family="qwen3")], "peak_memory_bytes")
+    assert few is not None
+    assert (few.family, few.n, few.corrected) == ("", 7, pytest.approx(200 * (1 + 0.5 * 7 / 9)))
+    ran(team, 100, 80, family="qwen3")
+    own = past_accuracy([new(200, family="qwen3")], "peak_memory_bytes")
+    assert own is not None
+    assert (own.family, own.n, own.corrected) == ("qwen3", 3, pytest.approx(200 * (1 - 0.2 * 3 / 5)))
+    unknown = past_accuracy([new(200)], "peak_memory_bytes")
+    assert unknown is not None
+    assert (unknown.family, unknown.n) == ("", 8)
+    alice = make_user("alice", team=team)
+    client.force_login(alice)
+    assert "vllm, qwen3 models, formula f-1" in client.get("/calibration").text
+    rows = client.get("/api/v1/calibration", headers=api_headers(alice)).json()["items"]
+    assert [(row["family"], row["n"]) for row in rows] == [("", 8), ("llama", 5), ("qwen3", 3)]
+    assert client.get("/calibration.csv").text.splitlines()[-1].endswith(",qwen3")
 
 
 @pytest.mark.django_db

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from django.db import transaction
+from django.test import Client
 
 from apps.accounts.models import Team
 from apps.catalog.card_lineage import base_models
@@ -57,6 +58,22 @@ def test_the_edge_comes_with_the_second_of_the_two(hub: Hub, tmp_path: Path, fir
         ("base", "Hugging Face Hub"), ("child", "Quantisation"),
     ]  # fmt: skip
     assert ("Base model", "tiny/base (quantisation)") in version_facts(made["child"])
+
+
+@pytest.mark.django_db
+def test_a_merge_names_all_that_it_was_made_from(hub: Hub, tmp_path: Path, client: Client) -> None:
+    team = make_team()
+    one, two = (bring(team, hub, name, tmp_path) for name in ("one", "two"))
+    merged = bring(team, hub, "merged", tmp_path, base_model=["tiny/one", "tiny/two"])
+    user = team.users.get()
+    top, below = lineage_tree(user, merged)
+    assert (top.version, list(top.others)) == (one, [])
+    assert [(edge.parent, edge.relation) for edge in below.others] == [(two, "merge")]
+    client.force_login(user)
+    page = client.get(f"/models/{merged.model.public_id}").text.split('id="lineage-h"')[1]
+    assert f'also from <a class="link" href="/models/{two.model.public_id}?' in page
+    [only, under] = lineage_tree(user, two)
+    assert (only.version, [edge.parent for edge in under.others]) == (two, [one])
 
 
 @pytest.mark.django_db

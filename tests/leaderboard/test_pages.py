@@ -145,6 +145,7 @@ def test_reported_scores_stand_apart_with_setting_and_source(
 ) -> None:
     page = client.get("/leaderboard/reported?benchmark=GPQA").content.decode()
     assert "tag reported" in page
+    assert "not stated" in page
     assert "tag measured" not in page
     assert "closed</span>" in page
     assert client.get("/leaderboard/reported?benchmark=Riddles").status_code == 404

@@ -9,7 +9,7 @@ class Migration(migrations.Migration):
 
     dependencies = [
         ('fleet', '0009_restored_alert'),
-        ('jobs', '0010_metrics_by_attempt'),
+        ('jobs', '0012_metrics_by_attempt'),
     ]
 
     operations = [

@@ -1,4 +1,4 @@
-"""The header of a GGUF file on another server, read by range: as many pieces as it takes, never the weights."""
+"""The beginning of a file on another server, read by range: as many pieces as its header takes, never the weights."""
 
 from __future__ import annotations
 
@@ -9,37 +9,30 @@ from collections.abc import Callable, Mapping
 import httpx2
 
 from apps.engines.file_headers import BadHeader
-from apps.engines.gguf_header import GgufHeader, read_gguf
 
-BLOCK_BYTES = 1_000_000  # most headers end within ten of them
+BLOCK_BYTES = 1_000_000  # most GGUF headers end within ten of them
 HEADER_SECONDS = 60.0
 
 
-def read_remote_gguf(
-    client: httpx2.Client,
-    url: str,
-    size_bytes: int,
-    *,
-    headers: Mapping[str, str],
-    check: Callable[[httpx2.Response], object],
-) -> GgufHeader:
-    """`check` raises for an answer that is a refusal. Raises BadHeader, and what the client raises."""
-    return read_gguf(_RemoteFile(client, url, size_bytes, dict(headers), check), size_bytes)  # type: ignore[arg-type]
+class RemoteFile(io.RawIOBase):
+    """Reads forward through a file, one block at a time. `check` raises for an answer that is a refusal.
 
-
-class _RemoteFile(io.RawIOBase):
-    """Reads forward through a file, one block at a time."""
+    Reading raises BadHeader, and what the client raises.
+    """
 
     def __init__(
         self,
         client: httpx2.Client,
         url: str,
         size_bytes: int,
-        headers: dict[str, str],
+        *,
+        headers: Mapping[str, str],
         check: Callable[[httpx2.Response], object],
+        block_bytes: int = BLOCK_BYTES,
     ) -> None:
         super().__init__()
-        self._client, self._url, self._size, self._headers, self._check = client, url, size_bytes, headers, check
+        self._client, self._url, self._size, self._check = client, url, size_bytes, check
+        self._headers, self._block_bytes = dict(headers), block_bytes
         self._at, self._block_begins, self._block = 0, 0, b""
         self._deadline = time.monotonic() + HEADER_SECONDS
 
@@ -63,7 +56,7 @@ class _RemoteFile(io.RawIOBase):
 
     def _fetch(self) -> None:
         """Raises BadHeader where the server sends the whole file, or takes too long for a few megabytes."""
-        end = min(self._at + BLOCK_BYTES, self._size) - 1
+        end = min(self._at + self._block_bytes, self._size) - 1
         asked = self._headers | {"Range": f"bytes={self._at}-{end}"}
         with self._client.stream("GET", self._url, headers=asked) as answer:
             if answer.is_error:
@@ -74,8 +67,8 @@ class _RemoteFile(io.RawIOBase):
             held = bytearray()
             for piece in answer.iter_bytes():
                 held += piece
-                if len(held) >= BLOCK_BYTES:
+                if len(held) >= self._block_bytes:
                     break
                 if time.monotonic() > self._deadline:
                     raise BadHeader(f"The server did not send its header within {HEADER_SECONDS:g} s.")
-        self._block_begins, self._block = self._at, bytes(held[:BLOCK_BYTES])
+        self._block_begins, self._block = self._at, bytes(held[: self._block_bytes])

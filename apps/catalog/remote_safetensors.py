@@ -1,0 +1,52 @@
+"""What the safetensors of a repository hold by their own headers, before any weights are fetched."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from apps.engines.safetensors_header import StoredTensor
+
+BLOCK_BYTES = 100_000  # most headers end within one
+MOST_FILES = 200  # of one model: the largest ones known have some 160
+_OF_TRANSFORMERS = re.compile(r"model(-\d{5}-of-\d{5})?\.safetensors")
+
+
+@dataclass(frozen=True)
+class StoredWeights:
+    """Of all files together. `parameters` counts packed quantised weights as they are stored."""
+
+    parameters: int
+    bytes_by_dtype: dict[str, int]  # most first; BF16, F8_E4M3 ... as the format names them
+    file_bytes: int
+
+    @property
+    def main_dtype(self) -> str:
+        return next(iter(self.bytes_by_dtype), "")
+
+
+def weight_files(sizes: Mapping[str, int]) -> list[str]:
+    """The files that are loaded together: those that transformers names, else all beside config.json; none where
+    there are too many to look into."""
+    beside = sorted(name for name in sizes if name.endswith(".safetensors") and "/" not in name)
+    named = [name for name in beside if _OF_TRANSFORMERS.fullmatch(name)]
+    found = named or beside
+    return found if len(found) <= MOST_FILES else []
+
+
+def sum_of_file(tensors: Mapping[str, StoredTensor], file_bytes: int) -> StoredWeights:
+    taken: Counter[str] = Counter()
+    for tensor in tensors.values():
+        taken[tensor.dtype] += tensor.end - tensor.begin
+    return StoredWeights(sum(each.elements for each in tensors.values()), dict(taken), file_bytes)
+
+
+def sum_of_files(files: Iterable[StoredWeights]) -> StoredWeights:
+    parts, taken = list(files), Counter[str]()
+    for part in parts:
+        taken.update(part.bytes_by_dtype)
+    return StoredWeights(
+        sum(part.parameters for part in parts), dict(taken.most_common()), sum(part.file_bytes for part in parts)
+    )

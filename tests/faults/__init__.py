@@ -16,7 +16,6 @@ The tests here are its shorter set. Where each id of the trust plan is tried:
     R14  tests/catalog/test_download
     R16, R19   test_more_trouble
     R20  tests/workers/test_isolation (memory groups need rights)
-
     R22  tests/gateway/test_restart; R21 in part in tests/workers/test_rough_times
 
 R1 and R24 in full: test_for_hours. Not tried here: R8 (a second Postgres), R15 (checkpoints of a real trainer), R23.

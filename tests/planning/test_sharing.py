@@ -55,7 +55,7 @@ def test_sharding_from_free_text(text: str, sharding: Sharding | None) -> None:
 
 
 def test_only_full_dpo_keeps_a_second_model() -> None:
-    """arXiv 2305.18290: the reference is the untrained model; adapters switch off for it. ORPO (2403.07691) has none."""
+    """arXiv 2305.18290: the reference is the untrained model; adapters switch off. ORPO (2403.07691) has none."""
     dpo, orpo = (training_fit(TrainingPlan(LLAMA, "full", preference=each), H100) for each in ("dpo", "orpo"))
     assert dpo.weights_bytes - orpo.weights_bytes == pytest.approx(2 * LLAMA.parameters, rel=0.01)
     assert dpo.total_bytes - orpo.total_bytes == dpo.weights_bytes - orpo.weights_bytes

@@ -50,7 +50,8 @@ CLASS_DEFAULTS: dict[str, dict[str, int]] = {
     "gemma": {"num_key_value_heads": 16},
     "gemma2": {"num_key_value_heads": 4},
     "gemma4_text": {"num_key_value_heads": 4},
-    "deepseek_v2": {**_MLA, "num_experts": 64, "moe_intermediate_size": 1407, "n_shared_experts": 2},
+    "deepseek_v2": {**_MLA, "num_experts": 64, "moe_intermediate_size": 1407, "n_shared_experts": 2,
+                    "first_k_dense_replace": 0},
     "deepseek_v3": _V3,
     "deepseek_v32": _V3,
     "kimi_k2": _V3,
@@ -83,6 +84,7 @@ CLASS_DEFAULTS: dict[str, dict[str, int]] = {
     "granitemoe": {"num_experts": 8, "num_experts_per_tok": 2},
     "granitemoeshared": {"num_experts": 8, "num_experts_per_tok": 2},
     "granitemoehybrid": {"num_experts": 8, "num_experts_per_tok": 2},
+    "hunyuan_v1_moe": {"n_shared_experts": 1},  # the class always builds one
     "olmoe": {"num_key_value_heads": 16, "num_experts": 64, "num_experts_per_tok": 8},
     "olmo3": {"sliding_window": 4096},
     "cohere2": {"sliding_window": 4096},
@@ -114,8 +116,8 @@ CLASS_DEFAULTS: dict[str, dict[str, int]] = {
 }  # fmt: skip
 # Configs of these never name the heads of keys and values: each has its own, or the family's code decides.
 NO_KV_FIELD = frozenset({
-    "gpt2", "gpt_neo", "gpt_neox", "gptj", "gpt_bigcode", "opt", "bloom", "mpt", "falcon", "phi", "phi3small", "qwen",
-    "chatglm", "internlm", "baichuan", "dbrx", "olmo", "qwen2_vl", "qwen2_5_vl",
+    "gpt2", "gpt_neo", "gpt_neox", "gptj", "gpt_bigcode", "opt", "bloom", "mpt", "phi", "phi3small", "qwen",
+    "chatglm", "internlm", "baichuan", "olmo", "qwen2_vl", "qwen2_5_vl",
 })  # fmt: skip
 # Where a layer has attention or a state is different in each release of these, so a config has to say it.
 LAYERS_SAID_BY = {

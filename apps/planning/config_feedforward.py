@@ -15,6 +15,8 @@ _EXPERT_SIZED = frozenset({
     "mixtral", "phimoe", "olmoe", "granitemoe", "granitemoeshared", "granitemoehybrid", "gpt_oss", "minimax",
     "minimax_text_01", "minimax_m1", "minimax_m2", "jamba", "llama4_text", "dbrx", "hunyuan_v1_moe", "flex_olmo",
 })  # fmt: skip
+# Classes that take four times the hidden size, whose configs seldom name another.
+_FOUR_TIMES = ("gpt2", "gpt_neo", "gptj", "bloom", "mpt", "falcon", "gpt_bigcode")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +66,7 @@ def _dense_size(fields: Fields, name: str, family: Family, hidden: int) -> int:
     if not size:
         if family.gated:
             raise CannotEstimate("config.json lacks intermediate_size; without it the weights cannot be counted.")
-        size = 4 * hidden
+        size = 4 * hidden if name in _FOUR_TIMES else fields.filled("intermediate_size", 4 * hidden)
     return size
 
 
@@ -81,6 +83,9 @@ def read_experts(fields: Fields, name: str, hidden: int, kinds: LayerKinds) -> E
     """What the config says of experts; all zeros for a dense model."""
     inner: dict[str, Any] = dict(fields.mapping("ffn_config"))
     count = fields.first_or("num_experts", 0) or _number(inner.get("moe_num_experts"))
+    named = [key for key in ("moe_intermediate_size", "num_experts_per_tok") if fields.raw_int(key)]
+    if not count and named and fields.raw("num_experts") is None:
+        raise CannotEstimate(f"config.json has {named[0]} but lacks num_experts, how many experts a layer holds.")
     if count < 2:
         size = fields.first_or("intermediate_size", 0) if kinds.dense_alone != 0 else 0
         return Experts(dense_size=size)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from functools import cached_property, lru_cache, reduce
 from operator import and_, or_
@@ -107,14 +107,18 @@ def facets(
 
 
 class FacetIndex:
-    """Entries, and which of them have each option of each facet. A set of entries is a mask: bit n is entry n."""
+    """Entries, and which of them have each option of each facet. A set of entries is a mask: bit n is entry n.
 
-    def __init__(self, entries: Sequence[Entry], asked: Sequence[Facet]) -> None:
+    `judged`: the versions of which it is known where they run.
+    """
+
+    def __init__(self, entries: Sequence[Entry], asked: Sequence[Facet], judged: Set[int] = frozenset()) -> None:
         self.entries, self.facets = entries, asked
         self._places = {entry.pk: place for place, entry in enumerate(entries)}
         self._having = {facet.key: self._by_value(facet.values) for facet in asked}
         self._orders: dict[tuple[str, bool], list[int]] = {}
         self.all = (1 << len(entries)) - 1
+        self._judged = judged
         self.rows: dict[int, Any] = {}  # model -> its row of the list, once somebody looked at it
 
     def choose(self, among: int, chosen: Mapping[str, Sequence[str]]) -> tuple[int, list[ShownFacet]]:
@@ -141,6 +145,11 @@ class FacetIndex:
     @cached_property
     def stored(self) -> int:
         return self._mask(place for place, entry in enumerate(self.entries) if entry.location_id)
+
+    @cached_property
+    def unjudged(self) -> int:
+        versions = ((place, entry.version_id) for place, entry in enumerate(self.entries))
+        return self._mask(place for place, version in versions if version is not None and version not in self._judged)
 
     @cached_property
     def _of_team(self) -> dict[int, int]:

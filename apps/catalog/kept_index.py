@@ -14,7 +14,7 @@ from apps.catalog.engines_for import engines_for, hardware_of
 from apps.catalog.facets import Entry, FacetIndex, facets
 from apps.catalog.fit import DeviceClass
 from apps.catalog.models import Artifact, Location, Model, ModelVersion, Verdict
-from apps.catalog.verdicts import running_on_one
+from apps.catalog.verdicts import judged, running_on_one
 from apps.planning.modalities import AUDIO_PARTS, IMAGE_PARTS
 
 Fingerprint = tuple[object, ...]
@@ -37,7 +37,7 @@ def _index(_: Fingerprint, devices: tuple[DeviceClass, ...]) -> FacetIndex:
         found = (engines_for(entry.format, entry.precision or "", each, is_adapter=is_adapter) for each in hardware)
         return sorted({title for titles in found for title in titles})
 
-    return FacetIndex(_entries(), facets(running_on_one(devices), titles, engines))
+    return FacetIndex(_entries(), facets(running_on_one(devices), titles, engines), judged(devices))
 
 
 def _fingerprint() -> Fingerprint:

@@ -169,7 +169,10 @@ def _headline(index: FacetIndex, found: int, devices: list[DeviceClass]) -> str:
     count = f"{total:,} {'model' if total == 1 else 'models'}"
     if not devices:
         return f"{count}; no host is connected to run them"
-    able = (found & index.having("runs", "any")).bit_count()
+    able, unknown = (found & index.having("runs", "any")).bit_count(), (found & index.unjudged).bit_count()
+    if unknown == total:
+        return f"{count}; where {'it runs' if total == 1 else 'they run'} is being worked out"
     where = "on the CPU of a host here" if devices[0].kind == "cpu" else "on a single GPU you own"
     verb = "runs" if able == 1 else "run"
-    return f"{able:,} of {count} {verb} {where}"
+    pending = f", {unknown:,} being worked out" if unknown else ""
+    return f"{able:,} of {count} {verb} {where}{pending}"

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from django.contrib.postgres.aggregates import ArrayAgg
-from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.db.models import Count, Exists, OuterRef, Q, QuerySet
 
 from apps.catalog.fit import DeviceClass, RunsOn, best_fit, device_classes
 from apps.catalog.models import ModelVersion, Verdict
@@ -94,6 +94,12 @@ def running_on_one(devices: Sequence[DeviceClass]) -> dict[str, set[int]]:
     able = _current(devices).filter(verdict__in=RUNS, count=1).order_by()
     lists = dict(able.values_list("device").annotate(versions=ArrayAgg("version_id")))
     return {device.key: set(lists.get(device.key, ())) for device in devices}
+
+
+def judged(devices: Sequence[DeviceClass]) -> set[int]:
+    """The versions with a verdict for every one of the device classes."""
+    counted = _current(devices).order_by().values("version").annotate(known=Count("pk"))
+    return set(counted.filter(known=len(devices)).values_list("version", flat=True))
 
 
 def _current(devices: Sequence[DeviceClass]) -> QuerySet[Verdict]:

@@ -88,6 +88,17 @@ def test_runs_here_goes_by_kept_verdicts(alice: Client, team: Team) -> None:
     assert Verdict.objects.count() == 2
 
 
+def test_the_headline_counts_nothing_that_is_not_known_yet(alice: Client, team: Team) -> None:
+    make_host("rack", gpus=2)
+    make_stored_version(team, name="small")
+    assert alice.get("/models").context["headline"] == "1 model; where it runs is being worked out"
+    sweep()
+    assert alice.get("/models").context["headline"] == "1 of 1 model runs on a single GPU you own"
+    make_stored_version(team, name="later")
+    headline = alice.get("/models").context["headline"]
+    assert headline == "1 of 2 models runs on a single GPU you own, 1 being worked out"
+
+
 def test_pages_hold_fifty_and_a_page_beyond_the_last_is_the_last(alice: Client, team: Team) -> None:
     for number in range(52):
         make_stored_version(team, name=f"m{number:02}")

@@ -30,6 +30,9 @@ def main(argv: list[str] | None = None) -> int:
     except (UpError, EmbeddedError, CannotTour, BackupError) as error:
         print(error, file=sys.stderr)
         return 1
+    except BrokenPipeError:  # whoever reads, such as `head`, has enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter complains at its end
+        return 1
     return code
 
 

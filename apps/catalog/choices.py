@@ -72,7 +72,7 @@ def _offered(choice: GgufChoice, config: dict[str, Any], devices: Sequence[Devic
 def _offered_weights(stored: StoredWeights, config: dict[str, Any], devices: Sequence[DeviceClass]) -> OfferedWeights:
     quantization = config.get("quantization_config")
     method = quantization.get("quant_method") if isinstance(quantization, dict) else None
-    precision = stored_precision({"dtype": stored.main_dtype, "quantisation": method or "none"})
+    precision = stored_precision({"dtype": stored.main_dtype, "quantisation": method or "none", "config": config})
     facts = {"format": "safetensors", "weights_bytes": stored.file_bytes, "config": config}
     version = ModelVersion(precision=precision, parameter_count=stored.parameters, facts=facts)
     return OfferedWeights(stored, precision, [best_fit(version, device) for device in devices])

@@ -18,8 +18,9 @@ from apps.engines.base import Produced, Result
 from apps.fleet.models import Host
 from apps.jobs.models import Job
 from apps.jobs.states import JobStatus
+from apps.planning.config_precision import precision_of
 from apps.planning.configs import shape_from_config
-from apps.planning.precisions import precision_name
+from apps.planning.precisions import UNSTATED, precision_name
 from apps.planning.shapes import CannotEstimate
 
 
@@ -179,7 +180,12 @@ def _label(row: ModelImport, produced: Produced) -> str:
 
 
 def stored_precision(facts: dict[str, Any]) -> str:
-    """One spelling of how the weights are stored; an unknown quantisation keeps its own name."""
+    """One spelling of how the weights are stored, by bits where the config says them; an unknown quantisation keeps
+    its own name."""
+    quantization = facts.get("config", {}).get("quantization_config")
+    named = precision_of(quantization) if isinstance(quantization, dict) else UNSTATED
+    if not named.startswith(UNSTATED):
+        return named
     method = facts.get("quantisation", "none")
     stored = facts.get("dtype", "") if method == "none" else method
     try:

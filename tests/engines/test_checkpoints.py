@@ -109,6 +109,7 @@ def test_the_newest_whole_one_is_taken_by_its_step(tmp_path: Path, weights: str)
         ("model.safetensors.index.json", b'{"weight_map": {}}'),
         ("model.safetensors.index.json", b'{"weight_map": {"z": "model-00002-of-00002.safetensors"}}'),
         ("optimizer.pt", bytes(500)),
+        ("tokens_state.json", b'{"total": 4'),  # of Axolotl, which reads it where it is there
     ],
 )
 def test_nonsense_is_no_checkpoint_and_no_error(tmp_path: Path, name: str, data: bytes) -> None:

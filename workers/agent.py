@@ -11,6 +11,7 @@ from pathlib import Path
 from queue import Empty
 from types import FrameType
 
+from workers import checkpoints
 from workers.adoption import describe, find_records
 from workers.attempts import Attempt
 from workers.client import Assignment, Fenced, Refused, Server, Unreachable
@@ -90,13 +91,15 @@ class Agent:
     def sweep(self) -> None:
         """Compares what the server believes with what is here."""
         self.forget_ended()
+        kept = checkpoints.kept_uuids(self.folder, self.attempts)
         try:
-            assignments = self.server.assignments()
+            answer = self.server.assignments(kept)
         except (Unreachable, Refused) as trouble:
             self._note_reachable(False, str(trouble))
             return
         self._note_reachable(True)
-        for assignment in assignments:
+        checkpoints.remove(self.folder, set(kept) - set(answer.kept))
+        for assignment in answer.attempts:
             held = self.attempts.get(assignment.uuid)
             if held is None:
                 self.take(assignment)
@@ -214,6 +217,7 @@ class Agent:
         except (Unreachable, Refused) as trouble:
             logger.error("The server did not hear that this host leaves: %s", trouble)
             return
+        checkpoints.remove(self.folder, checkpoints.kept_uuids(self.folder, ()))
         logger.info("Host %s has left. To come back it joins with a fresh join token.", self.config.host_name)
 
 

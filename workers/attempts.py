@@ -17,7 +17,7 @@ from typing import Protocol
 
 import httpx
 
-from workers import cgroups, device_locks, journal, launch, processes, shim
+from workers import cgroups, checkpoints, device_locks, journal, launch, processes, shim
 from workers.client import Fenced, Refused, Server, Unreachable
 from workers.config import WorkerConfig
 from workers.journal import FULL, Journal
@@ -149,7 +149,8 @@ class Attempt:
             return
         with self.guard:
             self.is_forgotten = True
-            forget(self.folder, self.record.temporary, self.record.keeps_work)
+            keeps_work = checkpoints.keep(self.record, self.folder) or self.record.keeps_work
+            forget(self.folder, self.record.temporary, keeps_work)
 
     def _live(self) -> Outcome | None:
         """Until nothing of the attempt is alive; None when the server has given it up."""

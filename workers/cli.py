@@ -142,7 +142,7 @@ def status(given: argparse.Namespace) -> None:
     print(f"{config.host_name}: the worker {'runs' if is_running else 'does not run'}")
     server = Server(config.url, config.host_token)
     try:
-        assignments = server.assignments()
+        assignments = server.assignments().attempts
         print(f"{config.url}: answers, {len(assignments)} attempts for this host")
     except (Unreachable, Refused) as trouble:
         print(f"{config.url}: {trouble}")

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
+from uuid import UUID
 
 import httpx
 from pydantic import BaseModel, Field
@@ -61,6 +62,27 @@ class Assignment(BaseModel):
     cancel: bool
 
 
+class Assignments(BaseModel):
+    """What this host should run, and which of the asked-for folders belong to a job that may go on from them."""
+
+    attempts: list[Assignment]
+    kept: list[str] = []
+
+
+class LostAttempt(BaseModel):
+    """An earlier attempt of the same job on this host, whose checkpoints count."""
+
+    uuid: UUID
+    epoch: int
+
+
+class Resumed(BaseModel):
+    """Where an attempt began: at the checkpoint of this step, of the attempt of this epoch."""
+
+    epoch: int
+    step: int
+
+
 class ClaimPlacement(BaseModel):
     variant: Variant = "cpu"
     devices: list[int] = []
@@ -81,6 +103,7 @@ class Claim(BaseModel):
     start_timeout_seconds: float
     stall_seconds: float | None = None
     secrets: dict[str, str] = Field({}, repr=False)  # environment of this attempt alone
+    resume_from: list[LostAttempt] = []
 
 
 class PeerFiles(BaseModel):
@@ -144,9 +167,9 @@ class Server:
         body = {"name": name, "inventory": inventory}
         return Joined.model_validate(self.call("POST", "join", json=body, tries=1).json())
 
-    def assignments(self) -> list[Assignment]:
-        rows = self.call("GET", "assignments", tries=1).json()["attempts"]
-        return [Assignment.model_validate(row) for row in rows]
+    def assignments(self, kept: Sequence[str] = ()) -> Assignments:
+        answer = self.call("GET", "assignments", params={"kept": list(kept)}, tries=1)
+        return Assignments.model_validate(answer.json())
 
     def claim(self, uuid: str, epoch: int) -> Claim:
         answer = self.call("POST", f"attempts/{uuid}/claim", json={"epoch": epoch, "boot_id": boot_id()})

@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from apps.engines.base import Command, Engine, Placement, RunSpec
 from apps.engines.locks import UnknownLock
 from apps.engines.registry import get_engine
-from workers import device_locks, foreign, journal, processes, shim, systemd
+from workers import checkpoints, device_locks, foreign, journal, processes, shim, systemd
 from workers.client import Server
 from workers.config import WorkerConfig
 from workers.engine_env import engine_environment, masked
@@ -68,14 +68,16 @@ def prepare(
     _check_paths(plan.spec, record)
     prefix = _environment_prefix(plan.engine, record, config.env_root)
     fetch_inputs(server, record.uuid, plan.spec.inputs, work_dir / "inputs", must_end)
-    given = record.claim.placement.model_dump() | {"port": record.port}
+    record.checkpoints = plan.engine.checkpoints
+    path, resumed = checkpoints.take_over(record, folder, plan.engine.checkpoints) or ("", None)
+    given = record.claim.placement.model_dump() | {"port": record.port, "resume_from": str(path)}
     placement = Placement(**given, work_dir=str(work_dir), env_prefix=prefix)
     command = plan.engine.command(plan.spec, placement)
     command.env.update(visibility(placement.devices))
     write_files(command.files, work_dir)
     record.temporary = record.temporary or _temporary(config.state_dir)
     record.memory_kills = processes.memory_kills()
-    record.started = _report(command, prefix)
+    record.started = _report(command, prefix) | {"resumed": resumed.model_dump() if resumed else None}
     env = engine_environment(
         os.environ,
         config,

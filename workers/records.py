@@ -4,6 +4,7 @@ attempts/<uuid>/record.json   the lease, what was asked, what was decided since
 attempts/<uuid>/journal.json  the shim's side (workers/journal.py)
 attempts/<uuid>/log, tail.N   the output (workers/logfile.py)
 attempts/<uuid>/work/         the engine's working folder
+attempts/<uuid>/kept          what is left may be gone on from (workers/checkpoints.py)
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from workers.client import Claim, Lease
 from workers.journal import read_json, write_json
 
 NAME = "record.json"
+KEPT = "kept"  # marks a folder whose work folder the next attempt of the job may go on from
 # Why the agent ends an attempt that would run on; "gone" means that the server has given it up.
 OrderedReason = Literal["cancelled_by_user", "interrupted", "timed_out", "stalled"]
 Order = Literal["", "gone"] | OrderedReason
@@ -35,6 +37,7 @@ class Record(BaseModel):
     started: dict[str, Any] | None = None  # what to tell the server about the start; None once told
     memory_kills: int = 0  # the kernel's count at launch
     is_launched: bool = False  # a shim was started, or was about to be
+    checkpoints: str = ""  # where in the work folder; empty: none that could be gone on from
     keeps_work: bool = False  # what the run produced lies in the work folder and was reported
 
     @property
@@ -59,7 +62,7 @@ def work_folder(folder: Path) -> Path:
 
 
 def forget(folder: Path, temporary: str, keep_work: bool) -> None:
-    """Removes an ended attempt; its work folder stays where it holds what the run produced.
+    """Removes an ended attempt; its work folder stays where somebody needs what it holds.
 
     The record goes first: without it nobody takes what is left for an attempt to go on with.
     """
@@ -70,5 +73,5 @@ def forget(folder: Path, temporary: str, keep_work: bool) -> None:
         shutil.rmtree(folder, ignore_errors=True)
         return
     for path in folder.iterdir():
-        if path != work_folder(folder):
+        if path not in (work_folder(folder), folder / KEPT):
             path.unlink(missing_ok=True)

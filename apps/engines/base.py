@@ -79,6 +79,7 @@ class Placement(Strict):
     env_prefix: str = "<env_prefix>"  # the engine environment; binaries are in <env_prefix>/bin
     cpu_count: int = 1
     ram_bytes: int = 0  # RAM reserved for this attempt
+    resume_from: str = ""  # a whole checkpoint in `work_dir`, of an attempt that was lost
 
     def bin(self, name: str) -> str:
         return f"{self.env_prefix}/bin/{name}"
@@ -150,6 +151,7 @@ class Engine(ABC):
     environment: ClassVar[str | None]  # name of the locked environment, None when it needs none
     weights_format: ClassVar[Literal["safetensors", "gguf"]] = "safetensors"  # that it loads
     verified_on_gpu: ClassVar[bool] = False
+    checkpoints: ClassVar[str] = ""  # folder in work_dir with what a rerun goes on from; empty: it cannot
 
     @abstractmethod
     def command(self, spec: RunSpec, placement: Placement) -> Command: ...

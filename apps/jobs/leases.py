@@ -19,13 +19,14 @@ from apps.fleet.boots import check_boot, note_boot
 from apps.fleet.models import Host
 from apps.jobs.blobs import put_blob
 from apps.jobs.kinds import CannotPrepare, handler_of
-from apps.jobs.lifecycle import end_attempt, lock_attempt, switch_status
+from apps.jobs.lifecycle import end_attempt, lock_attempt, note, switch_status
 from apps.jobs.models import Attempt, Job, JobKind, MetricPoint, Output
 from apps.jobs.policies import POLICIES
 from apps.jobs.progress import note_movement, take_progress
 from apps.jobs.reasons import Reason
 from apps.jobs.reconciling import beat_unknown, refuse_old_claim, refuse_while_held
-from apps.jobs.schemas import BeatIn, ClaimOut, FinishIn, LeaseIn, PlacementOut, PointIn, StartedIn
+from apps.jobs.resuming import beginning, lost_attempts
+from apps.jobs.schemas import BeatIn, ClaimOut, FinishIn, LeaseIn, LostAttemptOut, PlacementOut, PointIn, StartedIn
 from apps.jobs.states import JobStatus, Owner
 from apps.jobs.stuck import note_stuck
 from apps.jobs.time_limits import ordered_stall_seconds
@@ -96,6 +97,9 @@ def claim_attempt(*, host: Host, attempt_uuid: uuid.UUID, epoch: int, boot_id: s
         start_timeout_seconds=POLICIES[attempt.job.kind].start_timeout_seconds,
         stall_seconds=ordered_stall_seconds(attempt.job),
         secrets=handler_of(attempt.job).secrets(attempt.job),
+        resume_from=[
+            LostAttemptOut(uuid=lost.uuid, epoch=lost.epoch) for lost in lost_attempts(attempt.job).filter(host=host)
+        ],
     )
 
 
@@ -111,8 +115,12 @@ def _placement(attempt: Attempt, host: Host, spec: RunSpec) -> PlacementOut:
     )
 
 
+@transaction.atomic
 def record_started(*, attempt: Attempt, started: StartedIn) -> None:
-    """Keeps exactly what ran, for the page and for whoever runs it again."""
+    """Keeps exactly what ran, for the page and for whoever runs it again; told twice, it is noted once."""
+    attempt = lock_attempt(attempt.pk)
+    if not attempt.ran and (line := beginning(attempt, started.resumed)):
+        note(attempt.job, **line, attempt=attempt)
     Attempt.objects.filter(pk=attempt.pk).update(ran=started.model_dump(mode="json"))
 
 

@@ -17,6 +17,7 @@ from apps.jobs.kinds import handler_of
 from apps.jobs.models import Attempt, Job, JobEvent
 from apps.jobs.policies import Ending, Verdict, judge
 from apps.jobs.reasons import Reason
+from apps.jobs.resuming import host_to_go_on
 from apps.jobs.states import FINAL, JobStatus, Owner, check_transition
 from apps.jobs.time_limits import limit_sentence
 
@@ -169,7 +170,7 @@ def _fail_hold_or_rerun(job: Job, attempt: Attempt, reason: str, cause: str, res
         fields |= {"reason": reason, "cause": cause}
     else:
         what, by = f"{label}; queued again", Owner.SCHEDULER
-        fields |= fresh_start() | _backed_off(verdict, label)
+        fields |= fresh_start() | _backed_off(verdict, label) | {"prepared_on": host_to_go_on(job)}
     switch_status(job, verdict.status, by=by, what=what, event=event, **fields)
 
 

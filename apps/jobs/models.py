@@ -43,7 +43,8 @@ class Job(TeamOwned):
     spread = models.BooleanField(default=False)  # the emptiest host that fits instead of the fullest
     ram_bytes_needed = models.BigIntegerField(default=0)  # on the CPU device
     pinned_host = models.ForeignKey(Host, on_delete=models.PROTECT, null=True, blank=True, related_name="+")
-    # Where the scheduler had environment and weights brought for it: preferred while it takes work, never binding.
+    # Where its environment and weights were brought to, or its lost attempt saved: preferred while it takes work, never
+    # binding.
     prepared_on = models.ForeignKey(Host, on_delete=models.SET_NULL, null=True, blank=True, related_name="+")
     after: models.ManyToManyField[Job, models.Model] = models.ManyToManyField(
         "self", symmetrical=False, related_name="followers", blank=True

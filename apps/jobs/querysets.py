@@ -10,6 +10,7 @@ from django.db.models.functions import Mod, RowNumber
 from django.utils import timezone
 
 from apps.accounts.querysets import OwnedQuerySet
+from apps.jobs.reasons import CUT_OFF
 
 
 class JobQuerySet(OwnedQuerySet):
@@ -35,6 +36,10 @@ class JobQuerySet(OwnedQuerySet):
 class AttemptQuerySet(models.QuerySet[Any]):
     def open(self) -> Self:
         return self.filter(ended_at=None)
+
+    def cut_off(self) -> Self:
+        """Those that had begun and were ended from outside, so that a rerun may go on from what they saved."""
+        return self.filter(reason__in=CUT_OFF).exclude(Q(claimed_at=None) | Q(ended_at=None))
 
 
 class MetricQuerySet(models.QuerySet[Any]):

@@ -37,3 +37,5 @@ class Reason(models.TextChoices):
 INFRASTRUCTURE = frozenset({Reason.WORKER_LOST, Reason.SERVER_ERROR, Reason.PORT_TAKEN, Reason.DEVICE_BUSY})
 # Runs again without counting: stopped by an operator, or to make room.
 UNCOUNTED = frozenset({Reason.INTERRUPTED, Reason.PREEMPTED})
+# Ended from outside in the middle of good work: the next attempt may go on from what this one saved.
+CUT_OFF = frozenset({Reason.WORKER_LOST, Reason.INTERRUPTED, Reason.PREEMPTED})

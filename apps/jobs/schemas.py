@@ -35,6 +35,17 @@ class PlacementOut(Schema):
     ram_bytes: int
 
 
+class KeptIn(Schema):
+    """Attempts that have ended, whose work folders this host still has; those of a job that is not over stay."""
+
+    kept: list[uuid.UUID] = Field([], max_length=1000)
+
+
+class LostAttemptOut(Schema):
+    uuid: uuid.UUID
+    epoch: int
+
+
 class ClaimOut(Schema):
     job: str = ""  # public id
     lease_token: str
@@ -45,6 +56,14 @@ class ClaimOut(Schema):
     start_timeout_seconds: int
     stall_seconds: int
     secrets: dict[str, str] = {}  # environment of this attempt alone; never stored by the server, never reported
+    resume_from: list[LostAttemptOut] = []  # of the same job on this host: whose checkpoints count
+
+
+class ResumedIn(Schema):
+    """The checkpoint that an attempt goes on from: its step, and the epoch of the attempt that saved it."""
+
+    epoch: int = Field(ge=1)
+    step: int = Field(ge=0)
 
 
 class StartedIn(Schema):
@@ -53,6 +72,7 @@ class StartedIn(Schema):
     files: dict[str, str] = {}
     env_prefix: str = ""
     pid: int = 0
+    resumed: ResumedIn | None = None  # from zero
     isolation: str = ""  # cgroup | process_group: how everything of it is found at its end
 
 

@@ -21,17 +21,18 @@ from apps.jobs.host_operations import host_leaves, take_inventory
 from apps.jobs.models import Attempt
 from apps.jobs.reconciling import finish_held
 from apps.jobs.scheduling import place_without_broker
-from apps.jobs.schemas import ClaimIn, ClaimOut, FinishIn, HeartbeatIn, LeaseIn, PointsIn, StartedIn
+from apps.jobs.schemas import ClaimIn, ClaimOut, FinishIn, HeartbeatIn, KeptIn, LeaseIn, PointsIn, StartedIn
 
 router = Router()
 
 
 @router.get("/assignments")
-def assignments(request: HttpRequest) -> dict[str, Any]:
+def assignments(request: HttpRequest, asked: Query[KeptIn]) -> dict[str, Any]:
     host = calling_host(request)
     note_host_seen(host=host)
     place_without_broker()
     rows = Attempt.objects.open().filter(host=host).select_related("job").order_by("created_at")
+    kept = Attempt.objects.filter(pk__in=asked.kept, host=host, job__finished_at=None) if asked.kept else []
     return {
         "attempts": [
             {
@@ -41,7 +42,8 @@ def assignments(request: HttpRequest) -> dict[str, Any]:
                 "cancel": row.must_stop,
             }
             for row in rows
-        ]
+        ],
+        "kept": [str(row.uuid) for row in kept],
     }
 
 

@@ -42,6 +42,8 @@ class Held:
     finish: dict[str, Any] = field(default_factory=dict)
     claims: int = 0
     secrets: dict[str, str] = field(default_factory=dict)
+    resume_from: list[dict[str, Any]] = field(default_factory=list)
+    is_over: bool = False  # its job: what it left is not needed any more
     unknown: int = 0  # what every call about it is answered with: it is not in a restored database
 
 
@@ -93,12 +95,10 @@ class ProtocolServer:
         assert found, f"not within {timeout_seconds} s; {[vars(held) for held in self.attempts.values()]}"
         return found
 
-    def answer(self, method: str, path: str, query: dict[str, str], body: bytes) -> Any:
+    def answer(self, method: str, path: str, query: dict[str, str], body: bytes, kept: list[str]) -> Any:
         parts = path.removeprefix("/api/worker/v1/").split("/")
         if method == "GET" and parts == ["assignments"]:
-            return {
-                "attempts": [_assignment(held) for held in self.attempts.values() if held.is_open and not held.unknown]
-            }
+            return self.do_assignments(kept)
         if method == "GET" and parts[0] == "inputs":
             if not self.attempts[query["attempt"]].claimed:
                 raise Refusal(409, "not held")
@@ -115,6 +115,10 @@ class ProtocolServer:
         broker = {"queue": f"gpu.{name}", "broker_url": "", "broker_prefix": f"gpu.{name}:"}
         return {"host_token": HOST_TOKEN, "host": host, "lease_seconds": 60, "heartbeat_seconds": 5, **broker}
 
+    def do_assignments(self, kept: list[str]) -> dict[str, Any]:
+        listed = [_assignment(held) for held in self.attempts.values() if held.is_open and not held.unknown]
+        return {"attempts": listed, "kept": [uuid for uuid in kept if not self.attempts[uuid].is_over]}
+
     def do_claim(self, held: Held, query: dict[str, str], body: bytes) -> dict[str, Any]:
         if not held.is_open or json.loads(body)["epoch"] != held.epoch:
             raise Refusal(409, "not open")
@@ -129,6 +133,7 @@ class ProtocolServer:
             "start_timeout_seconds": held.start_timeout_seconds,
             "stall_seconds": held.stall_seconds,
             "secrets": held.secrets,
+            "resume_from": held.resume_from,
         }
 
     def do_started(self, held: Held, query: dict[str, str], body: bytes) -> dict[str, Any]:
@@ -190,7 +195,8 @@ class ProtocolServer:
     def respond(self, method: str, target: str, headers: Message, body: bytes) -> tuple[int, bytes] | None:
         """Status and body; None for an answer that is lost on the way, after the call has had its effect."""
         url = urlsplit(target)
-        query = {key: values[0] for key, values in parse_qs(url.query).items()}
+        lists = parse_qs(url.query)
+        query = {key: values[0] for key, values in lists.items()}
         last = url.path.rsplit("/", 1)[-1]
         status, answer = 200, None
         with self.change:
@@ -198,7 +204,7 @@ class ProtocolServer:
                 return 503, b""
             try:
                 _check_headers(headers, JOIN_TOKEN if last == "join" else HOST_TOKEN)
-                answer = self.answer(method, url.path, query, body)
+                answer = self.answer(method, url.path, query, body, lists.get("kept", []))
             except Refusal as refusal:
                 status, answer = refusal.status, refusal.problem
             except Exception as error:

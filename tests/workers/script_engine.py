@@ -15,6 +15,7 @@ from typing import ClassVar
 
 from pydantic import BaseModel, ConfigDict
 
+from apps.engines.adapters.fake import FakeTrain
 from apps.engines.base import Command, Engine, Event, Placement, Probe, Result, RunSpec
 from tests.workers import fake_gpus
 
@@ -60,9 +61,9 @@ class LockedEngine(ScriptEngine):
 
 
 def get_engine(name: str) -> Engine:
-    engines = {"script": ScriptEngine, "locked": LockedEngine}
+    engines: dict[str, type[Engine]] = {"script": ScriptEngine, "locked": LockedEngine, "fake-train": FakeTrain}
     if name not in engines:
-        raise LookupError(f"{name!r}; there is: script, locked")
+        raise LookupError(f"{name!r}; there is: {', '.join(engines)}")
     return engines[name]()
 
 

@@ -74,6 +74,7 @@ class Axolotl(Engine):
     kind = "train"
     Options = Options
     environment = "axolotl"
+    checkpoints = OUTPUT
 
     def command(self, spec: RunSpec, placement: Placement) -> Command:
         config = f"{placement.work_dir}/axolotl.yml"
@@ -152,7 +153,8 @@ def _config(spec: RunSpec, placement: Placement) -> dict[str, Any]:
         "seed": options.seed,
         "attn_implementation": "sdpa",
     }
-    return config | _rhythm(options) | (CPU_KEYS if placement.variant == "cpu" else CUDA_KEYS)
+    resume = {"resume_from_checkpoint": placement.resume_from} if placement.resume_from else {}
+    return config | resume | _rhythm(options) | (CPU_KEYS if placement.variant == "cpu" else CUDA_KEYS)
 
 
 CPU_KEYS: dict[str, Any] = {

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import ClassVar
 
 from pydantic import Field
 
 from apps.engines.base import Command, Engine, Event, Placement, Probe, Produced, Result, RunSpec, Strict
-from apps.engines.folder import manifest, manifest_sha256
+from apps.engines.folder import manifest, manifest_sha256, visible_files
 from apps.engines.lines import read_own_line
 
 PROGRAM = "apps.engines.programs.fake_run"
@@ -27,13 +28,22 @@ class Options(Strict):
     log_lines: int = Field(0, ge=0, le=10_000_000, title="Log lines", json_schema_extra={"unit": "lines"})
 
 
+class TrainOptions(Options):
+    save_steps: int = Field(
+        0, ge=0, le=100_000, title="Checkpoint every", description="0: none.", json_schema_extra={"unit": "steps"}
+    )
+    save_seconds: float = Field(
+        0.0, ge=0, le=86_400, title="Save time", description="Of each checkpoint.", json_schema_extra={"unit": "s"}
+    )
+
+
 class _Fake(Engine):
     version = "1"
-    Options = Options
+    Options: ClassVar[type[Options]] = Options
     environment = None
 
     def command(self, spec: RunSpec, placement: Placement) -> Command:
-        options = Options.model_validate(spec.options)
+        options = self.Options.model_validate(spec.options)
         argv = [placement.bin("python"), "-m", PROGRAM, self.kind, "--work-dir", placement.work_dir]
         for name, value in options.model_dump(exclude={"exit_code"}).items():
             flag = f"--{name.replace('_', '-')}"
@@ -70,12 +80,17 @@ class FakeTrain(_Fake):
     name = "fake-train"
     title = "Fake training"
     kind = "train"
+    Options = TrainOptions
+    checkpoints = "output"
+
+    def more(self, spec: RunSpec, placement: Placement) -> list[str]:
+        return ["--resume-from", placement.resume_from] if placement.resume_from else []
 
     def collect(self, spec: RunSpec, work_dir: Path) -> Result:
-        folder = work_dir / "output"
+        folder = work_dir / self.checkpoints
         if not (folder / "adapter_model.safetensors").is_file():
             return Result(ok=False, cause="The fake training left no adapter")
-        files = manifest(folder)
+        files = manifest(folder, [name for name in visible_files(folder) if "/" not in name])
         produced = Produced(
             role="adapter",
             path=str(folder),

@@ -15,8 +15,10 @@ import signal
 import subprocess
 import sys
 import time
+from io import BytesIO
 from pathlib import Path
 from typing import Any
+from zipfile import ZipFile
 
 from apps.engines.lines import failed_line, measured_line, metric_line, phase_line, progress_line
 from apps.engines.programs.fake_server import serve
@@ -31,14 +33,40 @@ def say(line: str) -> None:
 
 def train(given: argparse.Namespace) -> None:
     """A falling curve and a tiny, valid adapter folder."""
-    for step in range(1, given.steps + 1):
+    folder = given.work_dir / "output"
+    folder.mkdir(exist_ok=True)
+    for step in range(steps_done(given.resume_from) + 1, given.steps + 1):
         time.sleep(given.seconds / given.steps)
         loss = round(0.4 + 2 * math.exp(-3 * step / given.steps), 4)
         say(metric_line(step, loss=loss, learning_rate=round(2e-4 * (1 - step / (given.steps + 1)), 8)))
         say(progress_line(step, given.steps, "steps", "Training (fake)"))
+        if given.save_steps and step % given.save_steps == 0:
+            save_checkpoint(folder / f"checkpoint-{step}", step, given.save_seconds)
     say(measured_line(peak_memory_bytes=1_000_000))
-    folder = given.work_dir / "output"
-    folder.mkdir(exist_ok=True)
+    write_adapter(folder)
+
+
+def steps_done(checkpoint: Path | None) -> int:
+    return int(json.loads((checkpoint / "trainer_state.json").read_text())["global_step"]) if checkpoint else 0
+
+
+def save_checkpoint(folder: Path, step: int, seconds: float) -> None:
+    """In the order of Hugging Face's Trainer; the time passes with the optimizer half written."""
+    folder.mkdir()
+    write_adapter(folder)
+    archive = BytesIO()
+    with ZipFile(archive, "w") as made:
+        made.writestr("archive/data.pkl", "fake")
+    content = archive.getvalue()
+    for name in ("optimizer.pt", "scheduler.pt", "rng_state.pth"):
+        with (folder / name).open("wb", buffering=0) as file:
+            file.write(content[: len(content) // 2])
+            time.sleep(seconds if name == "optimizer.pt" else 0)
+            file.write(content[len(content) // 2 :])
+    (folder / "trainer_state.json").write_text(json.dumps({"global_step": step}))
+
+
+def write_adapter(folder: Path) -> None:
     write_tensor(folder / "adapter_model.safetensors")
     config = {"peft_type": "LORA", "r": 1, "lora_alpha": 1, "target_modules": [], "fake": True}
     (folder / "adapter_config.json").write_text(json.dumps(config))
@@ -134,6 +162,9 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--spawn-children", type=int, default=0)
     parser.add_argument("--leave-children", action="store_true")
     parser.add_argument("--log-lines", type=int, default=0)
+    parser.add_argument("--save-steps", type=int, default=0)
+    parser.add_argument("--save-seconds", type=float, default=0.0)
+    parser.add_argument("--resume-from", type=Path)
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--served-name", default="fake")
     parser.add_argument("--tasks", default="fake")

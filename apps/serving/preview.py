@@ -37,11 +37,13 @@ def preview_endpoint(form: EndpointForm, options: OptionsForm) -> dict[str, Any]
         plan = plan_serving(version=version, engine=form.engine_name(), options=options.options, name=name)
     except Problem as problem:
         return {"refusal": str(problem)}
+    estimates = new_estimates(plan, version)
     return {"plan": plan, "fit": plan.fit, "name": name, "command": command_of(plan)} | {
         "first_steps": first_steps(plan, version),
         "starts": _starts(plan, version),
         "advice": engine_advice(plan, version),
-        "past": past_accuracy(new_estimates(plan, version), "peak_memory_bytes"),
+        "past": past_accuracy(estimates, "peak_memory_bytes"),
+        "past_speed": past_accuracy(estimates, "decode_tokens_per_second"),
         "parts": plan.fit.parts if plan.fit else {},
         "total": _total_words(plan.fit),
         "capacity_bytes": plan.capacity_bytes,

@@ -19,7 +19,7 @@ TITLES = {
     "train_seconds": "Training time",
     "step_seconds": "Step time",
     "eval_seconds": "Evaluation time",
-    "decode_tokens_per_second": "Decode speed of one request",
+    "decode_tokens_per_second": "Decode speed",
 }
 
 

@@ -49,7 +49,7 @@ def _decode(speed: ServingSpeed | None, context: dict[str, Any]) -> list[NewEsti
         return []
     low, value, high = speed.decode
     formula = speed.formula_version
-    return [NewEstimate("decode_tokens_per_second", "tokens/s", value, low, high, "low", formula, context)]
+    return [NewEstimate("decode_tokens_per_second", "tok/s", value, low, high, "low", formula, context)]
 
 
 def _start(weights: int, context: dict[str, Any]) -> NewEstimate:

@@ -22,7 +22,7 @@ CONTEXT = {"device": "RTX 4090", "engine": "vllm"}
 
 
 def estimate() -> NewEstimate:
-    return NewEstimate(QUANTITY, "tokens/s", 100.0, 60.0, 140.0, "low", "roofline-2", CONTEXT)
+    return NewEstimate(QUANTITY, "tok/s", 100.0, 60.0, 140.0, "low", "roofline-2", CONTEXT)
 
 
 def served(team: Team, number: int = 0, *, ready: timedelta = timedelta(hours=1)) -> Endpoint:
@@ -103,7 +103,7 @@ def test_the_ledger_shows_the_error_and_corrects_from_three_servers_on(client: C
     assert corrected is not None
     assert corrected.corrected == pytest.approx(100 * (1 - 0.2 * 3 / 5))
     page = client.get("/calibration").content.decode()
-    assert "Decode speed of one request estimates are off by 20% in the median on RTX 4090 with vllm" in page
+    assert "Decode speed estimates are off by 20% in the median on RTX 4090 with vllm" in page
     (row,) = client.get("/api/v1/calibration", headers=api_headers(alice)).json()["items"]
     assert (row["quantity"], row["n"], row["median_error"], row["range_held"]) == (QUANTITY, 3, pytest.approx(0.2), 3)
     assert f"{QUANTITY},RTX 4090,vllm,roofline-2,3,0.2" in client.get("/calibration.csv").content.decode()

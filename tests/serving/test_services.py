@@ -87,7 +87,7 @@ def test_the_ledger_keeps_how_fast_one_request_decodes_where_that_is_known() -> 
     known = speed("known")
     assert known is not None
     assert 0 < known.low < known.value < known.high
-    assert (known.unit, known.formula_version, known.context["device"]) == ("tokens/s", "roofline-2", "RTX 4090")
+    assert (known.unit, known.formula_version, known.context["device"]) == ("tok/s", "roofline-2", "RTX 4090")
     host.devices.filter(kind="gpu").update(name="Abacus 9000")
     assert speed("unknown") is None
 

@@ -8,6 +8,7 @@ from apps.accounts.problems import Problem
 from apps.calibration.services import past_accuracy
 from apps.catalog.models import Location, ModelVersion
 from apps.catalog.placement import needed_files
+from apps.catalog.policies import rule_against
 from apps.engines.base import Placement
 from apps.engines.locks import UnknownLock, read_lock
 from apps.fleet.models import Host
@@ -38,7 +39,8 @@ def preview_endpoint(form: EndpointForm, options: OptionsForm) -> dict[str, Any]
     except Problem as problem:
         return {"refusal": str(problem)}
     estimates = new_estimates(plan, version)
-    return {"plan": plan, "fit": plan.fit, "name": name, "command": command_of(plan)} | {
+    rule = rule_against(version, version.team)
+    return {"plan": plan, "fit": plan.fit, "name": name, "command": command_of(plan), "refusal": rule} | {
         "first_steps": first_steps(plan, version),
         "starts": _starts(plan, version),
         "advice": engine_advice(plan, version),

@@ -24,6 +24,7 @@ app.conf.update(
         "run due schedules": {"task": "jobs.run_schedules", "schedule": 20.0},
         "look for silent hosts": {"task": "fleet.review_silence", "schedule": 5.0},
         "meter gateway usage": {"task": "gateway.flush_usage", "schedule": 2.0},
+        "measure decode speeds": {"task": "gateway.note_decode_speeds", "schedule": 300.0},
         "advance tours": {"task": "tour.advance", "schedule": 2.0},
         "judge which models run here": {"task": "catalog.judge_versions", "schedule": 5.0},
         "accrue costs": {"task": "costs.accrue", "schedule": 60.0},

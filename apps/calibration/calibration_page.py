@@ -12,7 +12,7 @@ from apps.calibration.ledger import Entry, Group, entries, family_groups, groups
 from apps.jobs.models import Job
 from apps.statistics.accuracy import LEAST_RUNS
 
-LEFT, RIGHT, TOP, BOTTOM = 70, 520, 12, 300  # the plot inside a picture of 540 x 340
+LEFT, RIGHT, TOP, BOTTOM = 104, 520, 12, 300  # the plot inside a picture of 540 x 340
 WORST = 6
 
 

@@ -17,8 +17,9 @@ TITLES = {
     "download_seconds": "Download",
     "peak_memory_bytes": "Peak memory",
     "train_seconds": "Training time",
+    "step_seconds": "Step time",
     "eval_seconds": "Evaluation time",
-    "tokens_per_second": "Speed",
+    "decode_tokens_per_second": "Decode speed",
 }
 
 

@@ -1,6 +1,7 @@
 """The ledger of predicted against measured: every estimate shown for a real run.
 
-The measured side is `Attempt.measurements`: what the engine itself printed.
+The measured side is `Attempt.measurements`: what the engine itself printed, and a server's speed as the
+gateway saw it.
 """
 
 from __future__ import annotations

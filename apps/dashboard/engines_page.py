@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+import statistics
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -12,21 +12,22 @@ from django.utils import timezone
 
 from apps.accounts.models import User
 from apps.accounts.problems import Problem
+from apps.dashboard.engine_environments import environments_by_engine
+from apps.dashboard.levels_here import LevelHere, levels_here
 from apps.dashboard.plan_answers import fleet_gpus
 from apps.dashboard.usage import visible_usage
 from apps.engines.registry import ENGINES, get_engine
 from apps.evals.models import Score
-from apps.fleet.models import EngineEnvironment
 from apps.gateway.usage import Percentile
 from apps.jobs.models import Attempt
 from apps.planning.model_choice import Objective, Recommendation, recommend_models
 from apps.planning.shapes import CannotEstimate
-from apps.planning.stack_map import ServingEngine, TrainingTool, stack_map
+from apps.planning.stack_map import Quantisation, ServingEngine, TrainingTool, stack_map
 from apps.serving.models import Endpoint
 
-DAYS = 30
+DAYS, RUNS = 30, 1000  # of requests; of fine-tunes
 OBJECTIVES: dict[Objective, str] = {"quality": "Quality", "speed": "Speed", "context": "Context"}
-_NAMES = {"llama.cpp": "llama-cpp"}  # the map's name -> the registry's
+_NAMES = {"llama.cpp": "llama-cpp"}  # the map's name -> the registry's, which is its environment's too
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ class MeasuredHere:
 class ServingRow:
     engine: ServingEngine
     version: str  # ours; empty where there is no adapter yet
-    hosts: list[str]
+    environments: str  # where it is installed; empty: nowhere, and nobody tried
     measured: MeasuredHere | None
 
     @property
@@ -56,20 +57,28 @@ class ServingRow:
 class TrainingRow:
     tool: TrainingTool
     version: str
-    hosts: list[str]
+    environments: str  # where it is installed; empty: nowhere, and nobody tried
     runs: int
+    steps_per_second: float | None  # of the middle run
+    timed_runs: int
+
+
+@dataclass(frozen=True)
+class LevelRow:
+    level: Quantisation
+    here: LevelHere
 
 
 def engines_page(user: User, *, gpu: str, objective: str) -> dict[str, Any]:
     """The template's context. An unknown objective means quality."""
     chosen: Objective = next((name for name in OBJECTIVES if name == objective), "quality")
-    known, hosts = stack_map(), _hosts_by_engine()
+    known, environments, levels = stack_map(), environments_by_engine(), levels_here(user)
     found, refusal = _choices(gpu, chosen)
     return {
-        "serving": [_serving_row(user, each, hosts) for each in known.serving_engines],
-        "training": [_training_row(each, hosts) for each in known.training_tools],
+        "serving": [_serving_row(user, each, environments) for each in known.serving_engines],
+        "training": [_training_row(each, environments) for each in known.training_tools],
         "benchmarks": known.benchmarks,
-        "quantisations": known.quantisations,
+        "quantisations": [LevelRow(each, levels.get(each.name, LevelHere())) for each in known.quantisations],
         "other_systems": known.other_systems,
         "choices": found.choices if found else (),
         "left_out": found.left_out if found else (),
@@ -88,22 +97,14 @@ def _choices(gpu: str, objective: Objective) -> tuple[Recommendation | None, str
         return None, str(error)
 
 
-def _hosts_by_engine() -> dict[str, list[str]]:
-    found: dict[str, list[str]] = defaultdict(list)
-    rows = EngineEnvironment.objects.order_by("host__name").values_list("engine", "host__name", "variant")
-    for engine, host, variant in rows:
-        found[engine].append(f"{host} ({variant})")
-    return found
-
-
 def _version(name: str) -> str:
     ours = _NAMES.get(name, name)
     return get_engine(ours).version if ours in ENGINES else ""
 
 
-def _serving_row(user: User, engine: ServingEngine, hosts: dict[str, list[str]]) -> ServingRow:
+def _serving_row(user: User, engine: ServingEngine, environments: dict[str, str]) -> ServingRow:
     ours = _NAMES.get(engine.name, engine.name)
-    return ServingRow(engine, _version(engine.name), hosts.get(ours, []), _measured(user, ours))
+    return ServingRow(engine, _version(engine.name), environments.get(ours, ""), _measured(user, ours))
 
 
 def _measured(user: User, engine: str) -> MeasuredHere | None:
@@ -120,6 +121,10 @@ def _measured(user: User, engine: str) -> MeasuredHere | None:
     return MeasuredHere(found["requests"], found["ttft"], middle)
 
 
-def _training_row(tool: TrainingTool, hosts: dict[str, list[str]]) -> TrainingRow:
+def _training_row(tool: TrainingTool, environments: dict[str, str]) -> TrainingRow:
     ended_well = Attempt.objects.filter(job__spec__engine=tool.name, exit_code=0, reason="")
-    return TrainingRow(tool, _version(tool.name), hosts.get(tool.name, []), ended_well.count())
+    measured = ended_well.filter(measurements__step_seconds__gt=0).order_by("-ended_at")
+    steps = [1 / seconds for seconds in measured.values_list("measurements__step_seconds", flat=True)[:RUNS]]
+    middle = statistics.median(steps) if steps else None
+    here = environments.get(tool.name, "")
+    return TrainingRow(tool, _version(tool.name), here, ended_well.count(), middle, len(steps))

@@ -33,12 +33,10 @@ def estimate_training(
 
 
 def _plan(shape: ModelShape, dataset: Dataset, options: dict[str, Any], device: Device) -> TrainingPlan:
-    sequence = int(options.get("sequence_len") or 2048)
-    micro_batch = int(options.get("micro_batch_size") or 1)
-    accumulation = int(options.get("gradient_accumulation_steps") or 1)
+    sequence, micro_batch = _sequence(options), int(options.get("micro_batch_size") or 1)
+    tokens_a_row = _tokens_a_row(dataset, options)
     steps = int(options.get("max_steps") or 0)
-    tokens_a_row = max(1, min(sequence, dataset.size_bytes // BYTES_PER_TOKEN // max(1, dataset.row_count)))
-    rows = steps * micro_batch * accumulation if steps else dataset.row_count
+    rows = steps * _rows_a_step(options) if steps else dataset.row_count
     return TrainingPlan(
         shape=shape,
         method="lora",
@@ -52,8 +50,28 @@ def _plan(shape: ModelShape, dataset: Dataset, options: dict[str, Any], device: 
     )
 
 
-def new_estimates(estimate: TrainingEstimate, *, engine: str, base: ModelVersion, on_gpu: bool) -> list[NewEstimate]:
-    """The ledger's rows: memory, and time where the device's speed is known."""
+def _sequence(options: dict[str, Any]) -> int:
+    return int(options.get("sequence_len") or 2048)
+
+
+def _tokens_a_row(dataset: Dataset, options: dict[str, Any]) -> int:
+    return max(1, min(_sequence(options), dataset.size_bytes // BYTES_PER_TOKEN // max(1, dataset.row_count)))
+
+
+def _rows_a_step(options: dict[str, Any]) -> int:
+    return int(options.get("micro_batch_size") or 1) * int(options.get("gradient_accumulation_steps") or 1)
+
+
+def new_estimates(
+    estimate: TrainingEstimate,
+    *,
+    engine: str,
+    base: ModelVersion,
+    dataset: Dataset,
+    options: dict[str, Any],
+    on_gpu: bool,
+) -> list[NewEstimate]:
+    """The ledger's rows: memory, and the times of the run and of a step where the device's speed is known."""
     device = largest_device("gpu" if on_gpu else "cpu")
     context = {
         "engine": engine,
@@ -61,30 +79,15 @@ def new_estimates(estimate: TrainingEstimate, *, engine: str, base: ModelVersion
         "model": str(base),
         "family": base.family,
     }
-    rows = [
-        NewEstimate(
-            "peak_memory_bytes",
-            "bytes",
-            estimate.total_bytes,
-            estimate.total_bytes_low,
-            estimate.total_bytes_high,
-            estimate.confidence,
-            estimate.formula_version,
-            context,
-        )
-    ]
+    formula, total = estimate.formula_version, estimate.total_bytes
+    bounds = (estimate.total_bytes_low, estimate.total_bytes_high)
+    rows = [NewEstimate("peak_memory_bytes", "bytes", total, *bounds, estimate.confidence, formula, context)]
     if estimate.duration:
         time = estimate.duration
-        rows.append(
-            NewEstimate(
-                "train_seconds",
-                "seconds",
-                time.seconds,
-                time.seconds_low,
-                time.seconds_high,
-                "low",
-                estimate.formula_version,
-                context,
-            )
-        )
+        seconds = (time.seconds, time.seconds_low, time.seconds_high)
+        rows.append(NewEstimate("train_seconds", "seconds", *seconds, "low", formula, context))
+    if estimate.speed:
+        tokens, speed = _rows_a_step(options) * _tokens_a_row(dataset, options), estimate.speed
+        step = (tokens / speed.middle, tokens / speed.high, tokens / speed.low)
+        rows.append(NewEstimate("step_seconds", "s/step", *step, "low", formula, context))
     return rows

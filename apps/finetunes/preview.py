@@ -33,10 +33,12 @@ def preview_fine_tune(form: FineTuneForm, options: OptionsForm) -> dict[str, Any
     command = engine_named(spec.engine, kind="train").command(spec, placement)
     estimate = estimate_training(base=base, dataset=dataset, options=spec.options, on_gpu=gpus > 0)
     device = largest_device("gpu" if gpus else "cpu")
-    rows = new_estimates(estimate, engine=spec.engine, base=base, on_gpu=gpus > 0) if estimate else []
+    run = {"engine": spec.engine, "base": base, "dataset": dataset, "options": spec.options, "on_gpu": gpus > 0}
+    rows = new_estimates(estimate, **run) if estimate else []
     return {
         "estimate": estimate,
         "past": past_accuracy(rows, "peak_memory_bytes"),
+        "past_step": past_accuracy(rows, "step_seconds"),
         "parts": estimate.parts if estimate else {},
         "capacity_bytes": device.usable_bytes if device else 0,
         "on_gpu": gpus > 0,

@@ -117,7 +117,8 @@ def create_fine_tune(
         terms=terms,
     )
     if estimate:
-        record_estimates(job=job, estimates=new_estimates(estimate, engine=engine, base=base, on_gpu=gpus > 0))
+        rows = new_estimates(estimate, engine=engine, base=base, dataset=dataset, options=spec.options, on_gpu=gpus > 0)
+        record_estimates(job=job, estimates=rows)
     fine_tune = FineTune.objects.create(
         team=team,
         created_by=user,

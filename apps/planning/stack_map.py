@@ -1,6 +1,7 @@
-"""The map of the open-source LLM stack: what serves, trains and measures models, fact by fact, with its source.
+"""The map of the open-source LLM stack: what serves, trains and measures models, with the source of its facts and the
+day they were `read`.
 
-`claimed` facts are the makers' own words of the day named; what this installation measured stands beside them on
+`claimed` facts are the makers' own words of that day; what this installation measured stands beside them on
 the Engines page. An archived system keeps its row and is never recommended.
 """
 
@@ -9,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import date
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
@@ -40,6 +42,7 @@ class ServingEngine:
     status: Status
     status_note: str
     source: str
+    read: date
     not_on: Mapping[str, tuple[str, ...]]
 
 
@@ -56,6 +59,7 @@ class TrainingTool:
     status: Status
     status_note: str
     source: str
+    read: date
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +73,7 @@ class Benchmark:
     metric: str
     saturation: str
     source: str
+    read: date
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +90,7 @@ class Quantisation:
     engines: tuple[str, ...]
     retention: str
     source: str
+    read: date
     speed: float | None
 
 
@@ -100,6 +106,7 @@ class OtherSystem:
     status: Status
     status_note: str
     source: str
+    read: date
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,13 +123,14 @@ def stack_map() -> StackMap:
     """The tables of stack_map.json."""
     tables: dict[str, list[dict[str, Any]]] = json.loads(Path(__file__).with_name("stack_map.json").read_text())
     return StackMap(
-        tuple(ServingEngine(**_hashable(row)) for row in tables["serving_engines"]),
-        tuple(TrainingTool(**_hashable(row)) for row in tables["training_tools"]),
-        tuple(Benchmark(**row) for row in tables["benchmarks"]),
-        tuple(Quantisation(**_hashable(row)) for row in tables["quantisations"]),
-        tuple(OtherSystem(**row) for row in tables["other_systems"]),
+        tuple(ServingEngine(**_typed(row)) for row in tables["serving_engines"]),
+        tuple(TrainingTool(**_typed(row)) for row in tables["training_tools"]),
+        tuple(Benchmark(**_typed(row)) for row in tables["benchmarks"]),
+        tuple(Quantisation(**_typed(row)) for row in tables["quantisations"]),
+        tuple(OtherSystem(**_typed(row)) for row in tables["other_systems"]),
     )
 
 
-def _hashable(row: dict[str, Any]) -> dict[str, Any]:
-    return {name: tuple(value) if isinstance(value, list) else value for name, value in row.items()}
+def _typed(row: dict[str, Any]) -> dict[str, Any]:
+    known = {name: tuple(value) if isinstance(value, list) else value for name, value in row.items()}
+    return known | {"read": date.fromisoformat(row["read"])}

@@ -9,6 +9,7 @@ from apps.catalog.models import ModelVersion
 from apps.planning.loading import FORMULA_VERSION as LOADING
 from apps.planning.loading import load_duration
 from apps.planning.serving_plan import FitEstimate
+from apps.planning.speeds import ServingSpeed
 from apps.serving.plans import Plan
 
 # An engine never says these, so an estimate of them would never be answered.
@@ -39,7 +40,16 @@ def new_estimates(plan: Plan, version: ModelVersion) -> list[NewEstimate]:
         for quantity, unit, value, low, high in rows
         if quantity not in UNREPORTED.get(plan.engine.name, ())
     ]
-    return [*found, _start(fit.weights_bytes * max(1, plan.gpus), context)]
+    return [*found, *_decode(plan.speed, context), _start(fit.weights_bytes * max(1, plan.gpus), context)]
+
+
+def _decode(speed: ServingSpeed | None, context: dict[str, Any]) -> list[NewEstimate]:
+    """Of one request alone; the gateway measures it on requests that had the engine to themselves."""
+    if speed is None:
+        return []
+    low, value, high = speed.decode
+    formula = speed.formula_version
+    return [NewEstimate("decode_tokens_per_second", "tok/s", value, low, high, "low", formula, context)]
 
 
 def _start(weights: int, context: dict[str, Any]) -> NewEstimate:

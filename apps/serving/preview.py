@@ -8,6 +8,7 @@ from apps.accounts.problems import Problem
 from apps.calibration.services import past_accuracy
 from apps.catalog.models import Location, ModelVersion
 from apps.catalog.placement import needed_files
+from apps.catalog.policies import rule_against
 from apps.engines.base import Placement
 from apps.engines.locks import UnknownLock, read_lock
 from apps.fleet.models import Host
@@ -37,11 +38,14 @@ def preview_endpoint(form: EndpointForm, options: OptionsForm) -> dict[str, Any]
         plan = plan_serving(version=version, engine=form.engine_name(), options=options.options, name=name)
     except Problem as problem:
         return {"refusal": str(problem)}
-    return {"plan": plan, "fit": plan.fit, "name": name, "command": command_of(plan)} | {
+    estimates = new_estimates(plan, version)
+    rule = rule_against(version, version.team)
+    return {"plan": plan, "fit": plan.fit, "name": name, "command": command_of(plan), "refusal": rule} | {
         "first_steps": first_steps(plan, version),
         "starts": _starts(plan, version),
         "advice": engine_advice(plan, version),
-        "past": past_accuracy(new_estimates(plan, version), "peak_memory_bytes"),
+        "past": past_accuracy(estimates, "peak_memory_bytes"),
+        "past_speed": past_accuracy(estimates, "decode_tokens_per_second"),
         "parts": plan.fit.parts if plan.fit else {},
         "total": _total_words(plan.fit),
         "capacity_bytes": plan.capacity_bytes,

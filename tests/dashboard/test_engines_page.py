@@ -3,16 +3,36 @@
 from __future__ import annotations
 
 import uuid
+from datetime import date
 
 import pytest
 from django.test import Client
 
+from apps.catalog.models import LineageEdge, ModelVersion
+from apps.engines.locks import lock_sha256
+from apps.fleet.models import EngineEnvironment, Host
 from apps.gateway.models import UsageRecord
 from apps.planning.stack_map import stack_map
 from apps.serving.models import Endpoint
-from tests.factories import make_endpoint, make_host, make_team, make_user
+from tests.factories import (
+    make_attempt,
+    make_endpoint,
+    make_eval_run,
+    make_host,
+    make_job,
+    make_live_endpoint,
+    make_model_version,
+    make_suite,
+    make_team,
+    make_user,
+)
 
 pytestmark = pytest.mark.django_db
+
+
+def row_of(client: Client, title: str) -> str:
+    """Its row of the map, as HTML."""
+    return client.get("/engines").content.decode().split(f'name nowrap">{title}<')[1].split("</tr>")[0]
 
 
 def test_every_system_has_its_row_with_a_source(client: Client) -> None:
@@ -23,7 +43,10 @@ def test_every_system_has_its_row_with_a_source(client: Client) -> None:
     rows = [*known.serving_engines, *known.training_tools]
     assert [each.title for each in rows if each.title not in page] == []
     assert [each.name for each in [*known.benchmarks, *known.quantisations] if each.name not in page] == []
-    assert all(each.source for each in [*rows, *known.benchmarks])
+    everything = [*rows, *known.benchmarks, *known.quantisations, *known.other_systems]
+    assert all(each.source and date(2026, 1, 1) < each.read for each in everything)
+    assert page.count("read 26 Nov 2026") == len(everything)
+    assert all(each.questions and each.metric and each.saturation for each in known.benchmarks)
     assert "archived upstream in March 2026" in page
     assert "No host here has a GPU" in page
 
@@ -38,9 +61,86 @@ def test_what_was_measured_here_stands_in_the_row(client: Client) -> None:
             uuid=uuid.uuid4(), team_id=team.pk, route="chat", endpoint_id=endpoint.pk, status=200,
             completion_tokens=50, ttft_ms=ttft, duration_ms=1000,
         )  # fmt: skip
-    row = client.get("/engines").content.decode().split("vLLM</div>")[1].split("</tr>")[0]
+    row = row_of(client, "vLLM")
     assert "200" in row
     assert ">50<" in row
+
+
+def test_environments_are_told_host_by_host(client: Client) -> None:
+    team = make_team("Lab")
+    client.force_login(make_user("alice", team=team))
+    assert "on no host yet" in row_of(client, "vLLM")
+    for name in ("atlas", "brio", "cora", "dune", "echo"):
+        host = make_host(name, gpus=1)
+        spec = {"kind": "install", "engine": "install", "payload": {"engine": "vllm", "variant": "cuda"}}
+        states = {"brio": ("failed", "running"), "cora": ("succeeded", "failed"), "dune": ("failed", "succeeded")}
+        for status in states.get(name, ()):
+            make_job(team, kind="install", spec=spec, pinned_host=host, status=status)
+        lock = {"atlas": lock_sha256("vllm", "cuda"), "echo": "f" * 64}.get(name)
+        if lock:
+            EngineEnvironment.objects.create(
+                host=host, engine="vllm", variant="cuda", lock_sha256=lock, path=f"/env/{name}"
+            )
+    said = "on atlas (cuda), outdated on echo (cuda), installing on brio (cuda), failed on cora (cuda), not on dune"
+    assert said in row_of(client, "vLLM")
+    assert "on no host yet" in row_of(client, "Axolotl")
+
+
+def test_a_tools_steps_are_the_middle_of_its_fine_tunes_here(client: Client) -> None:
+    team, host = make_team("Lab"), make_host("atlas")
+    client.force_login(make_user("alice", team=team))
+    assert "n 1" not in row_of(client, "Axolotl")
+    for seconds, code in ((0.5, 0), (0.25, 0), (4.0, 0), (0.01, 1)):
+        job = make_job(team, kind="train", engine="axolotl", spec={"kind": "train", "engine": "axolotl"})
+        make_attempt(job, host, exit_code=code, measurements={"step_seconds": seconds})
+    row = row_of(client, "Axolotl")
+    assert "2.00" in row
+    assert "n 3" in row
+
+
+def test_what_a_level_keeps_is_told_by_our_own_scores(client: Client) -> None:
+    team, suite = make_team("Lab"), make_suite()
+    client.force_login(make_user("alice", team=team))
+    plain = make_model_version(team, precision="bf16")
+    quantised, tuned = (make_model_version(team, precision="int4-awq") for _ in range(2))
+    LineageEdge.objects.create(parent=plain, child=quantised, relation="quantisation")
+    LineageEdge.objects.create(parent=plain, child=tuned, relation="fine_tune")
+    make_eval_run(plain, suite, {"colours": "1111100000"}, precision="bf16")
+    make_eval_run(tuned, suite, {"colours": "1111111111"}, precision="int4-awq")
+    make_eval_run(quantised, suite, {"colours": "1000000000"}, precision="int4-awq", num_fewshot=5)
+    assert "n 1" not in row_of(client, "int4-awq")
+    make_eval_run(quantised, suite, {"colours": "1111000000"}, precision="int4-awq")
+    row = row_of(client, "int4-awq")
+    assert "80.0" in row
+    assert "n 1" in row
+    client.force_login(make_user("carol", team=make_team("Other")))
+    assert "80.0" not in row_of(client, "int4-awq")
+
+
+def test_what_a_level_gains_is_told_by_our_own_requests(client: Client) -> None:
+    team, host = make_team("Lab"), make_host("atlas", gpus=1)
+    client.force_login(make_user("alice", team=team))
+    plain = make_model_version(team, precision="bf16")
+    served = ((plain, {}, 100), (plain, {"quantization": "fp8"}, 150))
+    for number, (version, options, tokens) in enumerate(served):
+        _answered(_served(version, host, number, options), tokens)
+    row = row_of(client, "fp8")
+    assert "1.50 ×" in row
+    assert "n 1" in row
+    assert "1.50" not in row_of(client, "int8")
+
+
+def _served(version: ModelVersion, host: Host, number: int, options: dict[str, str]) -> Endpoint:
+    endpoint = make_live_endpoint(version.team, host, f"chat-{number}", port=18100 + number, device_indexes=[0])
+    Endpoint.objects.filter(pk=endpoint.pk).update(version=version, options=options)
+    return endpoint
+
+
+def _answered(endpoint: Endpoint, tokens_per_second: int) -> None:
+    UsageRecord.objects.create(
+        uuid=uuid.uuid4(), team_id=endpoint.team_id, route=endpoint.name, endpoint_id=endpoint.pk, status=200,
+        completion_tokens=tokens_per_second + 1, ttft_ms=100, duration_ms=1100,
+    )  # fmt: skip
 
 
 def test_models_are_recommended_for_a_named_gpu_and_for_ours(client: Client) -> None:

@@ -72,6 +72,7 @@ def test_a_fine_tune_is_started_once_listed_and_read(
     assert {each["quantity"]: each["measured"] for each in detail["estimates"]} == {
         "peak_memory_bytes": None,
         "train_seconds": None,
+        "step_seconds": None,
     }
 
 

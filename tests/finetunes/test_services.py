@@ -59,7 +59,22 @@ def test_a_fine_tune_is_a_job_with_its_rows_and_estimates(
     estimates = {row.quantity: row for row in Estimate.objects.filter(job=made.job)}
     assert made.job.ram_bytes_needed == estimates["peak_memory_bytes"].value > 269_060_552
     assert estimates["train_seconds"].low <= estimates["train_seconds"].value <= estimates["train_seconds"].high
+    step = estimates["step_seconds"]
+    assert (step.unit, step.formula_version) == ("s/step", estimates["train_seconds"].formula_version)
+    assert 0 < step.low < step.value < step.high
+    assert 60 + 3 * step.value == pytest.approx(estimates["train_seconds"].value)  # a minute to start, three steps
     assert fine_tune_url(made.job) == f"/fine-tunes/{made.public_id}"
+
+
+def test_a_step_of_more_rows_takes_longer(team: Team, alice: User, base: ModelVersion, dataset: Dataset) -> None:
+    alone = {"micro_batch_size": 1, "gradient_accumulation_steps": 1}
+    more = {"micro_batch_size": 2, "gradient_accumulation_steps": 3}
+    jobs = [
+        tune(team, alice, base, dataset, name=f"polite-{number}", engine="axolotl", options=options).job
+        for number, options in enumerate((alone, more))
+    ]
+    one, six = (Estimate.objects.get(job=job, quantity="step_seconds").value for job in jobs)
+    assert six == pytest.approx(6 * one)
 
 
 def test_the_adapter_becomes_a_version_below_its_base_once(

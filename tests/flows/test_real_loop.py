@@ -70,7 +70,7 @@ def check_fine_tune(stack: Stack) -> tuple[str, str]:
     curves = {series["name"]: series for series in stack.get(f"jobs/{fine_tune['job']['id']}/metrics")}
     assert curves["loss"]["steps"] == list(range(1, TRAINING_OPTIONS["max_steps"] + 1))
     assert curves["loss"]["values"][-1] < curves["loss"]["values"][0]
-    assert {"peak_memory_bytes", "train_seconds"} <= measured(fine_tune).keys()
+    assert {"peak_memory_bytes", "train_seconds", "step_seconds"} <= measured(fine_tune).keys()
     (model,) = stack.get("models", q=fine_tune["name"])["items"]
     (version,) = stack.get(f"models/{model['id']}")["versions"]
     assert version["id"] == fine_tune["output"]

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import uuid
+from typing import Any
 
 import pytest
 from django.test import Client
 from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 
-from apps.accounts.models import User
+from apps.accounts.models import Role, User
+from apps.catalog.policies import set_policy
 from apps.engines.registry import get_engine
 from apps.gateway.endpoint_list import endpoint_list
 from apps.gateway.models import UsageRecord
@@ -92,6 +94,23 @@ def test_the_preview_is_what_the_deploy_runs(lab: tuple[Client, object]) -> None
     endpoint = Endpoint.objects.get()
     assert deployed.headers["location"] == f"/endpoints/{endpoint.public_id}"
     assert Job.objects.get().preview["env"] == shown["env"]
+
+
+def test_the_preview_names_the_rule_that_forbids_the_model_and_who_may_lift_it(lab: tuple[Client, object]) -> None:
+    client, team = lab
+    version = make_stored_version(team, host=make_host())  # type: ignore[arg-type]
+    form = {"version": version.pk, "name": "chat", "engine": "vllm"}
+    assert client.post("/endpoints/preview", form).context["refusal"] == ""
+    ada = make_user("ada", team=team, role=Role.ADMIN)  # type: ignore[arg-type]
+    rules: dict[str, Any] = {"licenses": [], "formats": ["safetensors"], "remote_code": False}
+    set_policy(team=team, user=ada, license_classes=["copyleft"], **rules)  # type: ignore[arg-type]
+    shown = client.post("/endpoints/preview", form)
+    assert "tiny is under apache-2.0, a licence of the class “permissive”" in shown.text
+    assert "ada may change that under Settings, Model policy." in shown.text
+    assert shown.context["plan"].fit  # what it would take stays in sight
+    refused = client.post("/endpoints/new", form)
+    assert refused.status_code == 422
+    assert shown.context["refusal"] in refused.text
 
 
 def test_the_preview_names_a_wrong_option_and_what_comes_first(lab: tuple[Client, object]) -> None:

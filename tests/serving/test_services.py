@@ -74,6 +74,24 @@ def test_on_a_gpu_the_job_asks_for_as_many_as_share_each_layer() -> None:
     assert job.spec["options"][KV_SPACE_OPTION] is None
 
 
+def test_the_ledger_keeps_how_fast_one_request_decodes_where_that_is_known() -> None:
+    team = make_team()
+    alice, host = make_user(team=team), make_host(gpus=1)
+    version = make_stored_version(team, host=host)
+
+    def speed(name: str) -> Estimate | None:
+        job = the_job(create_endpoint(team=team, user=alice, version=version, name=name))
+        found: Estimate | None = Estimate.objects.filter(job=job, quantity="decode_tokens_per_second").first()
+        return found
+
+    known = speed("known")
+    assert known is not None
+    assert 0 < known.low < known.value < known.high
+    assert (known.unit, known.formula_version, known.context["device"]) == ("tok/s", "roofline-2", "RTX 4090")
+    host.devices.filter(kind="gpu").update(name="Abacus 9000")
+    assert speed("unknown") is None
+
+
 def test_fp8_is_made_at_load_from_plain_weights_only() -> None:
     team = make_team()
     alice, host = make_user(team=team), make_host(gpus=1)

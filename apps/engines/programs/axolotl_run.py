@@ -5,7 +5,9 @@ epoch of a loss but never its step.
 """
 
 import functools
+import itertools
 import resource
+import statistics
 import sys
 import time
 from typing import Any
@@ -24,8 +26,10 @@ def say(line: str) -> None:
 class StepLines(TrainerCallback):  # type: ignore[misc]
     def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         self.begun = time.monotonic()
+        self.ends: list[float] = []
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        self.ends.append(time.monotonic())
         say(f"[{state.global_step}/{state.max_steps} steps] Training")
 
     def on_log(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **given: Any) -> None:
@@ -41,6 +45,9 @@ class StepLines(TrainerCallback):  # type: ignore[misc]
         if torch.cuda.is_available():
             peak = torch.cuda.max_memory_reserved()
         say(f"measured peak_memory_bytes={peak} train_seconds={time.monotonic() - self.begun:.1f}")
+        # The middle one: the first step warms up, and some wait for an evaluation or a checkpoint before them.
+        if steps := [after - before for before, after in itertools.pairwise(self.ends)]:
+            say(f"measured step_seconds={statistics.median(steps):.6f}")
 
 
 def with_step_lines(original: Any) -> Any:

@@ -170,7 +170,7 @@ def _fail_hold_or_rerun(job: Job, attempt: Attempt, reason: str, cause: str, res
         fields |= {"reason": reason, "cause": cause}
     else:
         what, by = f"{label}; queued again", Owner.SCHEDULER
-        fields |= fresh_start() | _backed_off(verdict, label) | {"prepared_on": host_to_go_on(job)}
+        fields |= fresh_start(job) | _backed_off(verdict, label)
     switch_status(job, verdict.status, by=by, what=what, event=event, **fields)
 
 
@@ -193,8 +193,8 @@ def _backed_off(verdict: Verdict, label: str) -> dict[str, Any]:
     return {"not_before": until, "wait_reason": why}
 
 
-def fresh_start() -> dict[str, Any]:
-    """What a job forgets of its earlier attempts when it is queued again."""
+def fresh_start(job: Job) -> dict[str, Any]:
+    """What a job forgets of its earlier attempts when it is queued again, but for where it may go on."""
     return {
         "reason": "",
         "cause": "",
@@ -207,5 +207,5 @@ def fresh_start() -> dict[str, Any]:
         "wait_hint": "",
         "expected_start_at": None,
         "not_before": None,
-        "prepared_on": None,
+        "prepared_on": host_to_go_on(job),
     }

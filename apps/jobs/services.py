@@ -218,7 +218,7 @@ def retry_job(*, job: Job, user: User) -> Job:
         started_at=None,
         ready_at=None,
         result={},
-        **fresh_start(),
+        **fresh_start(job),
     )
     audit(user, "job.retried", object_id=job.public_id, object_name=job.name, team=job.team)
     doorbell.schedule_soon()

@@ -10,7 +10,7 @@ from apps.accounts.models import Team, User
 from apps.fleet.models import Host
 from apps.jobs.models import Attempt, Job
 from apps.jobs.scheduling import place_waiting_jobs
-from apps.jobs.services import cancel_job
+from apps.jobs.services import cancel_job, retry_job
 from tests.factories import make_host
 from tests.jobs.conftest import Worker, start
 
@@ -109,6 +109,21 @@ def test_an_attempt_that_was_not_taken_neither_counts_nor_draws_the_job_to_its_h
     job.refresh_from_db()
     assert job.prepared_on is None
     assert [each["epoch"] for each in worker.claim(rerun(job))["resume_from"]] == [1]
+
+
+def test_a_held_job_that_a_person_retries_goes_on_where_it_was(team: Team, alice: User, worker: Worker) -> None:
+    job, attempt = start(team, alice, worker)
+    Job.objects.filter(pk=job.pk).update(infrastructure_losses=3)
+    assert lose(worker, attempt).status == "held"
+    assert kept(worker, attempt) == [str(attempt.uuid)]
+    assert retry_job(job=job, user=alice).prepared_on == worker.host
+
+
+def test_a_failure_of_its_own_is_not_gone_on_from(team: Team, alice: User, worker: Worker) -> None:
+    job, attempt = start(team, alice, worker)
+    assert lose(worker, attempt, "out_of_memory").status == "failed"
+    assert retry_job(job=job, user=alice).prepared_on is None
+    assert worker.claim(rerun(job))["resume_from"] == []
 
 
 def test_folders_are_kept_until_the_job_is_over(team: Team, alice: User, worker: Worker) -> None:

@@ -129,12 +129,13 @@ def _ordered(index: FacetIndex, found: int, sort: str, text: str) -> list[Entry]
 
 def kept_rows(entries: Sequence[Entry], devices: Sequence[DeviceClass], index: FacetIndex) -> list[ModelRow]:
     """Rows in this order; a row is read once for as long as the index stands."""
-    missing = [entry for entry in entries if entry.pk not in index.rows]
-    if len(index.rows) + len(missing) > MOST_KEPT:
+    rows = {entry.pk: row for entry in entries if (row := index.rows.get(entry.pk)) is not None}
+    read = {row.model.pk: row for row in _read_rows([entry for entry in entries if entry.pk not in rows], devices)}
+    if len(index.rows) + len(read) > MOST_KEPT:
         index.rows.clear()
-        missing = list(entries)
-    index.rows.update({row.model.pk: row for row in _read_rows(missing, devices)})
-    return [index.rows[entry.pk] for entry in entries if entry.pk in index.rows]
+    index.rows.update(read)
+    rows |= read
+    return [rows[entry.pk] for entry in entries if entry.pk in rows]
 
 
 def _read_rows(entries: Sequence[Entry], devices: Sequence[DeviceClass]) -> list[ModelRow]:

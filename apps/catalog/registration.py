@@ -12,6 +12,7 @@ from django.db import transaction
 from apps.accounts.audit import audit
 from apps.accounts.models import Team, User
 from apps.accounts.services import lock_team
+from apps.catalog.card_scores import storable
 from apps.catalog.lineage_edges import join_lineage
 from apps.catalog.models import Artifact, CardScore, LineageEdge, Location, Model, ModelImport, ModelVersion
 from apps.engines.base import Produced, Result
@@ -185,7 +186,7 @@ def stored_precision(facts: dict[str, Any]) -> str:
     quantization = facts.get("config", {}).get("quantization_config")
     named = precision_of(quantization) if isinstance(quantization, dict) else UNSTATED
     if not named.startswith(UNSTATED):
-        return named
+        return storable(named)[:20]
     method = facts.get("quantisation", "none")
     stored = facts.get("dtype", "") if method == "none" else method
     try:

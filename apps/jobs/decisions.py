@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from django.db import transaction
+from django.db.models import Max
 from django.utils import timezone
 
 from apps.engines.registry import get_engine
@@ -86,8 +87,14 @@ def _prerequisites(job: Job, host: Host) -> Sequence[Job]:
     return ([install] if install else []) + list(handler_of(job).prepare(job, host))
 
 
+def _next_epoch(job: Job) -> int:
+    """After the highest: a restored database does not know every attempt before an adopted one."""
+    highest: int | None = job.attempts.aggregate(highest=Max("epoch"))["highest"]
+    return (highest or 0) + 1
+
+
 def _start_attempt(job: Job, host: Host, choice: Choice) -> None:
-    attempt = Attempt(job=job, host=host, epoch=job.attempts.count() + 1, device_indexes=list(choice.devices))
+    attempt = Attempt(job=job, host=host, epoch=_next_epoch(job), device_indexes=list(choice.devices))
     if job.kind not in NEEDS_NO_DEVICE:
         if choice.devices:
             slots = dict(zip(choice.devices, choice.slots, strict=True))

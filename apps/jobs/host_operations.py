@@ -20,6 +20,7 @@ from apps.jobs.preparations import withdraw_preparations
 from apps.jobs.querysets import AttemptQuerySet
 from apps.jobs.queue import need_of_job
 from apps.jobs.reasons import Reason
+from apps.jobs.reconciling import forget_held
 from apps.jobs.stopping import ask_to_move
 from apps.planning.placement import HostOffer, could_take
 
@@ -112,6 +113,7 @@ def remove_host(*, host: Host, user: User) -> None:
 def _end_membership(host: Host, **fields: object) -> None:
     """From here on the host's late writes are refused."""
     Host.objects.filter(pk=host.pk).update(**fields)
+    forget_held(host)
     host.tokens.filter(revoked_at=None).update(revoked_at=timezone.now())
 
 
@@ -121,7 +123,11 @@ def take_inventory(*, host: Host, inventory: InventoryIn) -> None:
 
     Raises Problem 409 for what was sent before the restart.
     """
-    record_inventory(host=locked_row(host), inventory=inventory)
+    host = locked_row(host)
+    boot_id = host.boot_id
+    record_inventory(host=host, inventory=inventory)
+    if boot_id and inventory.boot_id not in ("", boot_id):
+        forget_held(host)
     _end_attempts_of_earlier_boots(host, inventory.boot_id)
 
 

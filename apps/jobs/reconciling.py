@@ -54,8 +54,9 @@ class HeldRow(NamedTuple):
 
 
 def held_rows() -> list[HeldRow]:
-    """All that are held, the one found first first."""
-    return [HeldRow(held, job_of(held)) for held in HeldAttempt.objects.select_related("host")]
+    """All that are held, the one found first first; without those whose told end was taken."""
+    left = HeldAttempt.objects.exclude(is_ending=True, has_ended=True)
+    return [HeldRow(held, job_of(held)) for held in left.select_related("host")]
 
 
 def refuse_while_held(attempt_uuid: uuid.UUID) -> None:
@@ -84,6 +85,8 @@ def refuse_old_claim(attempt: Attempt) -> None:
 def beat_unknown(host: Host, beat: BeatIn) -> str:
     """hold, cancel where it is to end, or gone without a hold."""
     held = HeldAttempt.objects.filter(pk=beat.uuid).first()
+    if held is None and Attempt.objects.filter(pk=beat.uuid).exists():
+        return "hold"  # adopted while it was on its way
     if held is None and reconcile_hold() is not None:
         held = HeldAttempt.objects.create(
             uuid=beat.uuid,
@@ -94,6 +97,8 @@ def beat_unknown(host: Host, beat: BeatIn) -> str:
             device_indexes=beat.devices,
         )
     if held is None or (held.host, held.epoch, held.lease_token) != (host, beat.epoch, beat.lease_token):
+        return "gone"
+    if held.is_ending and held.has_ended:
         return "gone"
     held.phase, held.port, held.beat_at = beat.phase or held.phase, beat.port or held.port, timezone.now()
     held.save(update_fields=["phase", "port", "beat_at"])
@@ -124,21 +129,22 @@ def job_of(held: HeldAttempt) -> Job | None:
 
 @transaction.atomic
 def finish_held(*, host: Host, attempt_uuid: uuid.UUID, lease: LeaseIn) -> bool:
-    """True when the end of a held attempt was told and taken: it is forgotten, and its devices are free.
+    """True when the end of a held attempt was told and taken: its devices are free.
 
-    One that nobody has decided on keeps its result on its host until then (`attempt_of` answers 503), but frees
-    its devices: the worker tells an end only after every process is dead.
+    Its row stays until the hold ends, so that a heartbeat that comes late does not make it anew. One that nobody has
+    decided on keeps its result on its host until then (`attempt_of` answers 503), but frees its devices: the worker
+    tells an end only after every process is dead.
     """
     held = HeldAttempt.objects.select_for_update().filter(pk=attempt_uuid, host=host).first()
     if held is None or (held.epoch, held.lease_token) != (lease.epoch, lease.lease_token):
         return False
     reservations.release_all(holder=held.uuid)
     doorbell.schedule_soon()
-    if held.is_ending:
+    if held.is_ending and reconcile_hold() is None:
         held.delete()
         return True
     HeldAttempt.objects.filter(pk=held.pk).update(has_ended=True)
-    return False
+    return held.is_ending
 
 
 @transaction.atomic
@@ -149,6 +155,8 @@ def adopt_held(*, attempt_uuid: uuid.UUID, user: User) -> Job:
     if job is None:
         raise conflict(f"{held.job_label or 'Its job'} is unknown to the restored database. It can only be ended.")
     job.refresh_from_db(from_queryset=Job.objects.select_for_update())
+    if held.host.state.is_gone:
+        raise conflict(f"Attempt {held.epoch} cannot be adopted: {held.host.name} takes part no more.")
     if held.is_ending or job.status not in ADOPTABLE:
         state = "it is to end" if held.is_ending else f"{job.public_id} is {JobStatus(job.status).label.lower()}"
         raise conflict(f"Attempt {held.epoch} cannot be adopted: {state}.")
@@ -205,11 +213,19 @@ def _end(held: HeldAttempt) -> None:
         doorbell.wake_host(held.host)
 
 
+def forget_held(host: Host) -> None:
+    """Of a host that was switched off, left or restarted: nothing that it ran is alive."""
+    for held in HeldAttempt.objects.filter(host=host):
+        reservations.release_all(holder=held.uuid)
+        held.delete()
+
+
 @transaction.atomic
 def end_hold(*, user: User) -> int:
     """Everything unknown that still runs is ended, now and later; how many were. Raises Problem 409 without a hold."""
     if not FleetAlert.objects.filter(kind=FleetAlert.Kind.RESTORED, closed_at=None).update(closed_at=timezone.now()):
         raise conflict("There is no hold to end.")
+    HeldAttempt.objects.filter(is_ending=True, has_ended=True).delete()
     left = list(HeldAttempt.objects.select_related("host").filter(is_ending=False))
     for held in left:
         _end(held)
@@ -220,7 +236,7 @@ def end_hold(*, user: User) -> int:
 
 def _locked(attempt_uuid: uuid.UUID) -> HeldAttempt:
     rows = HeldAttempt.objects.select_related("host").select_for_update(of=("self",))
-    held = rows.filter(pk=attempt_uuid).first()
+    held = rows.filter(pk=attempt_uuid).exclude(is_ending=True, has_ended=True).first()
     if held is None:
         raise conflict("Nothing of that id is held any more. It was adopted or has ended.")
     return held

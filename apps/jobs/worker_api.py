@@ -11,6 +11,8 @@ from ninja import Query, Router
 
 from apps.accounts.file_response import StreamedFile
 from apps.accounts.problems import invalid, not_found
+from apps.fleet.models import Host
+from apps.fleet.querysets import reconcile_hold
 from apps.fleet.schemas import InventoryIn
 from apps.fleet.services import note_host_seen
 from apps.fleet.worker_api import calling_host
@@ -32,7 +34,6 @@ def assignments(request: HttpRequest, asked: Query[KeptIn]) -> dict[str, Any]:
     note_host_seen(host=host)
     place_without_broker()
     rows = Attempt.objects.open().filter(host=host).select_related("job").order_by("created_at")
-    kept = Attempt.objects.filter(pk__in=asked.kept, host=host, job__finished_at=None) if asked.kept else []
     return {
         "attempts": [
             {
@@ -43,8 +44,19 @@ def assignments(request: HttpRequest, asked: Query[KeptIn]) -> dict[str, Any]:
             }
             for row in rows
         ],
-        "kept": [str(row.uuid) for row in kept],
+        "kept": _kept(host, asked.kept),
     }
+
+
+def _kept(host: Host, asked: list[uuids.UUID]) -> list[str]:
+    """Those whose job goes on; while a restored database may know less than the host, the unknown ones too."""
+    if not asked:
+        return []
+    known = Attempt.objects.filter(pk__in=asked)
+    kept = set(known.filter(host=host, job__finished_at=None).values_list("uuid", flat=True))
+    if reconcile_hold() is not None:
+        kept |= set(asked) - set(known.values_list("uuid", flat=True))
+    return sorted(map(str, kept))
 
 
 @router.post("/attempts/{uuid}/claim", response=ClaimOut)

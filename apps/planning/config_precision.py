@@ -82,7 +82,8 @@ def _of_compressed_tensors(quantization: Mapping[str, Any]) -> str:
         if isinstance(group, Mapping) and isinstance(group.get("weights"), Mapping)
     ]
     if not schemes:
-        return str(quantization.get("format") or _unstated("compressed-tensors"))
+        named = quantization.get("format")
+        return named if isinstance(named, str) and named else _unstated("compressed-tensors")
     return schemes[0] if len(set(schemes)) == 1 else _unstated("compressed-tensors with several precisions")
 
 

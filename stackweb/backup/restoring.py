@@ -27,11 +27,13 @@ def restore_backup(home: Home, path: Path) -> list[str]:
     with alone(home) as url, tempfile.TemporaryDirectory(dir=home.path, prefix=".restore-") as folder:
         manifest, dump, key = read_archive(path, Path(folder))
         _check_key(home, manifest, key)
+        new_key = _write_key(home, key)
         try:
             kept = _put_in_place(home, url, manifest, dump)
         except psycopg.Error as error:
             raise BackupError(f"The database refuses: {error}") from None
-        _put_key(home, key)
+        if new_key:
+            _use_key(home, new_key)
     return [
         f"The database is that of {manifest.made_at}: {sum(manifest.rows.values()):,} rows, all there.",
         f"The one of before is kept as {kept}; drop it once you need it no more.",
@@ -51,13 +53,24 @@ def _check_key(home: Home, manifest: Manifest, key: str | None) -> None:
         )
 
 
-def _put_key(home: Home, key: str | None) -> None:
+def _write_key(home: Home, key: str | None) -> Path | None:
+    """The backup's key beside the present one, before anything is changed; None where that stays."""
     path = home.path / "secret-key"
     if key is None or KEY_VARIABLE in os.environ or (path.exists() and path.read_text() == key):
-        return
+        return None
+    fresh = path.with_name("secret-key.restored")
+    try:
+        write_private(fresh, key)
+    except OSError as error:
+        raise BackupError(f"{fresh} cannot be written: {error.strerror}.") from None
+    return fresh
+
+
+def _use_key(home: Home, fresh: Path) -> None:
+    path = home.path / "secret-key"
     if path.exists():
         path.rename(path.with_name(f"secret-key.before-{datetime.now(UTC):%Y%m%d-%H%M%S}"))
-    write_private(path, key)
+    fresh.rename(path)
 
 
 def _put_in_place(home: Home, url: str, manifest: Manifest, dump: Path) -> str:

@@ -199,6 +199,7 @@ def test_viewers_may_not_import() -> None:
         ({"quant_method": "gptq", "bits": 4, "group_size": 128}, "int4-gptq"),
         ({"quant_method": "gptq", "bits": 3}, "int3"),
         ({"quant_method": "hqq"}, "hqq"),
+        ({"quant_method": "compressed-tensors", "format": "a-format-of-many\0-more-words"}, "a-format-of-many-mor"),
     ],
 )
 def test_stored_precision_goes_by_the_bits_of_the_config(quantization: dict[str, Any], precision: str) -> None:

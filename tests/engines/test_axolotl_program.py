@@ -33,11 +33,13 @@ def program(monkeypatch: pytest.MonkeyPatch) -> Any:
     return loaded
 
 
-def measured(program: Any, capsys: pytest.CaptureFixture[str], times: list[float]) -> dict[str, float]:
+def measured(
+    program: Any, capsys: pytest.CaptureFixture[str], times: list[float], *, resumed_from: int = 0
+) -> dict[str, float]:
     """What the engine's lines tell of a run that looks at its clock at these times: begin, each step's end, end."""
     clock: Iterator[float] = iter(times)
     program.time = SimpleNamespace(monotonic=lambda: next(clock))
-    lines, state = program.StepLines(), SimpleNamespace(global_step=1, max_steps=9)
+    lines, state = program.StepLines(), SimpleNamespace(global_step=resumed_from, max_steps=9)
     lines.on_train_begin(None, state, None)
     for _ in times[1:-1]:
         lines.on_step_end(None, state, None)
@@ -53,6 +55,13 @@ def test_the_middle_step_counts_without_warm_up_and_saving(program: Any, capsys:
     found = measured(program, capsys, [0, 60, 62, 64, 66.5, 100, 104])
     assert found["step_seconds"] == pytest.approx(2.25)
     assert found["train_seconds"] == 104
+
+
+def test_a_resumed_run_does_not_tell_a_part_of_its_time_as_the_whole(
+    program: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = measured(program, capsys, [0, 60, 62, 64, 70], resumed_from=5)
+    assert ("train_seconds" in found, found["step_seconds"]) == (False, pytest.approx(2))
 
 
 def test_one_step_tells_no_time(program: Any, capsys: pytest.CaptureFixture[str]) -> None:

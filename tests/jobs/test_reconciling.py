@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from datetime import timedelta
 from typing import Any
 
@@ -15,9 +16,10 @@ from apps.accounts.problems import Problem
 from apps.fleet import freeze
 from apps.fleet.models import Reservation
 from apps.fleet.querysets import reconcile_hold
+from apps.jobs.host_operations import fence_host
 from apps.jobs.models import Attempt, HeldAttempt, Job
 from apps.jobs.reaping import withdraw_unclaimed
-from apps.jobs.reconciling import adopt_held, begin_hold, end_held, end_hold
+from apps.jobs.reconciling import adopt_held, begin_hold, end_held, end_hold, held_rows
 from apps.jobs.scheduling import place_waiting_jobs
 from tests.factories import api_headers, make_host, make_job, make_user
 from tests.jobs.conftest import Worker, start, submit
@@ -125,7 +127,7 @@ def test_it_is_ended_and_its_gpu_is_free_only_when_it_is_dead(
     end_held(attempt_uuid=running.uuid, user=admin)
     assert (running.beat(), running.log(), busy(worker)) == ("cancel", 410, [0])
     assert (running.finish(reason="cancelled_by_user"), busy(worker)) == (200, [])
-    assert not HeldAttempt.objects.exists()
+    assert (running.beat(), held_rows(), busy(worker)) == ("gone", [], []), "a late heartbeat brought it back"
     with pytest.raises(Problem), transaction.atomic():
         adopt_held(attempt_uuid=running.uuid, user=admin)
 
@@ -141,6 +143,39 @@ def test_one_that_ends_by_itself_frees_its_gpu_and_keeps_its_result(
     assert running.finish(result={"ok": True}) == 200
     job.refresh_from_db()
     assert (job.status, job.result) == ("succeeded", {"ok": True})
+
+
+def test_a_job_starts_again_after_an_adopted_attempt_beyond_those_that_are_known(
+    lost: tuple[Job, Running], worker: Worker, admin: User
+) -> None:
+    job, running = lost
+    running.lease["epoch"] = 3  # two died since the backup
+    running.beat()
+    HeldAttempt.objects.update(epoch=3)
+    adopt_held(attempt_uuid=running.uuid, user=admin)
+    assert running.finish(reason="worker_lost", exit_code=None) == 200
+    Job.objects.filter(pk=job.pk).update(not_before=None)
+    place_waiting_jobs()
+    assert sorted(job.attempts.values_list("epoch", flat=True)) == [3, 4]
+
+
+def test_what_a_fenced_or_restarted_host_ran_holds_no_gpu(
+    lost: tuple[Job, Running], worker: Worker, admin: User
+) -> None:
+    _, running = lost
+    running.beat()
+    assert busy(worker) == [0]
+    fence_host(host=worker.host, user=admin, confirm=worker.host.name, force=True)
+    assert (busy(worker), HeldAttempt.objects.count()) == ([], 0)
+
+
+def test_folders_of_attempts_that_the_backup_does_not_know_are_kept_during_the_hold(
+    lost: tuple[Job, Running], worker: Worker, admin: User
+) -> None:
+    unknown = str(uuid.uuid4())
+    assert worker.call("GET", f"assignments?kept={unknown}").json()["kept"] == [unknown]
+    end_hold(user=admin)
+    assert worker.call("GET", f"assignments?kept={unknown}").json()["kept"] == []
 
 
 def test_ending_the_hold_ends_what_is_left(lost: tuple[Job, Running], admin: User) -> None:

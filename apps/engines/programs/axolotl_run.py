@@ -26,6 +26,7 @@ def say(line: str) -> None:
 class StepLines(TrainerCallback):  # type: ignore[misc]
     def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         self.begun = time.monotonic()
+        self.is_whole = state.global_step == 0  # not resumed from a checkpoint
         self.ends: list[float] = []
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
@@ -44,7 +45,9 @@ class StepLines(TrainerCallback):  # type: ignore[misc]
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
         if torch.cuda.is_available():
             peak = torch.cuda.max_memory_reserved()
-        say(f"measured peak_memory_bytes={peak} train_seconds={time.monotonic() - self.begun:.1f}")
+        say(f"measured peak_memory_bytes={peak}")
+        if self.is_whole:
+            say(f"measured train_seconds={time.monotonic() - self.begun:.1f}")
         # The middle one: the first step warms up, and some wait for an evaluation or a checkpoint before them.
         if steps := [after - before for before, after in itertools.pairwise(self.ends)]:
             say(f"measured step_seconds={statistics.median(steps):.6f}")

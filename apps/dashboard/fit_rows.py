@@ -11,6 +11,7 @@ from apps.catalog.fit import DeviceClass, Fit, product_title
 from apps.catalog.models import ModelVersion
 from apps.catalog.placement import needed_files
 from apps.dashboard.measured_here import Measured, measured_here
+from apps.fleet.local_host import local_host
 from apps.fleet.models import Device, Host
 from apps.jobs.chances import fleet_timeline
 from apps.jobs.kinds import CannotPrepare
@@ -20,11 +21,15 @@ from apps.serving.starts import Files, HostStart, files_of, host_starts
 
 @dataclass(frozen=True)
 class FitRow:
-    """`starts`: soonest first, and empty where it does not fit or no host takes work."""
+    """`starts`: soonest first, and empty where it does not fit or no host takes work.
+
+    `is_out_of_reach`: only hosts that the gateway cannot reach have such a device.
+    """
 
     fit: Fit
     starts: list[HostStart]
     measured: Measured | None
+    is_out_of_reach: bool
 
 
 def fit_rows(user: User, version: ModelVersion, fits: Sequence[Fit]) -> list[FitRow]:
@@ -33,17 +38,15 @@ def fit_rows(user: User, version: ModelVersion, fits: Sequence[Fit]) -> list[Fit
         return []
     timeline, hosts, files = fleet_timeline(), _hosts_by_class(), _files(version)
     engine = "llama-cpp" if version.is_gguf else "vllm"
-    measured = measured_here(user, version)
-    return [
-        FitRow(
-            fit,
-            host_starts(timeline, fit.need, hosts[_class_key(fit.device)], files=files, engine=engine)
-            if fit.fits
-            else [],
-            measured.get((fit.device.title, fit.count, fit.is_made_at_load)),
-        )
-        for fit in fits
-    ]
+    measured, gateway = measured_here(user, version), local_host()
+    rows = []
+    for fit in fits:
+        having = hosts[_class_key(fit.device)]
+        reached = [name for name in having if gateway is None or name == gateway.name]  # as an endpoint is placed
+        starts = host_starts(timeline, fit.need, reached, files=files, engine=engine) if fit.fits else []
+        known = measured.get((fit.device.title, fit.count, fit.is_made_at_load))
+        rows.append(FitRow(fit, starts, known, is_out_of_reach=bool(having and not reached)))
+    return rows
 
 
 def _class_key(device: DeviceClass) -> tuple[str, int]:

@@ -104,6 +104,16 @@ def test_a_held_gpu_is_named_with_the_job_it_waits_for(
     assert "No host takes work now" in client.get(f"/endpoints/new?version={version.public_id}").text
 
 
+def test_a_host_that_the_gateway_does_not_reach_can_start_nothing(
+    client: Client, alice: User, version: ModelVersion, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("apps.dashboard.fit_rows.local_host", lambda: make_host("gateway"))
+    (row,) = [row for row in rows(alice, version) if row.fit.device.kind == "gpu"][:1]
+    assert (row.starts, row.is_out_of_reach) == ([], True)
+    monkeypatch.setattr("apps.dashboard.fit_rows.local_host", lambda: Host.objects.get(name="gateway"))
+    assert "not beside the gateway" in client.get(f"/models/{version.model.public_id}").text
+
+
 def test_what_ran_here_stands_beside_its_estimate(
     client: Client, alice: User, team: Team, version: ModelVersion
 ) -> None:
@@ -146,8 +156,8 @@ def test_forty_rows_ask_no_more_than_one(
     alice: User, version: ModelVersion, django_assert_num_queries: DjangoAssertNumQueries
 ) -> None:
     fits = [fit for device in device_classes() for fit in every_fit(version, device)]
-    with django_assert_num_queries(10):
+    with django_assert_num_queries(11):
         few = fit_rows(alice, version, fits)
-    with django_assert_num_queries(10):
+    with django_assert_num_queries(11):
         many = fit_rows(alice, version, fits * 40)
     assert len(many) == 40 * len(few)

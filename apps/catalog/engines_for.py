@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 
 from apps.engines.registry import ENGINES, get_engine
 from apps.planning.engine_choice import Requirements, recommend_engines
 from apps.planning.shapes import CannotEstimate
 
-OUR_NAMES = {"llama.cpp": "llama-cpp"}  # the map's name -> the registry's
+OUR_NAMES = {"llama.cpp": "llama-cpp"}  # the map's name -> the registry's, which is its environment's too
+_AMD = re.compile(r"\b(amd|instinct|radeon|mi\d{2,3}[ax]?)\b", re.I)
 
 
 def hardware_of(kind: str, device: str) -> str:
     """nvidia, amd or cpu, by a device's kind and product name."""
     if kind != "gpu":
         return "cpu"
-    return "amd" if "amd" in device.lower() or "instinct" in device.lower() else "nvidia"
+    return "amd" if _AMD.search(device) else "nvidia"
 
 
 @lru_cache(maxsize=500)

@@ -12,6 +12,7 @@ from django.utils import timezone
 
 from apps.accounts.models import User
 from apps.accounts.problems import Problem
+from apps.catalog.engines_for import OUR_NAMES
 from apps.dashboard.engine_environments import environments_by_engine
 from apps.dashboard.levels_here import LevelHere, levels_here
 from apps.dashboard.plan_answers import fleet_gpus
@@ -27,7 +28,6 @@ from apps.serving.models import Endpoint
 
 DAYS, RUNS = 30, 1000  # of requests; of fine-tunes
 OBJECTIVES: dict[Objective, str] = {"quality": "Quality", "speed": "Speed", "context": "Context"}
-_NAMES = {"llama.cpp": "llama-cpp"}  # the map's name -> the registry's, which is its environment's too
 
 
 @dataclass(frozen=True)
@@ -98,12 +98,12 @@ def _choices(gpu: str, objective: Objective) -> tuple[Recommendation | None, str
 
 
 def _version(name: str) -> str:
-    ours = _NAMES.get(name, name)
+    ours = OUR_NAMES.get(name, name)
     return get_engine(ours).version if ours in ENGINES else ""
 
 
 def _serving_row(user: User, engine: ServingEngine, environments: dict[str, str]) -> ServingRow:
-    ours = _NAMES.get(engine.name, engine.name)
+    ours = OUR_NAMES.get(engine.name, engine.name)
     return ServingRow(engine, _version(engine.name), environments.get(ours, ""), _measured(user, ours))
 
 

@@ -8,6 +8,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from apps.accounts.models import Team
+from apps.catalog.engines_for import hardware_of
 from apps.catalog.fit import device_classes
 from apps.catalog.models import Location, Model, Verdict
 from apps.catalog.verdicts import judge_missing, kept_fits, running_on_one, sweep
@@ -193,3 +194,12 @@ def test_a_row_is_read_once_until_something_changes(alice: Client, team: Team) -
     page = asked()[1]
     assert "2 versions" in page
     assert "7.0 B" in page
+
+
+@pytest.mark.parametrize(
+    ("title", "hardware"),
+    [("MI300X", "amd"), ("Radeon PRO W7900", "amd"), ("AMD Instinct MI210", "amd"), ("L40S", "nvidia"),
+     ("RTX 4090", "nvidia"), ("A100-SXM4-80GB", "nvidia")],
+)  # fmt: skip
+def test_a_gpus_vendor_by_its_name(title: str, hardware: str) -> None:
+    assert hardware_of("gpu", title) == hardware

@@ -3,8 +3,8 @@
     .venv/bin/python bench/faults.py [--faults 100] [--kills 10] [--deaths 12] [--seed 1] [--beside 1]
 
 Without arguments a sample of about a quarter of an hour. A row is `ok` only after the whole: 1,000 faults and 200
-kills of an agent; a sample that missed nothing says "sample" and ends well. `--beside 2` shares the faults between
-two rigs at once. Rigs run at a shortened pace, but dead engines are timed at the product's own.
+kills of an agent; a sample that missed nothing says "sample" and ends well. `--beside 2` shares faults and kills
+between two rigs at once. Rigs run at a shortened pace, but dead engines are timed at the product's own.
 """
 
 from __future__ import annotations
@@ -73,14 +73,14 @@ class Row:
 
     def printed(self) -> str:
         word = "MISSED" if not self.is_held else "ok" if self.is_whole else "sample"
-        return f"{self.id:<14}{self.what:<92}{self.value:>8g} {self.unit:<7}{self.target:<9}{word}"
+        return f"{self.id:<15}{self.what:<92}{self.value:>8g} {self.unit:<7}{self.target:<9}{word}"
 
 
 def main() -> int:
     asked = arguments().parse_args()
     rows = [
         *fault_rows(rehearsed(asked.seed, asked.faults, asked.beside, FAULTS)),
-        *kill_rows(rehearsed(asked.seed + 100, asked.kills, 1, AGENT_KILL), asked.kills),
+        *kill_rows(rehearsed(asked.seed + 100, asked.kills, asked.beside, AGENT_KILL), asked.kills),
         bug_row(asked.seed),
         death_row(asked.seed, asked.deaths),
     ]
@@ -177,10 +177,10 @@ def seconds_until_dead(run: Run, number: int) -> float:
 def arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser()
     parser.add_argument("--faults", type=int, default=100)
-    parser.add_argument("--kills", type=int, default=10, help="of agents, on a rig of their own")
+    parser.add_argument("--kills", type=int, default=10, help="of agents, on rigs of their own")
     parser.add_argument("--deaths", type=int, default=12, help="of engines, at the product's own pace")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--beside", type=int, default=1, help="rigs at once that share the faults")
+    parser.add_argument("--beside", type=int, default=1, help="rigs at once that share them")
     return parser
 
 

@@ -169,7 +169,11 @@ def series_chart(
 
 @register.simple_tag
 def avatar(user: Any, css: str = "") -> SafeString:
-    name = str(user or "Stackweb")
+    return _avatar(str(user or "Stackweb"), css)
+
+
+@lru_cache(1024)  # a team's few names stand in every row
+def _avatar(name: str, css: str) -> SafeString:
     words = re.findall(r"\w+", name) or ["S"]
     initials = (words[0][0] + (words[1][0] if len(words) > 1 else words[0][1:2])).upper()
     hue = sum(map(ord, name)) * 47 % 360

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.db.models import Count, Q
 
@@ -13,6 +13,7 @@ from apps.fleet.models import Device, Host, Reservation
 from apps.fleet.querysets import latest_samples
 from apps.jobs.models import Job
 
+MOST_BARS = 48  # in a sidebar of 200 pixels; a larger fleet shows its hosts
 
 def shell_facts(user: User) -> dict[str, Any]:
     """Badges by page name, the team's name, and the load pulse."""
@@ -30,13 +31,19 @@ def shell_facts(user: User) -> dict[str, Any]:
 
 
 def _pulse(hosts: list[Host]) -> dict[str, Any]:
-    """One bar a GPU, or one a host where no host has a GPU; `off` where nothing is known."""
+    """One bar a GPU, or one a host where no host has a GPU or there are too many; `off` where nothing is known."""
     samples = latest_samples(host for host in hosts if not host.is_silent)
     gpus = _gpus(hosts)
-    load = {gpu["uuid"]: gpu.get("util_percent") for sample in samples.values() for gpu in sample.gpus}
     if gpus:
+        load = {gpu["uuid"]: gpu.get("util_percent") for sample in samples.values() for gpu in sample.gpus}
+        by_host: dict[int, list[float | None]] = {}
+        for gpu in gpus:
+            by_host.setdefault(gpu.host_id, []).append(load.get(gpu.uuid))
+        loads = [each for bars in by_host.values() for each in bars]
+        if len(loads) > MOST_BARS:
+            loads = [_mean(bars) for bars in by_host.values()]
         return {
-            "pulse": [_bar(load.get(uuid)) for uuid in gpus.values()],
+            "pulse": [_bar(each) for each in loads],
             "pulse_title": "GPU load",
             "pulse_words": f"{_busy(gpus)}/{len(gpus)} busy",
         }
@@ -49,15 +56,27 @@ def _pulse(hosts: list[Host]) -> dict[str, Any]:
 
 
 def _bar(percent: float | None) -> dict[str, Any]:
-    return {"value": percent or 0, "off": percent is None}
+    return {"value": round(percent or 0), "off": percent is None}
 
 
-def _gpus(hosts: list[Host]) -> dict[int, str]:
-    """Each one's UUID by its primary key, host by host."""
+def _mean(percents: list[float | None]) -> float | None:
+    """Of those that are known."""
+    known = [each for each in percents if each is not None]
+    return sum(known) / len(known) if known else None
+
+
+class _Gpu(NamedTuple):
+    pk: int
+    host_id: int
+    uuid: str
+
+
+def _gpus(hosts: list[Host]) -> list[_Gpu]:
+    """Host by host, each host's in their order."""
     present = Device.objects.filter(kind=Device.Kind.GPU, is_present=True, host__in=[host.pk for host in hosts])
-    return dict(present.order_by("host__name", "index").values_list("pk", "uuid"))
+    return list(map(_Gpu._make, present.order_by("host__name", "index").values_list("pk", "host_id", "uuid")))
 
 
-def _busy(gpus: dict[int, str]) -> int:
+def _busy(gpus: list[_Gpu]) -> int:
     held = Reservation.objects.filter(released_at=None).values_list("device_id", flat=True)
-    return len(gpus.keys() & set(held))
+    return len({gpu.pk for gpu in gpus} & set(held))

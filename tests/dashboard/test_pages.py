@@ -16,7 +16,7 @@ from apps.accounts.models import Role, Team, User
 from apps.dashboard.fleet_picture import fleet_picture
 from apps.dashboard.overview import overview_facts
 from apps.dashboard.search import find
-from apps.dashboard.shell import shell_facts
+from apps.dashboard.shell import MOST_BARS, shell_facts
 from apps.dashboard.usage import usage_figures
 from apps.fleet.models import Device, Reservation
 from apps.gateway.models import UsageRecord, VirtualKey
@@ -226,6 +226,14 @@ def test_the_shell_costs_few_queries(alice: User) -> None:
     assert len(queries) <= 8
     assert facts["pulse"] == [{"value": 50, "off": False}] * 2
     assert facts["pulse_words"] == "0/2 busy"
+
+
+def test_a_large_fleet_has_one_bar_a_host(alice: User) -> None:
+    make_sample(make_host("atlas", gpus=MOST_BARS))
+    make_host("brio", gpus=1)  # never reported a load
+    facts = shell_facts(alice)
+    assert facts["pulse"] == [{"value": 50, "off": False}, {"value": 0, "off": True}]
+    assert facts["pulse_words"] == f"0/{MOST_BARS + 1} busy"
 
 
 def test_the_sidebar_and_the_overview_count_the_same_jobs(red: Team, alice: User) -> None:

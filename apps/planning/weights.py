@@ -18,7 +18,7 @@ _COPIED = frozenset({
     "attn_kv_a_mqa", "attn_q_a", "indexer_q", "indexer_k", "indexer_w", "ffn_gate_inp", "norm", "vector",
     "shared_gate", "position_embd",
 })  # fmt: skip
-_EXPERTS_ONLY = frozenset({"mxfp4", "int4-g32"})  # gpt-oss and Kimi-K2-Thinking quantise nothing else
+EXPERTS_ONLY = frozenset({"mxfp4", "int4-g32"})  # gpt-oss and Kimi-K2-Thinking quantise nothing else
 _PLAIN = frozenset({"fp32", "bf16", "fp16"})
 _LOADED_AS = {"attn_k": "attn_q", "attn_v": "attn_q", "ffn_up": "ffn_gate", "ffn_up_exps": "ffn_gate_exps"}
 _STEP_BYTES, _LARGE_BLOCK_BYTES = 2 * 2**20, 10 * 2**20
@@ -107,7 +107,7 @@ def _rotation_bytes(shape: ModelShape) -> int:
 
 def _matrix_bytes(shape: ModelShape, kind: Precision, quantization: Mapping[str, Any] | None) -> list[float]:
     kept = kept_shares(quantization, shape.layers)
-    if kind.name in _EXPERTS_ONLY and shape.is_moe:
+    if kind.name in EXPERTS_ONLY and shape.is_moe:
         kept |= {each.name: 1.0 for each in shape.matrices if each.name not in EXPERTS}
     return [_bytes_of(matrix, kind, kept) for matrix in shape.matrices]
 

@@ -35,10 +35,7 @@ _EITHER_WAY = frozenset({"starcoder2", "falcon"})  # tied by default, untied in 
 
 def shape_from_config(config: Mapping[str, Any]) -> ModelShape:
     """The shape that `config` describes. Raises CannotEstimate saying what is missing or contradictory."""
-    if not isinstance(config, Mapping):
-        raise CannotEstimate("A config.json must be a JSON object.")
-    if isinstance(config.get("thinker_config"), Mapping):  # what Qwen's Omni models serve; the talker stays out
-        config = config["thinker_config"]
+    config = _served_part(config)
     text = _text_part(config)
     name = _family_name(config, text)
     family = FAMILIES.get(name)
@@ -77,6 +74,14 @@ def shape_from_config(config: Mapping[str, Any]) -> ModelShape:
     )
     check_shape(shape)
     return shape
+
+
+def _served_part(config: Mapping[str, Any]) -> Mapping[str, Any]:
+    """All of it, but of Qwen's Omni models the thinker: the talker stays out."""
+    if not isinstance(config, Mapping):
+        raise CannotEstimate("A config.json must be a JSON object.")
+    thinker = config.get("thinker_config")
+    return thinker if isinstance(thinker, Mapping) else config
 
 
 def _text_part(config: Mapping[str, Any]) -> Mapping[str, Any]:

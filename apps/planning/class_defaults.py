@@ -85,6 +85,7 @@ CLASS_DEFAULTS: dict[str, dict[str, int]] = {
     "granitemoeshared": {"num_experts": 8, "num_experts_per_tok": 2},
     "granitemoehybrid": {"num_experts": 8, "num_experts_per_tok": 2},
     "hunyuan_v1_moe": {"n_shared_experts": 1},  # the class always builds one
+    "dots1": {"num_key_value_heads": 32, "n_shared_experts": 0, "first_k_dense_replace": 0},
     "olmoe": {"num_key_value_heads": 16, "num_experts": 64, "num_experts_per_tok": 8},
     "olmo3": {"sliding_window": 4096},
     "cohere2": {"sliding_window": 4096},

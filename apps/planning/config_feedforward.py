@@ -29,6 +29,7 @@ class Experts:
     shared_size: int = 0
     layers: int = 0
     dense_size: int = 0
+    latent_size: int = 0  # of the narrower space that Nemotron 3's routed experts work in
 
 
 def feedforward_layers(
@@ -99,7 +100,8 @@ def read_experts(fields: Fields, name: str, hidden: int, kinds: LayerKinds) -> E
     size = _expert_size(fields, name, inner)
     layers = kinds.experts_alone if kinds.experts_alone is not None else _expert_layers(fields, name, kinds.total)
     dense = fields.first_or("intermediate_size", 0) if layers < kinds.total else 0
-    return Experts(count, used, size, _shared_size(fields, name, size), layers, dense)
+    shared, latent = _shared_size(fields, name, size), fields.count_or("moe_latent_size", 0)
+    return Experts(count, used, size, shared, layers, dense, latent)
 
 
 def _number(value: object) -> int:
@@ -127,9 +129,9 @@ def _shared_size(fields: Fields, name: str, expert_size: int) -> int:
 
 def _expert_layers(fields: Fields, name: str, total: int) -> int:
     """How many layers have experts."""
-    named = fields.list_of("mlp_layer_types")
+    named = fields.list_of("mlp_layer_types") or fields.list_of("moe_layer_freq")
     if len(named) >= total:
-        return sum(1 for each in named[:total] if each == "sparse")
+        return sum(1 for each in named[:total] if each in ("sparse", 1))
     if name == "jamba":
         period, offset = fields.count_or("expert_layer_period", 2), fields.count_or("expert_layer_offset", 1)
         return sum(1 for index in range(total) if index % max(1, period) == offset)
@@ -145,9 +147,12 @@ def _expert_layers(fields: Fields, name: str, total: int) -> int:
 
 def _experts(name: str, family: Family, hidden: int, moe: Experts) -> list[Matrix]:
     count, used = moe.layers * moe.experts, moe.layers * moe.used
+    width = moe.latent_size or hidden
     names = ("ffn_gate_exps", "ffn_up_exps") if family.gated else ("ffn_up_exps",)
-    matrices = [Matrix(each, moe.expert_size, hidden, count, used) for each in names]
-    matrices.append(Matrix("ffn_down_exps", hidden, moe.expert_size, count, used))
+    matrices = [Matrix(each, moe.expert_size, width, count, used) for each in names]
+    matrices.append(Matrix("ffn_down_exps", width, moe.expert_size, count, used))
+    if moe.latent_size:
+        matrices.append(Matrix("ffn_latent_proj", moe.latent_size, 2 * hidden, moe.layers, moe.layers))
     matrices.append(Matrix(ROUTER, moe.experts, hidden, moe.layers, moe.layers))
     if family.mlp_bias:
         matrices.append(Matrix("vector", 2 * moe.expert_size + hidden, 1, count, used))

@@ -15,7 +15,7 @@ from apps.planning.config_feedforward import feedforward_layers
 from apps.planning.config_fields import Fields
 from apps.planning.config_heads import Heads, read_heads
 from apps.planning.config_layers import layer_kinds
-from apps.planning.config_modalities import modality_matrices
+from apps.planning.config_modalities import image_peak, modality_matrices
 from apps.planning.config_plausible import check_fields, check_shape
 from apps.planning.families import FAMILIES, NESTED_DEFAULTS, TEXT_FAMILIES, Family
 from apps.planning.own_context import own_context
@@ -29,15 +29,13 @@ _UNREAD = {
     **dict.fromkeys(("t5", "mt5", "bart", "whisper", "marian"), "it is an encoder with a decoder"),
     **dict.fromkeys(("bert", "roberta", "xlm_roberta", "modernbert", "distilbert"), "it is an encoder without a cache"),
 }
-_HEAD_MATTERS = 0.05  # of all parameters
+_HEAD_MATTERS = 0.005  # of all parameters
+_EITHER_WAY = frozenset({"starcoder2", "falcon"})  # tied by default, untied in the largest of them
 
 
 def shape_from_config(config: Mapping[str, Any]) -> ModelShape:
     """The shape that `config` describes. Raises CannotEstimate saying what is missing or contradictory."""
-    if not isinstance(config, Mapping):
-        raise CannotEstimate("A config.json must be a JSON object.")
-    if isinstance(config.get("thinker_config"), Mapping):  # what Qwen's Omni models serve; the talker stays out
-        config = config["thinker_config"]
+    config = _served_part(config)
     text = _text_part(config)
     name = _family_name(config, text)
     family = FAMILIES.get(name)
@@ -51,7 +49,7 @@ def shape_from_config(config: Mapping[str, Any]) -> ModelShape:
     feed, moe = feedforward_layers(fields, name, family or Family(), heads.hidden_size, kinds)
     others = modality_matrices(config, heads.hidden_size)
     matrices = (*_outer(fields, family or Family(), heads, tied), *layers, *feed, *others)
-    _say_unless_tied(config, text, fields, family, matrices)
+    _say_unless_tied(config, text, fields, name, matrices)
     notes, confidence = _notes(name, family, fields, bool(others))
     shape = ModelShape(
         family=name,
@@ -69,11 +67,21 @@ def shape_from_config(config: Mapping[str, Any]) -> ModelShape:
         experts=moe.experts,
         experts_used=moe.used,
         expert_size=moe.expert_size,
+        image_peak=image_peak(config),
+        image_for_each=config.get("model_type") == "mllama",
         confidence=confidence,
         notes=notes,
     )
     check_shape(shape)
     return shape
+
+
+def _served_part(config: Mapping[str, Any]) -> Mapping[str, Any]:
+    """All of it, but of Qwen's Omni models the thinker: the talker stays out."""
+    if not isinstance(config, Mapping):
+        raise CannotEstimate("A config.json must be a JSON object.")
+    thinker = config.get("thinker_config")
+    return thinker if isinstance(thinker, Mapping) else config
 
 
 def _text_part(config: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -105,14 +113,15 @@ def _say_unless_tied(
     config: Mapping[str, Any],
     text: Mapping[str, Any],
     fields: Fields,
-    family: Family | None,
+    name: str,
     matrices: Sequence[Matrix],
 ) -> None:
-    """Where the config is silent, the head counts as a matrix of its own; that matters in small models only."""
+    """A silent config gets what its class takes; said where the other way would change the size."""
+    family = FAMILIES.get(name)
     silent = not any(isinstance(part.get("tie_word_embeddings"), bool) for part in (config, text))
-    if not silent or (family and family.tied):
+    if not silent or (family and family.tied and name not in _EITHER_WAY):
         return
-    head = sum(each.parameters for each in matrices if each.name == OUTPUT)
+    head = next(each.parameters for each in matrices if each.name == EMBEDDING)
     if head > _HEAD_MATTERS * sum(each.parameters for each in matrices):
         fields.defaulted.append("tie_word_embeddings")
 

@@ -18,6 +18,7 @@ from apps.planning.precisions import PRECISIONS, Precision, read_precision
 from apps.planning.reference import Reference
 from apps.planning.serving_plan import Memory, ServingPlan
 from apps.planning.shapes import CannotEstimate, ModelShape
+from apps.planning.weights import EXPERTS_ONLY
 
 _STORED = ("fp32", "bf16", "fp16")
 _MOST_BYTES = 10**14
@@ -81,9 +82,10 @@ def _stored(
     asked = text(line, "precision") or named
     words = re.sub("gguf", "", asked, flags=re.I).strip(" ()")
     by_name = reference.precision if reference and not _quantization(config) else ""
-    precision = _precision(
-        line, words or (reference.precision if reference else "") or _own_precision(config), model_id
-    )
+    own = (reference.precision if reference else "") or _own_precision(config)
+    precision = _precision(line, words or own, model_id)
+    if precision.name == "int4" and own in EXPERTS_ONLY:  # its own width, not another format
+        precision = PRECISIONS[own]
     is_file, is_asked = is_file or "gguf" in asked.lower(), bool(words or by_name)
     quantisation, notes = chosen_quantisation(precision, is_asked=is_asked, is_file=is_file, engine=engine)
     if not quantisation:

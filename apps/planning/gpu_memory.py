@@ -139,6 +139,9 @@ def _left_open(text: str, kind: GpuType | None) -> str:
 def _spaced(text: str) -> str:
     """Spellings such as 2080Ti, RTX4090 and 4090 brought to the words of drivers."""
     text = re.sub(r"(?i)\bdgx\s+spark\b", "GB10", text)
+    text = re.sub(r"(?i)(?<![\w.])(\d\d+)g(?=$|[\s,)-])", r"\1GB", text)  # A100 40G, but not A10G
+    text = re.sub(r"(?i)\b([45]090)\s?d\b(?!\s?v)", r"\1", text)  # the D has less compute, and the same memory
+    text = re.sub(r"(?i)(?<!quadro )\brtx ?8000\b", "Quadro RTX 8000", text)
     spaced = re.sub(r"(?i)\b(rtx|gtx)(?=\d)", r"\1 ", re.sub(r"(?i)(\d{4})ti\b", r"\1 Ti", text))
     spaced = re.sub(r"(?i)(\d)\s+g(i?)b\b", r"\1GB", spaced)
     return spaced if "rtx" in spaced.lower() else re.sub(r"\b([345]0[56789]0)\b", r"RTX \1", spaced)

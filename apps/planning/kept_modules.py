@@ -16,6 +16,9 @@ _ENTRIES = 5000
 # A card is anybody's: what a pattern could cost is bounded, what names more than quantisers do is left out.
 _PATTERNS, _QUANTIFIERS = 32, 3
 
+# ModelOpt names a module of one layer and all within it by a star, which the name alone says as well.
+_ALL_WITHIN = re.compile(r"^((?:\w+\.)*layers\.\d+\.[\w.]+?)\.?\*$")
+
 # The module that holds each matrix, as transformers names it.
 MODULES = {
     "attn_q": "self_attn.q_proj", "attn_k": "self_attn.k_proj", "attn_v": "self_attn.v_proj",
@@ -28,8 +31,12 @@ MODULES = {
     "ssm_in": "linear_attn.in_proj_qkvz", "ssm_ba": "linear_attn.in_proj_ba", "ssm_out": "linear_attn.out_proj",
 }  # fmt: skip
 
+_BESIDE_MLP = {
+    name: module.removeprefix("mlp.") for name, module in MODULES.items() if module.startswith("mlp.experts.")
+}
 
-def kept_shares(quantization: Mapping[str, Any] | None, layers: int) -> dict[str, float]:
+
+def kept_shares(quantization: Mapping[str, Any] | None, layers: int, family: str = "") -> dict[str, float]:
     """Matrix name -> share of its layers that stay at 16 bits; names without a share are left out."""
     entries = _entries(quantization)
     if not entries:
@@ -37,7 +44,8 @@ def kept_shares(quantization: Mapping[str, Any] | None, layers: int) -> dict[str
     listed = _layers_by_part(each for each in entries if not each.startswith("re:") and "*" not in each)
     patterns = [each for each in entries if each.startswith("re:") or "*" in each][:_PATTERNS]
     compiled = [found for each in patterns if (found := _compiled(each))]
-    shares = {name: _share(module, listed, compiled, layers) for name, module in MODULES.items()}
+    modules = MODULES | (_BESIDE_MLP if family == "gemma4_text" else {})
+    shares = {name: _share(module, listed, compiled, layers) for name, module in modules.items()}
     return {name: share for name, share in shares.items() if share}
 
 
@@ -47,7 +55,8 @@ def _entries(quantization: Mapping[str, Any] | None) -> list[str]:
     for key in _KEYS:
         value = quantization.get(key)
         if isinstance(value, Sequence) and not isinstance(value, str):
-            return [each for each in value[:_ENTRIES] if isinstance(each, str) and len(each) < 200]
+            named = [each for each in value[:_ENTRIES] if isinstance(each, str) and len(each) < 200]
+            return [_ALL_WITHIN.sub(r"\1", each) for each in named]
     return []
 
 

@@ -17,16 +17,18 @@ BLOCK_TOKENS = 16
 _GROUPS_SINCE = (0, 10)
 _PRINTS_CAPACITY_SINCE = (0, 19)  # from here the printed tokens are concurrency x length, before blocks / groups
 _ALMOST_EQUAL = 1.25  # layer counts this close become one group size, padded (vLLM's own figure)
+_ALIGNED_IN, _ALIGNED_BYTES = (0, 7), 256  # only 0.7 filled a latent vector up (vllm-project/vllm #13109)
 _SPARSE_LATENT_BYTES = 656  # fp8_ds_mla: 512 fp8 values, their scales and 64 bf16 values a token and layer
 
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Layers that share a block table. `window` 0: everything is kept; `is_state`: one block a request."""
+    """Layers that share a block table. `window` 0: everything is kept; `is_state`: `blocks` a request."""
 
     layers: int
     window: int = 0
     is_state: bool = False
+    blocks: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +49,7 @@ class KvLayout:
         total = 0
         for group in self.groups:
             if group.is_state:
-                total += 1
+                total += group.blocks
             elif group.window:
                 kept = min(group.window - 1 + self.batch_tokens, length)
                 total += min(-(-kept // BLOCK_TOKENS) + 1, -(-length // BLOCK_TOKENS))
@@ -67,7 +69,7 @@ class KvLayout:
         if len(self.groups) == 1:
             return self.blocks(cache_bytes) * BLOCK_TOKENS
         if not self.prints_capacity:
-            return self.blocks(cache_bytes) // len(self.groups) * BLOCK_TOKENS
+            return self.blocks(cache_bytes) // sum(each.blocks for each in self.groups) * BLOCK_TOKENS
         return int(self.concurrency(cache_bytes, length) * length)
 
     def longest(self, cache_bytes: float, limit: int) -> int:
@@ -92,7 +94,7 @@ def kv_layout(
     """The layout on each GPU; with pipeline parallel, on the stage that has the most layers."""
     caches = [_on_stage(each, pipeline_parallel) for each in shape.caches]
     growing = [each for each in caches if each.kind != "state"]
-    sizes = [_layer_bytes(each, value_bytes, sparse_latent, tensor_parallel) for each in growing]
+    sizes = [_layer_bytes(each, value_bytes, sparse_latent, tensor_parallel, version) for each in growing]
     token_bytes = round(sum(size * each.layers for size, each in zip(sizes, growing, strict=True)))
     if version < _GROUPS_SINCE:
         growing = [Cache(each.kind, each.layers, each.heads, each.width) for each in growing]
@@ -117,10 +119,13 @@ def _on_stage(cache: Cache, stages: int) -> Cache:
     return Cache(cache.kind, layers, cache.heads, cache.width, cache.window, cache.state_bytes)
 
 
-def _layer_bytes(cache: Cache, value_bytes: float, sparse_latent: bool, tensor_parallel: int) -> float:
+def _layer_bytes(
+    cache: Cache, value_bytes: float, sparse_latent: bool, tensor_parallel: int, version: tuple[int, int]
+) -> float:
     """Of one token in one layer on each GPU. A head that cannot be split is copied; a latent vector always is."""
     if cache.kind == "latent":
-        return _SPARSE_LATENT_BYTES if sparse_latent else cache.width * value_bytes
+        size = _SPARSE_LATENT_BYTES if sparse_latent else cache.width * value_bytes
+        return -(-size // _ALIGNED_BYTES) * _ALIGNED_BYTES if version == _ALIGNED_IN else size
     return max(1, -(-cache.heads // tensor_parallel)) * cache.width * value_bytes
 
 
@@ -129,7 +134,7 @@ def _one_group(growing: Sequence[Cache]) -> Group:
 
 
 def _state_groups(states: Sequence[Cache], size: int, blocks: int) -> list[Group]:
-    return [Group(size, is_state=True) for each in states for _ in range(-(-each.layers // size) * blocks)]
+    return [Group(size, is_state=True, blocks=-(-each.layers // size) * blocks) for each in states]
 
 
 def _group_size(counts: list[int]) -> int:

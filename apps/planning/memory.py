@@ -27,7 +27,7 @@ from apps.planning.serving_plan import FitEstimate, Memory, ServingPlan, Shortag
 from apps.planning.shapes import CannotEstimate, Confidence, ModelShape
 from apps.planning.weights import weights_bytes, weights_on_gpu
 
-FORMULA_VERSION = "vllm-3"
+FORMULA_VERSION = "vllm-4"
 GIB = 2**30
 TIGHT_USERS, TIGHT_SPARE = 2, 0.12
 # Until 0.20 graphs were captured in what the utilisation leaves free; with less than this, capture ran out of memory.

@@ -130,7 +130,8 @@ def gpu_overhead(
     logits = sequences * shape.vocab_size * 4
     if version < (0, 7) and batch.tokens <= 512:
         logits = 0  # a chunk of the old engine samples for few sequences
-    peaks = [max(layer, copies * logits + hidden) for copies in _sort_copies(version, enforce_eager)]
+    images = shape.image_peak * (batch.sequences if shape.image_for_each else 1)
+    peaks = [max(images, layer, copies * logits + hidden) for copies in _sort_copies(version, enforce_eager)]
     world = tensor_parallel * pipeline_parallel
     buffers = _BUFFERS[max(size for size in _BUFFERS if size <= world)]
     graphs = _graphs_gib(version, tensor_parallel, enforce_eager)

@@ -1,7 +1,8 @@
 """Configs of well-known models, so that a question can be answered without a network.
 
-`reference_models.json` holds what memory depends on, with the source of each row. Names are found whatever their
-case, publisher or suffix: a quantised release (-AWQ, -FP8, -GGUF) is its base at that precision.
+`reference_models.json` holds what memory depends on, with the source of each row; `also` names later trainings of the
+same shape. Names are found whatever their case, publisher or suffix: a quantised release (-AWQ, -FP8, -GGUF) is its
+base at that precision, and Ollama's qwen3:8b is Qwen3-8B.
 """
 
 from __future__ import annotations
@@ -22,10 +23,14 @@ _FILE = Path(__file__).with_name("reference_models.json")
 # Suffixes of quantised releases, and the precision each one means.
 _QUANTISED = (
     (r"-bf16", "bf16"), (r"-fp?16", "fp16"), (r"-?fp8-w8a8", "fp8"),
-    (r"-?gptq-?int8|-?w8a8(-fp8)?|-?int8", "int8"), (r"-?gptq(-?int4)?|-?w4a16.*", "int4-gptq"),
-    (r"-?awq(-int4)?|-int4-awq", "int4-awq"), (r"-?bnb-4bit|-unsloth-bnb-4bit", "nf4"), (r"-?nvfp4|-?fp4", "nvfp4"),
-    (r"-?fp8(-dynamic|-kv|-static.*)?", "fp8"), (r"-?mxfp4", "mxfp4"), (r"-?int4", "int4"), (r"-?gguf", ""),
+    (r"-?(auto-?round-)?gptq-?(int8|8bit)|-?(quantized\.)?w8a8(-fp8)?|-?int8|-8bit", "int8"),
+    (r"-?(auto-?round-)?gptq(-?int4|-4bit)?(-.*)?|-?(quantized\.)?w4a16.*|-?auto-?round", "int4-gptq"),
+    (r"-awq-8bit", "int8"), (r"-?awq(-int4|-4bit)?|-int4-awq", "int4-awq"),
+    (r"-?bnb-4bit|-unsloth-bnb-4bit", "nf4"), (r"-?bnb-8bit", "int8"), (r"-?nvfp4(a16)?|-?fp4", "nvfp4"),
+    (r"-?fp8(-dynamic|-kv|-block|-static.*)?", "fp8"), (r"-?mxfp4", "mxfp4"), (r"-?int4|-4bit", "int4"),
+    (r"(-qat-q4-0)?-?gguf", ""),
 )  # fmt: skip
+_DRESSES = ("instruct", "chat", "it", "hf", "bf16")
 _DRESS = re.compile(r"-(hf|instruct|chat|it|base|pt|thinking|instruct-hf|chat-hf|preview)$")
 
 
@@ -48,7 +53,7 @@ def reference_model(model_id: str) -> Reference:
     if found:
         return Reference(found["id"], found["config"], _own_precision(found["config"]), found["source"])
     bare, precision = _without_quantisation(asked)
-    for name in (bare, _DRESS.sub("", bare), f"{bare}-instruct", f"{bare}-chat", f"{bare}-it", f"{bare}-hf"):
+    for name in (bare, _DRESS.sub("", bare), *(f"{bare}-{dress}" for dress in _DRESSES)):
         row = rows.get(name) or _dressed().get(name)
         if row:
             return _as_asked(row, precision)
@@ -86,7 +91,9 @@ def _rows() -> list[dict[str, Any]]:
 
 @cache
 def _by_name() -> dict[str, dict[str, Any]]:
-    return {_plain(row["id"]): row for row in _rows()}
+    """Rows by their own names and by those of releases with the same config ("also")."""
+    names = {_plain(name): row for row in _rows() for name in row.get("also", ())}
+    return names | {_plain(row["id"]): row for row in _rows()}
 
 
 @cache
@@ -128,7 +135,8 @@ def _typical(name: str) -> dict[str, Any] | None:
 def _plain(model_id: str) -> str:
     name = re.sub(r"\(.*?\)|\b(class|fine-?tune|dummy weights)\b", "", model_id.lower()).strip()
     name = re.sub(r"[_ ]", "-", name).rstrip("/").rpartition("/")[2]
-    return re.sub(r"^(meta-)?llama-?(?=\d)", "llama-", name)
+    name = re.sub(r":(?=\d+x?[\d.]*[bm]\b)", "-", name)  # Ollama's tags: llama3.1:8b
+    return re.sub(r"^(meta-)?(llama|gemma)-?(?=\d)", r"\2-", name)
 
 
 def _without_quantisation(name: str) -> tuple[str, str]:

@@ -86,6 +86,9 @@ class ModelShape:
     experts: int = 0
     experts_used: int = 0
     expert_size: int = 0
+    # Bytes that the vision part holds for the largest image; some engines profile one for each sequence.
+    image_peak: int = 0
+    image_for_each: bool = False
     confidence: Confidence = "high"
     notes: tuple[str, ...] = ()
     # Set once from `matrices`: a fit table asks for them hundreds of times.

@@ -18,9 +18,10 @@ _COPIED = frozenset({
     "attn_kv_a_mqa", "attn_q_a", "indexer_q", "indexer_k", "indexer_w", "ffn_gate_inp", "norm", "vector",
     "shared_gate", "position_embd",
 })  # fmt: skip
-_EXPERTS_ONLY = frozenset({"mxfp4", "int4-g32"})  # gpt-oss and Kimi-K2-Thinking quantise nothing else
+EXPERTS_ONLY = frozenset({"mxfp4", "int4-g32"})  # gpt-oss and Kimi-K2-Thinking quantise nothing else
 _PLAIN = frozenset({"fp32", "bf16", "fp16"})
 _LOADED_AS = {"attn_k": "attn_q", "attn_v": "attn_q", "ffn_up": "ffn_gate", "ffn_up_exps": "ffn_gate_exps"}
+_PACKED = frozenset({"attn_q", "attn_k", "attn_v", "attn_output", "ffn_gate", "ffn_up", "ffn_down"})
 _STEP_BYTES, _LARGE_BLOCK_BYTES = 2 * 2**20, 10 * 2**20
 _LONGEST_TABLE = 2**17
 _MXFP4_PADDING = 256  # vLLM's older MXFP4 kernels fill the hidden size up to a multiple of this
@@ -68,12 +69,13 @@ def weights_on_gpu(
     padded = _padding(shape, kind, version)
     whole, part = 0.0, 0.0
     held: list[tuple[Matrix, float]] = []
+    packed = int(kind.bits) / kind.bits  # scales and zeros lie in small blocks
     for matrix, size in zip(shape.matrices, each_bytes, strict=True):
         whole += size
         loaded = size * padded if matrix.name in EXPERTS else size
         share = loaded * _share(matrix, shape, tensor_parallel, pipeline_parallel)
         part += share
-        held.append((matrix, share))
+        held.append((matrix, share * packed if matrix.name in _PACKED else share))
     exact = part * (total_bytes / whole if total_bytes and whole else 1.0)
     return round(exact + _allocation_loss(shape, held, version) + _rotation_bytes(shape))
 
@@ -106,8 +108,8 @@ def _rotation_bytes(shape: ModelShape) -> int:
 
 
 def _matrix_bytes(shape: ModelShape, kind: Precision, quantization: Mapping[str, Any] | None) -> list[float]:
-    kept = kept_shares(quantization, shape.layers)
-    if kind.name in _EXPERTS_ONLY and shape.is_moe:
+    kept = kept_shares(quantization, shape.layers, shape.family)
+    if kind.name in EXPERTS_ONLY and shape.is_moe:
         kept |= {each.name: 1.0 for each in shape.matrices if each.name not in EXPERTS}
     return [_bytes_of(matrix, kind, kept) for matrix in shape.matrices]
 

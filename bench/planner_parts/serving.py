@@ -25,27 +25,35 @@ _ANY_GPU = "80GB class"  # of a record that names none: bytes of weights and of 
 
 
 def rows() -> list[Row]:
-    starts = [record | {"number": number} for number, record in enumerate(records("vllm_starts.json"), 1)]
+    return rows_of("vllm_starts.json", "P")
+
+
+def rows_of(name: str, prefix: str) -> list[Row]:
+    """The six rows of a file of start-up logs; their ids begin with `prefix`."""
+    starts = [record | {"number": number} for number, record in enumerate(records(name), 1)]
     named, unnamed, excluded = _answers(starts)
     answered = [*named, *unnamed]
     plain = _weights(answered, plain=True)
     quantised = _weights(answered, plain=False)
-    found = error_rows("P1", "bf16 and fp16 weights", plain, 0.3, 5)
-    found += error_rows("P2", "quantised weights", quantised, 2, None)
-    found += error_rows("P3", "KV bytes a token, one kind of attention", _per_token(answered), 0.1, None)
-    found += error_rows("P4", "KV memory end to end, before 0.19, of the budget", _room(named, new=False), 3, None)
-    found += error_rows("P5", "KV memory end to end, from 0.19, of the budget", _room(named, new=True), 6, None)
+    found = error_rows(f"{prefix}1", "bf16 and fp16 weights", plain, 0.3, 5)
+    found += error_rows(f"{prefix}2", "quantised weights", quantised, 2, None)
+    per_token = _per_token(answered)
+    found += error_rows(f"{prefix}3", "KV bytes a token, one kind of attention", per_token, 0.1, None)
+    older, newer = _room(named, new=False), _room(named, new=True)
+    found += error_rows(f"{prefix}4", "KV memory end to end, before 0.19, of the budget", older, 3, None)
+    found += error_rows(f"{prefix}5", "KV memory end to end, from 0.19, of the budget", newer, 6, None)
     print(f"  n {len(starts)}: {len(named)} answered, {len(unnamed)} without a known GPU for bytes alone, left out:")
     for why, names in excluded.items():
         print(f"    {len(names)} {why}: {', '.join(names)}")
-    return [*found, *_decisions(named)]
+    return [*found, *_decisions(named, prefix)]
 
 
 def _line(record: dict[str, Any]) -> dict[str, Any]:
     utilisation = record.get("gpu_memory_utilization")
     if (record["model"], utilisation, record.get("vllm_version")) == _WRONG_UTILISATION:
         utilisation = 0.95
-    keys = ("gpu", "tensor_parallel", "pipeline_parallel", "max_model_len", "kv_cache_dtype", "enforce_eager")
+    keys = ("gpu", "tensor_parallel", "pipeline_parallel", "max_model_len", "kv_cache_dtype", "enforce_eager",
+            "max_num_seqs", "max_num_batched_tokens")  # fmt: skip
     return {key: record.get(key) for key in keys} | {
         "id": record["model"],
         "model_id": record["model"],
@@ -121,7 +129,7 @@ def _room(answered: Answered, *, new: bool) -> dict[str, float]:
     return errors
 
 
-def _decisions(answered: Answered) -> list[Row]:
+def _decisions(answered: Answered, prefix: str) -> list[Row]:
     """A wrong "fits" is an engine that runs out of memory, so it counts twice."""
     started = [(record["outcome"] == "ok", answer["fits"], _name(record)) for record, answer in answered]
     too_hopeful = [name for real, said, name in started if said and not real]
@@ -129,4 +137,4 @@ def _decisions(answered: Answered) -> list[Row]:
     right = 100 * (1 - (2 * len(too_hopeful) + len(too_careful)) / len(started))
     wrong = f"wrong 'fits' {len(too_hopeful)}, wrong 'too big' {len(too_careful)} {too_hopeful + too_careful}"
     detail = f"n {len(started)}; {wrong}"
-    return [Row("P6", "fit or no fit", right, "% right", ">= 95", right >= 95, detail)]
+    return [Row(f"{prefix}6", "fit or no fit", right, "% right", ">= 95", right >= 95, detail)]

@@ -127,11 +127,39 @@ def test_every_reference_model_has_a_shape_and_its_own_name() -> None:
         ("openai/gpt-oss-20b", "openai/gpt-oss-20b", "mxfp4"),
         ("Qwen3-32B bf16", "Qwen/Qwen3-32B", "bf16"),
         ("Qwen2.5-7B-Instruct fp8 w8a8", "Qwen/Qwen2.5-7B-Instruct", "fp8"),
+        ("RedHatAI/Meta-Llama-3.1-8B-Instruct-quantized.w4a16", "meta-llama/Llama-3.1-8B-Instruct", "int4-gptq"),
+        ("RedHatAI/Qwen3-32B-quantized.w8a8", "Qwen/Qwen3-32B", "int8"),
+        ("cyankiwi/GLM-4.5-Air-AWQ-4bit", "zai-org/GLM-4.5-Air", "int4-awq"),
+        ("kaitchup/Phi-4-AutoRound-GPTQ-4bit", "microsoft/phi-4", "int4-gptq"),
+        ("nvidia/NVIDIA-Nemotron-3-Nano-30B-A3B-FP8", "nvidia/NVIDIA-Nemotron-3-Nano-30B-A3B-BF16", "fp8"),
+        ("Qwen/Qwen3-30B-A3B-Thinking-2507-FP8", "Qwen/Qwen3-30B-A3B-Instruct-2507", "fp8"),
+        ("deepseek-ai/DeepSeek-Coder-V2-Lite-Instruct", "deepseek-ai/DeepSeek-V2-Lite", ""),
+        ("llama3.1:8b", "meta-llama/Meta-Llama-3.1-8B", ""),
+        ("gemma3:27b", "google/gemma-3-27b-it", ""),
+        ("qwen3:8b", "Qwen/Qwen3-8B", ""),
     ],
 )
 def test_models_are_found_by_the_names_people_write(asked: str, model_id: str, precision: str) -> None:
     found = reference_model(asked)
     assert (found.model_id, found.precision) == (model_id, precision)
+
+
+def test_experts_of_nemotron_3_super_work_in_a_narrower_space() -> None:
+    """120.7 billion parameters: huggingface.co/nvidia/NVIDIA-Nemotron-3-Super-120B-A12B-BF16."""
+    shape = shape_from_config(reference_model("nvidia/NVIDIA-Nemotron-3-Super-120B-A12B-BF16").config)
+    assert shape.parameters == pytest.approx(120.7e9, rel=0.005)
+    assert shape.active_parameters == pytest.approx(12.7e9, rel=0.05)
+
+
+def test_a_list_may_say_which_layers_have_experts() -> None:
+    """MiMo-V2-Flash: 309 billion parameters, the first of 48 layers dense: github.com/XiaomiMiMo/MiMo-V2-Flash."""
+    config = {
+        "model_type": "mimo_v2_flash", "num_hidden_layers": 48, "hidden_size": 4096, "num_attention_heads": 64,
+        "num_key_value_heads": 4, "head_dim": 192, "v_head_dim": 128, "intermediate_size": 16384, "vocab_size": 152576,
+        "moe_layer_freq": [0] + [1] * 47, "moe_intermediate_size": 2048, "n_routed_experts": 256,
+        "num_experts_per_tok": 8, "tie_word_embeddings": False,
+    }  # fmt: skip
+    assert shape_from_config(config).parameters == pytest.approx(309e9, rel=0.01)
 
 
 def test_an_unknown_model_gets_the_nearest_names() -> None:

@@ -137,6 +137,14 @@ def test_only_versions_of_vllm_change_the_figures(engine: str) -> None:
     assert {**dated, "notes": plain["notes"]} == plain
 
 
+@pytest.mark.parametrize("model", ["moonshotai/Kimi-K2-Thinking", "moonshotai/Kimi-K2.5", "openai/gpt-oss-20b"])
+def test_int4_of_a_model_published_in_4_bits_means_its_own_format(model: str) -> None:
+    """594 GB of Kimi-K2-Thinking are int4 experts and 16-bit layers around them: huggingface.co/moonshotai."""
+    line = {"model_id": model, "gpu": "8x H200"}
+    own, said = (fit_lines.answer_line(line | more)["weights_gib_per_gpu"] for more in ({}, {"precision": "int4"}))
+    assert said == own
+
+
 def test_a_version_may_stand_in_the_engines_name() -> None:
     named = fit_lines.answer_line({**ASKED, "engine": "vLLM 0.6.4"})
     assert named == fit_lines.answer_line({**ASKED, "engine": "vllm", "engine_version": "0.6.4"})

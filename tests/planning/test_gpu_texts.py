@@ -18,6 +18,9 @@ from apps.planning.shapes import CannotEstimate
         ("MI300X", "mi300x", 1),
         ("RTX 4090", "rtx-4090", 1), ("H100 NVL", "h100-nvl", 1), ("H200", "h200-sxm", 1), ("B200", "b200", 1),
         ("L40S", "l40s", 1), ("RTX PRO 6000", "rtx-pro-6000", 1), ("2080Ti 22GB (TP2 inferred)", "2080ti", 1),
+        ("A10G", "a10g", 1), ("NVIDIA A10G", "a10g", 1), ("4x A10G", "a10g", 4),
+        ("A100 40G", "a100-sxm-40", 1), ("a100-80g", "a100-sxm-80", 1), ("8x A100 40G", "a100-sxm-40", 8),
+        ("4090D", "rtx-4090", 1), ("RTX 4090 D", "rtx-4090", 1), ("RTX 8000", "quadro-rtx-8000", 1),
         ("NVIDIA GeForce RTX 4090 Laptop GPU", "rtx-4090-laptop", 1), ("RTX 5090 mobile", "rtx-5090-laptop", 1),
     ],
 )  # fmt: skip

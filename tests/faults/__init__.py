@@ -8,6 +8,7 @@ The tests here are its shorter set. Where each id of the trust plan is tried:
     R3   test_hosts_in_trouble, `make faults`; late writes after every fault (late.py)
     R4   test_hosts_in_trouble (each edge, an engine that ignores TERM), `make faults`
     R5, R6, R7, R17   test_server_in_trouble, `make faults`; R17 as a state machine in test_reservation_model
+         and with 10,000 jobs in test_two_hundred_schedulers
     R9   test_hosts_in_trouble by a stopped proxy; a downed network link needs a namespace of its own
     R10  test_more_trouble, `make faults`
     R11  test_hosts_in_trouble (a reused pid needs root), tests/workers/test_attempts, `make faults`

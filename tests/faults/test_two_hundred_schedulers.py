@@ -1,11 +1,12 @@
 """R17: two hundred schedulers at the same moment for eight GPUs, with ten thousand jobs in the queue.
 
 Threads, each with a connection of its own: whatever Python does, the rows and constraints of Postgres decide. The
-product lets one look at a time; without that turn all two hundred decide by the same picture, which is the worst case.
+product lets one look at a time; without that turn all two hundred want the same GPUs, each for another job.
 """
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
 from collections import Counter
@@ -22,6 +23,7 @@ from apps.fleet.models import Reservation
 from apps.fleet.offers import fleet_now
 from apps.jobs import sweep as looks
 from apps.jobs.models import Attempt, Job
+from apps.jobs.queue import WaitingJob
 from apps.jobs.scheduling import place_waiting_jobs, sweep
 from tests.factories import make_host, make_job, make_team
 from tests.jobs.test_scheduler_races import assert_books_balance, end_all
@@ -100,9 +102,14 @@ def assert_nothing_leaked() -> None:
 @pytest.mark.timeout(240)
 def test_r17_two_hundred_schedulers(monkeypatch: pytest.MonkeyPatch) -> None:
     fill()
-    queue = looks.waiting_jobs()
-    with monkeypatch.context() as same_picture:
-        same_picture.setattr(looks, "waiting_jobs", lambda: queue)
+    queue, turns = looks.waiting_jobs(), itertools.count()
+
+    def from_another_job() -> list[WaitingJob]:
+        at = next(turns)
+        return queue[at:] + queue[:at]
+
+    with monkeypatch.context() as many:
+        many.setattr(looks, "waiting_jobs", from_another_job)
         race_and_judge(look_without_turn)
     race_and_judge(place_waiting_jobs)
     assert_nothing_leaked()
@@ -110,7 +117,9 @@ def test_r17_two_hundred_schedulers(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.long
 @pytest.mark.timeout(3600)
-@pytest.mark.parametrize(("look", "rounds"), [(place_waiting_jobs, 50), (sweep, 3)], ids=["in turn", "without the turn"])
+@pytest.mark.parametrize(
+    ("look", "rounds"), [(place_waiting_jobs, 50), (sweep, 3)], ids=["in turn", "without the turn"]
+)
 def test_r17_two_hundred_schedulers_for_long(look: Callable[[], Any], rounds: int) -> None:
     fill()
     for _ in range(rounds):

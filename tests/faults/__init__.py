@@ -9,6 +9,7 @@ The tests here are its shorter set. Where each id of the trust plan is tried:
     R4   test_hosts_in_trouble (each edge, an engine that ignores TERM), `make faults`
     R5, R6, R7, R17   test_server_in_trouble, `make faults`; R17 as a state machine in test_reservation_model
          and with 10,000 jobs in test_two_hundred_schedulers
+    R5 with a queue, R7 every ten seconds, R18   test_long_queues_and_hangs (the whole of R5 and R7 in make test-long)
     R6   each kind of message also in test_each_message
     R9   test_hosts_in_trouble by a stopped proxy; a downed network link needs a namespace of its own
     R10  test_more_trouble, `make faults`

@@ -17,7 +17,7 @@ The tests here are its shorter set. Where each id of the trust plan is tried:
     R12  test_more_trouble, where libfaketime is installed
     R13  test_hosts_in_trouble (the 8 MB disk needs root), tests/workers/test_full_disks, `make faults`
     R14  tests/catalog/test_download
-    R16, R19   test_more_trouble
+    R16, R19   test_more_trouble, tests/workers/test_rough_times (a hundred starts in make test-long)
     R20  tests/workers/test_isolation (memory groups need rights)
     R22  tests/gateway/test_restart; R21  tests/workers/test_neighbouring_versions, test_rough_times
 

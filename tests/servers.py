@@ -28,7 +28,8 @@ class ServersOfThisRun:
         # Held to the end: a server of ours can listen on a held port, nobody else is given it.
         self._held = [HeldPort(), HeldPort(), HeldPort()]
         ports = [held.port for held in self._held]
-        self.postgres = Postgres(self.home / "postgres", ports[0], password, FAST_AND_UNSAFE)
+        settings = (*FAST_AND_UNSAFE, "max_connections=300")  # two hundred schedulers race
+        self.postgres = Postgres(self.home / "postgres", ports[0], password, settings)
         self.valkey = Valkey(self.home / "valkey", ports[1], password)
         self.web_port = ports[2]
         self.given_database_url = os.environ.get("STACKWEB_TEST_DATABASE_URL", "")

@@ -42,10 +42,15 @@ def take_over(record: Record, folder: Path, where: str) -> tuple[Path, Resumed] 
 
 
 def keep(record: Record, folder: Path) -> bool:
-    """Marks what an attempt that did not succeed leaves for the next one; False when there is nothing."""
+    """Marks what an attempt that did not succeed leaves for the next one, its newest whole checkpoint; the others go.
+    False when there is none."""
     found = work_folder(folder) / record.checkpoints
-    if not record.checkpoints or record.keeps_work or not any(found.glob(f"{PREFIX}*")):
+    newest = newest_checkpoint(found) if record.checkpoints and not record.keeps_work else None
+    if newest is None:
         return False
+    for path in found.glob(f"{PREFIX}*"):
+        if path != newest.path:
+            shutil.rmtree(path, ignore_errors=True)
     try:
         (folder / KEPT).touch()
     except OSError as error:

@@ -8,6 +8,7 @@ class FinetunesConfig(AppConfig):
 
     def ready(self) -> None:
         from apps.catalog.placement import hosts_with_model, prepare_model, resolve_model
+        from apps.finetunes.cheaper import cheaper_plans
         from apps.finetunes.links import fine_tune_url
         from apps.finetunes.repeats import promise_output, repeat_fine_tune
         from apps.finetunes.services import register_output
@@ -21,6 +22,7 @@ class FinetunesConfig(AppConfig):
                 on_finished=register_output,
                 prepare=prepare_model,
                 preferred_hosts=hosts_with_model,
+                cheaper_plans=cheaper_plans,
                 resolve=resolve_model,
                 submit=submit_step,
                 promise_version=promise_output,

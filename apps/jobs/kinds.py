@@ -107,6 +107,10 @@ def handler_of_kind(kind: str) -> KindHandler:
     return _HANDLERS.get(kind, KindHandler())
 
 
+def has_cheaper_plans(kind: str) -> bool:
+    return handler_of_kind(kind).cheaper_plans is not _no_plans
+
+
 def submittable_kinds() -> list[str]:
     """Those that may be a step of a pipeline."""
     return sorted(kind for kind, handler in _HANDLERS.items() if handler.submit is not _cannot_submit)

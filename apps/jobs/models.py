@@ -56,6 +56,7 @@ class Job(TeamOwned):
     cause = models.TextField(blank=True)  # the engine's own line, or a sentence
     wait_reason = models.CharField(max_length=300, blank=True)  # why a queued job waits
     wait_hint = models.CharField(max_length=300, blank=True)  # what would unblock it soonest
+    replan = models.JSONField(null=True, blank=True)  # what runs now instead, and for which room (cheaper.py)
     expected_start_at = models.DateTimeField(null=True, blank=True)  # estimated; null while nobody can say
     infrastructure_losses = models.PositiveSmallIntegerField(default=0)
     not_before = models.DateTimeField(null=True, blank=True)  # queued, but backing off until then

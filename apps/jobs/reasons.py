@@ -38,4 +38,4 @@ INFRASTRUCTURE = frozenset({Reason.WORKER_LOST, Reason.SERVER_ERROR, Reason.PORT
 # Runs again without counting: stopped by an operator, or to make room.
 UNCOUNTED = frozenset({Reason.INTERRUPTED, Reason.PREEMPTED})
 # Ended from outside in the middle of good work: the next attempt may go on from what this one saved.
-CUT_OFF = frozenset({Reason.WORKER_LOST, Reason.INTERRUPTED, Reason.PREEMPTED})
+CUT_OFF = frozenset({Reason.WORKER_LOST, Reason.INTERRUPTED, Reason.PREEMPTED, Reason.DISK_FULL})

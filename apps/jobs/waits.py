@@ -8,22 +8,23 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from django.utils import timezone
 
-from apps.jobs.kinds import handler_of
+from apps.jobs.cheaper import cheaper_now
+from apps.jobs.kinds import has_cheaper_plans
 from apps.jobs.models import Job, JobKind
 from apps.jobs.queue import WaitingJob
 from apps.jobs.states import JobStatus
-from apps.planning.placement import HostOffer, Need, find_place
+from apps.planning.placement import HostOffer, Need
 from apps.planning.timeline import FleetTimeline, Tenant
 from apps.planning.waiting import hints, soonest
 
 ESTIMATED_JOBS = 100  # of the queue's head
 HINTED_NEEDS = 25  # different ones
-REPLANNED_JOBS = 3  # servers whose smaller plans are tried, for each costs some queries
+REPLANNED_JOBS = 3  # of the first, whose smaller plans are tried
 _SAME_START = timedelta(minutes=2)  # an estimate that moved by less is not written again
 
 
@@ -78,21 +79,10 @@ def add_estimates(
             told[key] = hints(wait.job.need, offered, cpu_ram_bytes=wait.job.ram_bytes, may_shrink=may_shrink)
         if not wait.hint:
             wait.hint = " ".join(told.get(key, [])[: 1 if wait.soonest else 2])
-    for wait in [each for each in roomless if each.job.kind == JobKind.SERVE][:REPLANNED_JOBS]:
-        wait.hint = _cheaper(wait.job, offered) or wait.hint
-
-
-def _cheaper(waiting: WaitingJob, offered: Sequence[HostOffer]) -> str:
-    """The first smaller plan that has a place now; empty where none has."""
-    free = replace(waiting.need, gpus=min(1, waiting.need.gpus), vram_bytes=0, ram_bytes=0)
-    if find_place(free, offered) is None:  # not even the smallest would have room
-        return ""
-    job = Job.objects.get(pk=waiting.pk)
-    for plan in handler_of(job).cheaper_plans(job):
-        need = replace(waiting.need, gpus=plan.gpus, vram_bytes=plan.vram_bytes, ram_bytes=plan.ram_bytes)
-        if answer := find_place(need, offered):
-            return f"Or runs now {plan.words} on {answer.host}."
-    return ""
+    replanned = [wait for wait in roomless if has_cheaper_plans(wait.job.kind)][:REPLANNED_JOBS]
+    cheaper = cheaper_now([wait.job for wait in replanned], offered)
+    for wait in replanned:
+        wait.hint = cheaper.get(wait.job.pk, wait.hint)
 
 
 def clock(moment: datetime | None) -> str:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import uuid as uuids
+from datetime import timedelta
 from typing import Any
 
 from django.db.models import Q
 from django.http import HttpRequest
+from django.utils import timezone
 from ninja import Query, Router
 
 from apps.accounts.file_response import StreamedFile
@@ -21,11 +23,13 @@ from apps.jobs.attempt_logs import append_log
 from apps.jobs.blobs import blob_path
 from apps.jobs.host_operations import host_leaves, take_inventory
 from apps.jobs.models import Attempt
+from apps.jobs.reasons import Reason
 from apps.jobs.reconciling import finish_held
 from apps.jobs.scheduling import place_without_broker
 from apps.jobs.schemas import ClaimIn, ClaimOut, FinishIn, HeartbeatIn, KeptIn, LeaseIn, PointsIn, StartedIn
 
 router = Router()
+KEPT_AFTER_FULL_DISK = timedelta(days=7)  # for whoever makes room and tries again
 
 
 @router.get("/assignments")
@@ -49,11 +53,14 @@ def assignments(request: HttpRequest, asked: Query[KeptIn]) -> dict[str, Any]:
 
 
 def _kept(host: Host, asked: list[uuids.UUID]) -> list[str]:
-    """Those whose job goes on; while a restored database may know less than the host, the unknown ones too."""
+    """Those whose job goes on, or may after a full disk; while a restored database may know less than the host, the
+    unknown ones too."""
     if not asked:
         return []
     known = Attempt.objects.filter(pk__in=asked)
-    kept = set(known.filter(host=host, job__finished_at=None).values_list("uuid", flat=True))
+    had_no_room = Q(job__reason=Reason.DISK_FULL, job__finished_at__gte=timezone.now() - KEPT_AFTER_FULL_DISK)
+    goes_on = Q(job__finished_at=None) | had_no_room
+    kept = set(known.filter(goes_on, host=host).values_list("uuid", flat=True))
     if reconcile_hold() is not None:
         kept |= set(asked) - set(known.values_list("uuid", flat=True))
     return sorted(map(str, kept))

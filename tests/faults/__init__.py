@@ -8,15 +8,18 @@ The tests here are its shorter set. Where each id of the trust plan is tried:
     R3   test_hosts_in_trouble, `make faults`; late writes after every fault (late.py)
     R4   test_hosts_in_trouble (each edge, an engine that ignores TERM), `make faults`
     R5, R6, R7, R17   test_server_in_trouble, `make faults`; R17 as a state machine in test_reservation_model
+         and with 10,000 jobs in test_two_hundred_schedulers
+    R5 with a queue, R7 every ten seconds, R18   test_long_queues_and_hangs (the whole of R5 and R7 in make test-long)
+    R6   each kind of message also in test_each_message
     R9   test_hosts_in_trouble by a stopped proxy; a downed network link needs a namespace of its own
     R10  test_more_trouble, `make faults`
     R11  test_hosts_in_trouble (a reused pid needs root), tests/workers/test_attempts, `make faults`
     R12  test_more_trouble, where libfaketime is installed
-    R13  test_hosts_in_trouble (the 8 MB disk needs root), `make faults`
+    R13  test_hosts_in_trouble (the 8 MB disk needs root), tests/workers/test_full_disks, `make faults`
     R14  tests/catalog/test_download
-    R16, R19   test_more_trouble
+    R16, R19   test_more_trouble, tests/workers/test_rough_times (a hundred starts in make test-long)
     R20  tests/workers/test_isolation (memory groups need rights)
-    R22  tests/gateway/test_restart; R21 in part in tests/workers/test_rough_times
+    R22  tests/gateway/test_restart; R21  tests/workers/test_neighbouring_versions, test_rough_times
 
 R1 and R24 in full: test_for_hours. Not tried here: R8 (a second Postgres), R15 (checkpoints of a real trainer), R23.
 """

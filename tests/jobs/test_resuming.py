@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.utils import timezone
 
 from apps.accounts.models import Team, User
 from apps.fleet.models import Host
@@ -124,6 +126,18 @@ def test_a_failure_of_its_own_is_not_gone_on_from(team: Team, alice: User, worke
     assert lose(worker, attempt, "out_of_memory").status == "failed"
     assert retry_job(job=job, user=alice).prepared_on is None
     assert worker.claim(rerun(job))["resume_from"] == []
+
+
+def test_after_a_full_disk_a_retry_goes_on_from_the_last_checkpoint(team: Team, alice: User, worker: Worker) -> None:
+    job, attempt = start(team, alice, worker)
+    assert lose(worker, attempt, "disk_full").status == "failed"
+    assert kept(worker, attempt) == [str(attempt.uuid)]
+    assert retry_job(job=job, user=alice).prepared_on == worker.host
+    second = rerun(job)
+    assert worker.claim(second)["resume_from"] == [{"uuid": str(attempt.uuid), "epoch": 1}]
+    lose(worker, second, "disk_full")
+    Job.objects.filter(pk=job.pk).update(finished_at=timezone.now() - timedelta(days=8))
+    assert kept(worker, attempt, second) == []
 
 
 def test_folders_are_kept_until_the_job_is_over(team: Team, alice: User, worker: Worker) -> None:

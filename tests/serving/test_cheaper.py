@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 
 from apps.accounts.models import Team, User
 from apps.catalog.models import LineageEdge, ModelVersion
@@ -120,3 +122,27 @@ def test_on_the_cpu_a_shorter_context_takes_less_memory(team: Team, alice: User)
     make_job(team, kind="train", priority=9, ram_bytes_needed=14 * GIB - needed + GIB)
     job = waiting(endpoint)
     assert job.wait_hint.endswith("Or runs now with max_model_len 32,768 on brio.")
+
+
+def queries_of_a_look() -> list[str]:
+    with CaptureQueriesContext(connection) as queries:
+        place_waiting_jobs()
+    return [query["sql"] for query in queries]
+
+
+def test_a_look_at_the_same_room_asks_no_plan_again(team: Team, alice: User, brio: Host) -> None:
+    version = make_stored_version(team, host=brio)
+    take(team, 2)
+    endpoint = create_endpoint(team=team, user=alice, version=version, options={"tensor_parallel": 4})
+    first = queries_of_a_look()
+    told = waiting(endpoint).wait_hint
+    again = queries_of_a_look()
+    assert any("serving_endpoint" in sql for sql in first)
+    assert not any("serving_endpoint" in sql or "catalog_" in sql for sql in again)
+    assert len(again) < len(first) - 8
+    assert told == waiting(endpoint).wait_hint
+    assert "Or runs now with 1 GPU on brio." in told
+    make_job(team, kind="train", gpus_needed=1)
+    assert any("serving_endpoint" in sql for sql in queries_of_a_look()), "the free room has changed"
+    take(team, 1)
+    assert "now" not in waiting(endpoint).wait_hint

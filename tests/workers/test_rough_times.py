@@ -307,13 +307,18 @@ def test_r13_a_run_survives_a_disk_that_is_full_for_a_while(
     assert (held.finish["exit_code"], held.finish["reason"]) == (0, None)
 
 
-def test_r16_pre_taken_ports_never_surface(worker: Worker, server: ProtocolServer) -> None:
-    taken = [socket.create_server(("127.0.0.1", 0)) for _ in range(4)]
+@pytest.mark.parametrize("starts", [8, pytest.param(100, marks=[pytest.mark.long, pytest.mark.timeout(900)])])
+def test_r16_pre_taken_ports_never_surface(worker: Worker, server: ProtocolServer, starts: int) -> None:
+    """All at once, each port leased to two of them and listened on by somebody else."""
+    taken = [socket.create_server(("127.0.0.1", 0)) for _ in range(starts // 2)]
     ports = [each.getsockname()[1] for each in taken]
-    held = [server.add(script(SERVE, kind="serve"), port=port) for port in [*ports, *ports]]
+    patience = 40 + 5 * starts  # for as many engines on two cores
+    held = [
+        server.add(script(SERVE, kind="serve"), port=port, start_timeout_seconds=patience) for port in [*ports, *ports]
+    ]
     try:
-        server.wait(lambda: all(each.beat.get("phase") == "ready" for each in held), 40)
-        assert len({each.beat["port"] for each in held} | set(ports)) == 12
+        server.wait(lambda: all(each.beat.get("phase") == "ready" for each in held), patience)
+        assert len({each.beat["port"] for each in held} | set(ports)) == starts + len(ports)
     finally:
         for each in taken:
             each.close()

@@ -1,0 +1,44 @@
+"""What the first jobs without room could be instead, so that they run now: an endpoint in another precision, a
+fine-tune with a smaller batch.
+
+A plan costs some queries, so a job keeps what it was told for as long as the free room stays the same.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import replace
+
+from apps.jobs.kinds import handler_of
+from apps.jobs.models import Job
+from apps.jobs.queue import WaitingJob
+from apps.planning.placement import HostOffer, find_place
+
+
+def cheaper_now(waiting: Sequence[WaitingJob], offered: Sequence[HostOffer]) -> dict[int, str]:
+    """Job -> the sentence that names its first smaller plan with a place now; those that have none are left out."""
+    jobs = Job.objects.in_bulk([each.pk for each in waiting]) if waiting else {}
+    room = repr(offered)
+    told = {each.pk: _told(jobs[each.pk], each, offered, room) for each in waiting if each.pk in jobs}
+    return {pk: sentence for pk, sentence in told.items() if sentence}
+
+
+def _told(job: Job, waiting: WaitingJob, offered: Sequence[HostOffer], room: str) -> str:
+    made_for = hashlib.sha256(f"{waiting.need} {room}".encode()).hexdigest()
+    kept = job.replan or {}
+    if kept.get("made_for") != made_for:
+        kept = {"made_for": made_for, "sentence": _sentence(job, waiting, offered)}
+        Job.objects.filter(pk=job.pk).update(replan=kept)
+    return str(kept["sentence"])
+
+
+def _sentence(job: Job, waiting: WaitingJob, offered: Sequence[HostOffer]) -> str:
+    free = replace(waiting.need, gpus=min(1, waiting.need.gpus), vram_bytes=0, ram_bytes=0)
+    if find_place(free, offered) is None:  # not even the smallest would have room
+        return ""
+    for plan in handler_of(job).cheaper_plans(job):
+        need = replace(waiting.need, gpus=plan.gpus, vram_bytes=plan.vram_bytes, ram_bytes=plan.ram_bytes)
+        if answer := find_place(need, offered):
+            return f"Or runs now {plan.words} on {answer.host}."
+    return ""

@@ -15,6 +15,7 @@ from apps.catalog.fit import device_classes, every_fit
 from apps.catalog.models import Location, ModelVersion
 from apps.dashboard.fit_rows import FitRow, fit_rows
 from apps.fleet.models import Device, Host, Reservation
+from apps.gateway.decode_speeds import note_decode_speeds
 from apps.gateway.models import UsageRecord
 from apps.jobs.models import Job
 from apps.planning.reference import reference_model
@@ -119,19 +120,21 @@ def test_what_ran_here_stands_beside_its_estimate(
 ) -> None:
     endpoint = make_endpoint(team, "chat", version=version, status="running", phase="ready")
     up = {"ready_at": timezone.now() - timedelta(hours=1), "measurements": {"start_seconds": 74.0}}
-    make_attempt(endpoint.replicas.get().job, Host.objects.get(name="atlas"), device_indexes=[0], **up)
-    answered = {"team_id": team.pk, "route": "chat", "endpoint_id": endpoint.pk, "status": 200}
-    for took in (1100.0, 2100.0, 4100.0):
+    attempt = make_attempt(endpoint.replicas.get().job, Host.objects.get(name="atlas"), device_indexes=[0], **up)
+    answered = {"team_id": team.pk, "route": "chat", "endpoint_id": endpoint.pk, "status": 200, "is_stream": True}
+    alone = ((50, 1100.0), (40, 2100.0), (30, 2100.0), (20, 2100.0), (10, 4100.0))
+    at_once = ((5, 90_100.0), (5.1, 80_100.0), (5.2, 70_100.0), (5.3, 60_100.0))
+    for minutes, took in alone + at_once:
         UsageRecord.objects.create(
-            uuid=uuid.uuid4(), completion_tokens=101, ttft_ms=100.0, duration_ms=took, **answered
-        )
-    before = timezone.now() - timedelta(hours=2)  # by a replica that is forgotten
-    UsageRecord.objects.create(
-        uuid=uuid.uuid4(), completion_tokens=900, ttft_ms=1.0, duration_ms=2.0, at=before, **answered
-    )
+            uuid=uuid.uuid4(), completion_tokens=101, ttft_ms=100.0, duration_ms=took,
+            at=timezone.now() - timedelta(minutes=minutes), **answered,
+        )  # fmt: skip
+    assert note_decode_speeds() == 1
+    attempt.refresh_from_db()
     measured = rows(alice, version)[0].measured
     assert measured is not None
-    assert (measured.decode, measured.requests, measured.start_seconds) == (50.0, 3, 74.0)
+    assert (measured.decode, measured.start_seconds) == (pytest.approx(50), 74.0)
+    assert measured.decode == attempt.measurements["decode_tokens_per_second"], "the ledger's figure"
     page = client.get(f"/models/{version.model.public_id}").text
     assert '<span class="tag measured">measured</span> 50<span class="u">tok/s</span>' in page
     assert '<span class="tag measured">measured</span> 1 m 14 s' in page

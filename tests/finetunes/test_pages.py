@@ -167,3 +167,21 @@ def test_the_curves_of_a_run_that_began_again(page: Client, base: ModelVersion, 
     assert "metrics/stream?attempt=2" in text
     assert refreshes(1) == "true"
     assert fine_tune_rows(made.created_by)[0]["loss"] == [3.5]
+
+
+def test_the_best_eval_loss_is_that_of_all_attempts(
+    page: Client, base: ModelVersion, dataset: Dataset, host: Host
+) -> None:
+    page.post("/fine-tunes/new", fill(base, dataset))
+    made = FineTune.objects.get()
+    Job.objects.filter(pk=made.job_id).update(status="running", phase="running")
+    lost = make_attempt(made.job, host, ended_at=made.created_at, reason="worker_lost")
+    resumed = make_attempt(made.job, host)
+    for attempt, step, value in ((lost, 5, 0.75), (lost, 10, 0.5), (resumed, 15, 0.625)):
+        MetricPoint.objects.create(attempt=attempt, name="eval_loss", step=step, value=value)
+    assert '0.625<span class="u">best 0.500' in page.get(f"/fine-tunes/{made.public_id}").text
+    listed = page.get("/fine-tunes").text
+    assert "eval loss 0.625" in listed
+    assert "its best so far" not in listed
+    MetricPoint.objects.create(attempt=resumed, name="eval_loss", step=20, value=0.25)
+    assert "eval loss 0.250, its best so far" in page.get("/fine-tunes").text

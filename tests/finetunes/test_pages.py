@@ -16,7 +16,7 @@ from apps.finetunes.fine_tune_list import fine_tune_rows
 from apps.finetunes.models import Dataset, FineTune
 from apps.fleet.models import Host
 from apps.jobs.models import Job, MetricPoint
-from tests.factories import make_adapter, make_attempt, make_team, make_user
+from tests.factories import LLAMA_CONFIG, make_adapter, make_attempt, make_host, make_team, make_user
 from tests.finetunes.conftest import lines, row
 
 FORM = {"name": "polite", "engine": "axolotl", "option-max_steps": "3"}
@@ -60,16 +60,29 @@ def test_a_wrong_row_is_named_beside_the_field(page: Client) -> None:
 
 
 def test_the_form_previews_and_starts(page: Client, base: ModelVersion, dataset: Dataset) -> None:
-    preview = page.post("/fine-tunes/preview", fill(base, dataset))
+    step = {"option-micro_batch_size": "1", "option-gradient_accumulation_steps": "1"}
+    preview = page.post("/fine-tunes/preview", fill(base, dataset, **step))
     assert preview.status_code == 200
     assert "max_steps: 3" in text_of(preview)
     assert "GiB" in preview.text
+    tokens = 3 * (dataset.size_bytes // 4 // 3)  # three steps of one row each
+    said = f"$ {tokens * 25 / 1e6:.4f}</b> (OpenAI gpt-4o: $ 25.00 a million trained tokens, 2026-04;"
+    assert said in preview.text
     started = page.post("/fine-tunes/new", fill(base, dataset), follow=True)
     made = FineTune.objects.get()
     assert started.redirect_chain == [(f"/fine-tunes/{made.public_id}", 302)]
     assert (made.options["max_steps"], made.job.status) == (3, "queued")
     taken = page.post("/fine-tunes/new", fill(base, dataset))
     assert (taken.status_code, "A fine-tune named “polite” exists" in text_of(taken)) == (422, True)
+
+
+def test_the_time_of_our_gpus_stands_beside_the_api(page: Client, base: ModelVersion, dataset: Dataset) -> None:
+    assert "Cost here" not in page.post("/fine-tunes/preview", fill(base, dataset)).text, "a CPU has no price"
+    make_host("brio", gpus=1, gpu_hour_price=3600)
+    ModelVersion.objects.update(facts=base.facts | {"config": LLAMA_CONFIG})
+    priced = text_of(page.post("/fine-tunes/preview", fill(base, dataset)))
+    low, high = (float(each) for each in re.findall(r"\$ ([\d.]+)", priced.split("Cost here")[1])[:2])
+    assert 0 < low < high
 
 
 def test_form_mistakes_are_shown_not_run(page: Client, base: ModelVersion, dataset: Dataset) -> None:

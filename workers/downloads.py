@@ -37,6 +37,7 @@ from workers.model_sources import (
     fetch_hub,
     fetch_package,
     git_id,
+    install_client,
 )
 from workers.ollama_source import fetch_ollama
 from workers.peer_source import ARRIVING, Offer, copy_files, told
@@ -214,6 +215,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--variant", default="cpu", choices=["cpu", "cuda"])
     parser.add_argument("--peers", type=Path)
     given = parser.parse_args(arguments)
+    install_client()
     try:
         offer = Offer.model_validate_json(given.peers.read_text()) if given.peers else None
         into = given.into or default_folder(_named(given.source, offer))

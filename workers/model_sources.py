@@ -18,7 +18,7 @@ from typing import Any
 from urllib.parse import quote
 
 import httpx2
-from huggingface_hub import get_session, hf_hub_download
+from huggingface_hub import get_session, hf_hub_download, set_client_factory
 from huggingface_hub.constants import ENDPOINT, HF_HUB_CACHE
 from huggingface_hub.errors import (
     GatedRepoError,
@@ -28,6 +28,7 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 from huggingface_hub.utils import build_hf_headers, hf_raise_for_status  # type: ignore[attr-defined]
+from huggingface_hub.utils._http import default_client_factory
 
 from apps.engines.base import CauseReason
 from apps.engines.file_headers import BadHeader
@@ -68,6 +69,21 @@ class HubFiles:
         return sum(self.sizes.values())
 
 
+def install_client() -> None:
+    """A refusal by 429 leaves the official client at once, so that `patience` alone decides how long to wait."""
+
+    def leave(response: httpx2.Response) -> None:
+        if response.status_code == 429:
+            response.raise_for_status()
+
+    def client() -> httpx2.Client:
+        made = default_client_factory()
+        made.event_hooks = made.event_hooks | {"response": [leave]}
+        return made
+
+    set_client_factory(client)
+
+
 def ask_hub(source: Source) -> HubFiles:
     """Raises DownloadError for what the Hub refuses.
 
@@ -92,10 +108,13 @@ def fetch_hub(source: Source, files: HubFiles, folder: Path, *, but: Container[s
     check_room(folder, sum(files.sizes[name] for name in missing), str(source))
 
     def fetch(name: str) -> str:
-        # A cache of its own, else a damaged file of the host's would be copied each time.
-        return hf_hub_download(
-            source.name, name, revision=files.commit, local_dir=folder, cache_dir=folder / ".cache/hub"
-        )
+        def ask() -> str:
+            # A cache of its own, else a damaged file of the host's would be copied each time.
+            return hf_hub_download(
+                source.name, name, revision=files.commit, local_dir=folder, cache_dir=folder / ".cache/hub"
+            )
+
+        return patience(source).hear(ask)
 
     with _hub_refusals(source), WatchedFolder(folder, files.total_bytes), ThreadPoolExecutor(AT_ONCE) as pool:
         try:

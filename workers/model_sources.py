@@ -43,6 +43,7 @@ from workers.package_index import uv
 
 # Weights in safetensors and what loads them; pickled weights can run code and are never fetched.
 WANTED = ["*.safetensors", "*.json", "*.jinja", "*.txt", "*.model", "*.tiktoken", "LICENSE*", "README.md"]
+CODE = "*.py"  # only for a model whose team's admins granted its remote code
 POLL_SECONDS = 2.0
 LONGEST_WAITS_SECONDS = 540.0  # for a server that asks to slow down; a job without progress for 10 min has stalled
 AT_ONCE = 8  # files that are fetched beside each other, as the official client does
@@ -84,7 +85,7 @@ def install_client() -> None:
     set_client_factory(client)
 
 
-def ask_hub(source: Source) -> HubFiles:
+def ask_hub(source: Source, *, with_code: bool = False) -> HubFiles:
     """Raises DownloadError for what the Hub refuses.
 
     Asked without the client's own reading of the answer, which stops at a card whose scores are malformed.
@@ -95,7 +96,7 @@ def ask_hub(source: Source) -> HubFiles:
     said = answer.json()
     files = {str(file["rfilename"]): file for file in said.get("siblings") or []}
     sizes = {name: int(file.get("size") or 0) for name, file in files.items()}
-    patterns = _wanted(source, sizes)
+    patterns = _wanted(source, sizes) + ([CODE] if with_code else [])
     wanted = [name for name in files if any(fnmatch(name, each) for each in patterns)]
     hashes = {name: known for name in wanted if (known := _hash(files[name]))}
     return HubFiles(str(said.get("sha") or ""), {name: sizes[name] for name in wanted}, hashes)

@@ -10,8 +10,6 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from django.db.models import Exists, OuterRef
-
 from apps.accounts.models import User
 from apps.catalog.fit import product_title
 from apps.catalog.models import ModelVersion
@@ -33,18 +31,17 @@ class Measured:
 
 
 def measured_here(user: User, versions: Iterable[ModelVersion]) -> dict[int, dict[Where, Measured]]:
-    """Version's key -> what its newest replicas that came up measured; two queries for any number of versions."""
-    seen = Job.objects.visible_to(user).filter(pk=OuterRef("job"))
+    """Version's key -> what its newest replicas that came up measured; a few queries for any number of versions."""
     ready = Attempt.objects.filter(job__replica__endpoint__version__in=list(versions), ready_at__isnull=False)
-    newest = ready.annotate(is_seen=Exists(seen)).select_related("job__replica__endpoint").order_by("-ready_at")
-    attempts = list(newest[:ATTEMPTS])
+    attempts = list(ready.select_related("job__replica__endpoint").order_by("-ready_at")[:ATTEMPTS])
+    seen = set(Job.objects.visible_to(user).filter(attempts__in=attempts).values_list("pk", flat=True))
     titles = _titles(attempts)
     by_place: dict[tuple[int, Where], list[Attempt]] = defaultdict(list)
     for attempt in attempts:
         by_place[attempt.job.replica.endpoint.version_id, _where(attempt, titles)].append(attempt)
     found: dict[int, dict[Where, Measured]] = defaultdict(dict)
     for (version, place), those in by_place.items():
-        speeds = (each for each in those if each.is_seen)
+        speeds = (each for each in those if each.job_id in seen)
         found[version][place] = Measured(_middle(speeds, QUANTITY), _middle(those, "start_seconds"))
     return found
 

@@ -49,7 +49,7 @@ def own_cost(estimate: TrainingEstimate, gpus: int) -> tuple[float, float] | Non
     return an_hour * estimate.duration.seconds_low / 3600, an_hour * estimate.duration.seconds_high / 3600
 
 
-def _tokens_and_epochs(dataset: Dataset, options: dict[str, Any]) -> tuple[float, float]:
+def _tokens_and_epochs(dataset: Dataset, options: dict[str, Any]) -> tuple[int, float]:
     """Tokens of one pass, and how many passes; a number of steps is one pass over that many rows."""
     steps = int(options.get("max_steps") or 0)
     rows = steps * _rows_a_step(options) if steps else dataset.row_count

@@ -8,6 +8,8 @@ from django.conf import settings
 
 from apps.accounts.problems import Problem
 from apps.calibration.services import past_accuracy
+from apps.catalog.placement import code_note
+from apps.catalog.policies import rule_against
 from apps.engines.base import Placement
 from apps.finetunes import services
 from apps.finetunes.estimates import behind_an_api, estimate_training, new_estimates, own_cost
@@ -48,5 +50,6 @@ def preview_fine_tune(form: FineTuneForm, options: OptionsForm) -> dict[str, Any
         "capacity_bytes": device.usable_bytes if device else 0,
         "on_gpu": gpus > 0,
         "command": command_facts(command),
-        "refusal": "",
+        "code_note": code_note(base),
+        "refusal": rule_against(base, base.team),
     }

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from apps.accounts.problems import invalid
 from apps.catalog.fit import PLAIN_PRECISIONS
 from apps.catalog.models import ModelVersion
-from apps.catalog.placement import check_loads, model_ref, needed_files, promise_of
+from apps.catalog.placement import check_loads, code_granted, model_ref, needed_files, promise_of
 from apps.engines.base import Engine, RunSpec
 from apps.fleet.local_host import local_host
 from apps.fleet.models import Device
@@ -74,7 +74,8 @@ def plan_serving(*, version: ModelVersion, engine: str, options: dict[str, Any],
         # The engine is told what the reservation covers, instead of taking what it likes.
         checked = checked | {KV_SPACE_OPTION: max(1, math.ceil(fit.kv_cache_bytes / GIB))}
         judged = _judged(version, checked, adapter, device, capacity)
-    spec = RunSpec(kind="serve", engine=engine, model=model_ref(version), served_name=name, options=checked)
+    model, code = model_ref(version), code_granted(version)
+    spec = RunSpec(kind="serve", engine=engine, model=model, served_name=name, options=checked, payload=code)
     ram = 0 if gpus else _ram(judged.fit, version)
     return Plan(
         adapter, spec, variant, gpus, device, capacity, judged.fit, judged.why_not, ram, judged.change, judged.speed

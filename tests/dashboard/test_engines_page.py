@@ -139,11 +139,11 @@ def test_more_levels_ask_no_more_queries(django_assert_num_queries: DjangoAssert
     for number, version in enumerate((plain, *others)):
         _served(version, host, number, {}, 100.0)
     LineageEdge.objects.create(parent=plain, child=others[0], relation="quantisation")
-    with django_assert_num_queries(7):
+    with django_assert_num_queries(8):
         assert levels_here(alice)["int8"].speed == 1.0
     for other in others[1:]:
         LineageEdge.objects.create(parent=plain, child=other, relation="quantisation")
-    with django_assert_num_queries(7):
+    with django_assert_num_queries(8):
         assert len(levels_here(alice)) == 3
 
 

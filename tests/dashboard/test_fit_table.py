@@ -19,6 +19,7 @@ from apps.gateway.decode_speeds import note_decode_speeds
 from apps.gateway.models import UsageRecord
 from apps.jobs.models import Job
 from apps.planning.reference import reference_model
+from apps.serving.services import create_endpoint
 from tests.factories import (
     make_attempt,
     make_endpoint,
@@ -83,6 +84,28 @@ def test_a_row_says_speed_hosts_and_times(client: Client, alice: User, version: 
     assert "now, atlas" in page
     assert "files are there" in page
     assert "high confidence" in page or "medium confidence" in page
+
+
+def test_a_gguf_file_has_its_speed_too_and_the_ledger_judges_it(
+    client: Client, alice: User, team: Team, version: ModelVersion
+) -> None:
+    facts = version.facts | {"format": "gguf", "weights_bytes": 4_920_000_000, "gguf_file": "llama.gguf"}
+    ModelVersion.objects.update(facts=facts, precision="Q4_K_M")
+    version.refresh_from_db()
+    version.artifacts.update(format="gguf")
+    speed = rows(alice, version)[0].fit.speed
+    assert speed is not None
+    low, middle, high = speed.decode
+    assert 90 < middle < 150, "4.9 GB of 936 GB/s, and 32 layers' kernels"
+    page = client.get(f"/models/{version.model.public_id}").text
+    assert '68 to 150<span class="u">tok/s</span>' in page
+    job = create_endpoint(team=team, user=alice, version=version, engine="llama-cpp").replicas.get().job
+    kept = job.estimates.get(quantity="decode_tokens_per_second")
+    assert (kept.context["engine"], kept.context["device"]) == ("llama-cpp", "NVIDIA GeForce RTX 3090")
+    assert (kept.low, kept.high) == (pytest.approx(low, rel=0.05), pytest.approx(high, rel=0.05))
+    options = {"gpu_layers": 10}
+    halved = create_endpoint(team=team, user=alice, version=version, engine="llama-cpp", name="some", options=options)
+    assert not halved.replicas.get().job.estimates.filter(quantity="decode_tokens_per_second").exists()
 
 
 def test_a_held_gpu_is_named_with_the_job_it_waits_for(

@@ -1,6 +1,6 @@
 """Brings one model onto this host and records what it is.
 
-    python -m workers.downloads SOURCE --into FOLDER --record FILE [--variant cpu|cuda] [--peers FILE]
+    python -m workers.downloads SOURCE --into FOLDER --record FILE [--variant cpu|cuda] [--peers FILE] [--with-code]
 
 SOURCE is a line of apps.engines.sources. The folder appears under its final name only when it is
 whole; until then the bytes lie in `<folder>.partial` and the next try goes on from there. The record
@@ -37,6 +37,7 @@ from workers.model_sources import (
     fetch_hub,
     fetch_package,
     git_id,
+    install_client,
 )
 from workers.ollama_source import fetch_ollama
 from workers.peer_source import ARRIVING, Offer, copy_files, told
@@ -51,13 +52,16 @@ def models_dir() -> Path:
     return Path(configured) if configured else Path.home() / ".cache/stackweb/models"
 
 
-def default_folder(source: Source) -> Path:
-    """A readable folder name under the models folder."""
+def default_folder(source: Source, *, with_code: bool = False) -> Path:
+    """A readable folder name under the models folder; one with the repository's Python is another."""
     chosen = f":{source.variant}" if source.variant else ""
-    return models_dir() / re.sub(r"[^A-Za-z0-9._-]+", "--", f"{source.name}{chosen}@{source.revision}").lower()
+    code = ".code" if with_code else ""
+    return models_dir() / re.sub(r"[^A-Za-z0-9._-]+", "--", f"{source.name}{chosen}@{source.revision}{code}").lower()
 
 
-def download(source: Source, into: Path, variant: str, offer: Offer | None = None) -> dict[str, Any]:
+def download(
+    source: Source, into: Path, variant: str, offer: Offer | None = None, *, with_code: bool = False
+) -> dict[str, Any]:
     """Returns the record of the finished folder; raises DownloadError or InstallError with the cause."""
     if source.kind == "path" and offer is None:
         return _record(source, Found(*files_of_model(Path(source.name))))
@@ -68,7 +72,7 @@ def download(source: Source, into: Path, variant: str, offer: Offer | None = Non
         raise DownloadError(
             "bad_config", f"{into} exists and holds something else; choose another name or remove the folder"
         )
-    wanted = _hub_files(source, offer) if source.kind == "hub" else None
+    wanted = _hub_files(source, offer, with_code=with_code) if source.kind == "hub" else None
     if wanted is not None and (record := _in_cache(source, wanted)) is not None:
         return record
     partial = into.with_name(into.name + ".partial")
@@ -107,10 +111,10 @@ class Found:
     is_ours: bool = False  # may be removed when it is damaged
 
 
-def _hub_files(source: Source, offer: Offer | None) -> HubFiles:
+def _hub_files(source: Source, offer: Offer | None, *, with_code: bool) -> HubFiles:
     """As the Hub lists them, or as the control plane knows them of the same commit: then the Hub may be away."""
     if offer is None:
-        return ask_hub(source)
+        return ask_hub(source, with_code=with_code)
     sizes = {file.path: file.size_bytes for file in offer.files}
     return HubFiles(source.revision, sizes, {file.path: file.sha256 for file in offer.files})
 
@@ -213,11 +217,13 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--record", type=Path, required=True)
     parser.add_argument("--variant", default="cpu", choices=["cpu", "cuda"])
     parser.add_argument("--peers", type=Path)
+    parser.add_argument("--with-code", action="store_true")
     given = parser.parse_args(arguments)
+    install_client()
     try:
         offer = Offer.model_validate_json(given.peers.read_text()) if given.peers else None
-        into = given.into or default_folder(_named(given.source, offer))
-        record = download(given.source, into, given.variant, offer)
+        into = given.into or default_folder(_named(given.source, offer), with_code=given.with_code)
+        record = download(given.source, into, given.variant, offer, with_code=given.with_code)
     except ValidationError as error:
         return _fail("bad_config", f"{given.peers}: {error.errors()[0]['msg']}")
     except (DownloadError, InstallError) as error:

@@ -18,7 +18,7 @@ from typing import Any
 from urllib.parse import quote
 
 import httpx2
-from huggingface_hub import get_session, hf_hub_download
+from huggingface_hub import get_session, hf_hub_download, set_client_factory
 from huggingface_hub.constants import ENDPOINT, HF_HUB_CACHE
 from huggingface_hub.errors import (
     GatedRepoError,
@@ -28,6 +28,7 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 from huggingface_hub.utils import build_hf_headers, hf_raise_for_status  # type: ignore[attr-defined]
+from huggingface_hub.utils._http import default_client_factory
 
 from apps.engines.base import CauseReason
 from apps.engines.file_headers import BadHeader
@@ -42,6 +43,7 @@ from workers.package_index import uv
 
 # Weights in safetensors and what loads them; pickled weights can run code and are never fetched.
 WANTED = ["*.safetensors", "*.json", "*.jinja", "*.txt", "*.model", "*.tiktoken", "LICENSE*", "README.md"]
+CODE = "*.py"  # only for a model whose team's admins granted its remote code
 POLL_SECONDS = 2.0
 LONGEST_WAITS_SECONDS = 540.0  # for a server that asks to slow down; a job without progress for 10 min has stalled
 AT_ONCE = 8  # files that are fetched beside each other, as the official client does
@@ -68,7 +70,22 @@ class HubFiles:
         return sum(self.sizes.values())
 
 
-def ask_hub(source: Source) -> HubFiles:
+def install_client() -> None:
+    """A refusal by 429 leaves the official client at once, so that `patience` alone decides how long to wait."""
+
+    def leave(response: httpx2.Response) -> None:
+        if response.status_code == 429:
+            response.raise_for_status()
+
+    def client() -> httpx2.Client:
+        made = default_client_factory()
+        made.event_hooks = made.event_hooks | {"response": [leave]}
+        return made
+
+    set_client_factory(client)
+
+
+def ask_hub(source: Source, *, with_code: bool = False) -> HubFiles:
     """Raises DownloadError for what the Hub refuses.
 
     Asked without the client's own reading of the answer, which stops at a card whose scores are malformed.
@@ -79,7 +96,7 @@ def ask_hub(source: Source) -> HubFiles:
     said = answer.json()
     files = {str(file["rfilename"]): file for file in said.get("siblings") or []}
     sizes = {name: int(file.get("size") or 0) for name, file in files.items()}
-    patterns = _wanted(source, sizes)
+    patterns = _wanted(source, sizes) + ([CODE] if with_code else [])
     wanted = [name for name in files if any(fnmatch(name, each) for each in patterns)]
     hashes = {name: known for name in wanted if (known := _hash(files[name]))}
     return HubFiles(str(said.get("sha") or ""), {name: sizes[name] for name in wanted}, hashes)
@@ -92,10 +109,13 @@ def fetch_hub(source: Source, files: HubFiles, folder: Path, *, but: Container[s
     check_room(folder, sum(files.sizes[name] for name in missing), str(source))
 
     def fetch(name: str) -> str:
-        # A cache of its own, else a damaged file of the host's would be copied each time.
-        return hf_hub_download(
-            source.name, name, revision=files.commit, local_dir=folder, cache_dir=folder / ".cache/hub"
-        )
+        def ask() -> str:
+            # A cache of its own, else a damaged file of the host's would be copied each time.
+            return hf_hub_download(
+                source.name, name, revision=files.commit, local_dir=folder, cache_dir=folder / ".cache/hub"
+            )
+
+        return patience(source).hear(ask)
 
     with _hub_refusals(source), WatchedFolder(folder, files.total_bytes), ThreadPoolExecutor(AT_ONCE) as pool:
         try:

@@ -34,7 +34,7 @@ class OfferedChoice:
 
 @dataclass(frozen=True)
 class OfferedWeights:
-    """Safetensors, by the headers of their files: nothing about their size is guessed."""
+    """Safetensors, by the headers of their files, or by their names' sizes where those were not read."""
 
     stored: StoredWeights
     precision: str
@@ -72,7 +72,8 @@ def _offered(choice: GgufChoice, config: dict[str, Any], devices: Sequence[Devic
 def _offered_weights(stored: StoredWeights, config: dict[str, Any], devices: Sequence[DeviceClass]) -> OfferedWeights:
     quantization = config.get("quantization_config")
     method = quantization.get("quant_method") if isinstance(quantization, dict) else None
-    precision = stored_precision({"dtype": stored.main_dtype, "quantisation": method or "none", "config": config})
+    dtype = stored.main_dtype or str(config.get("dtype") or config.get("torch_dtype") or "")
+    precision = stored_precision({"dtype": dtype, "quantisation": method or "none", "config": config})
     facts = {"format": "safetensors", "weights_bytes": stored.file_bytes, "config": config}
     version = ModelVersion(precision=precision, parameter_count=stored.parameters, facts=facts)
     return OfferedWeights(stored, precision, [best_fit(version, device) for device in devices])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from typing import Literal
 
@@ -19,7 +19,7 @@ from apps.planning.gpu_types import GpuType, gpu_type_of
 from apps.planning.llama_cpp import llama_cpp_fit
 from apps.planning.memory import serving_fit
 from apps.planning.placement import Need
-from apps.planning.precisions import PRECISIONS
+from apps.planning.precisions import PRECISIONS, read_precision
 from apps.planning.serving_plan import FitEstimate, Memory, ServingPlan
 from apps.planning.shapes import CannotEstimate, ModelShape
 from apps.planning.speeds import ServingSpeed, serving_speed
@@ -100,13 +100,16 @@ class Fit(RunsOn):
     estimate: FitEstimate | None
     problem: str = ""
     is_made_at_load: bool = False  # not what is stored
-    plan: ServingPlan | None = None  # what was estimated; None for GGUF, of whose speed the planner knows nothing
+    plan: ServingPlan | None = None  # what was estimated
+    gguf_bytes: int | None = None  # of the file that llama.cpp loads; None for vLLM
 
     @cached_property
     def speed(self) -> ServingSpeed | None:
         """Of one request with 1,024 tokens of prompt; None where it does not fit or the GPU's speed is not known."""
         kind = self.device.gpu_type
-        return serving_speed(self.plan, kind) if self.plan and kind and self.fits else None
+        if self.plan is None or kind is None or not self.fits:
+            return None
+        return serving_speed(self.plan, kind, gguf_bytes=self.gguf_bytes)
 
     @property
     def need(self) -> Need:
@@ -237,13 +240,22 @@ def _fit(version: ModelVersion, device: DeviceClass, count: int, tokens_per_user
         return Fit(device, count, precision, None, str(error), is_made_at_load=bool(made))
 
 
+def gguf_plan(version: ModelVersion, shape: ModelShape) -> ServingPlan:
+    """As stored; a quantisation that the planner does not know by name is read as its file's bytes alone."""
+    try:
+        return ServingPlan(shape=shape, precision=read_precision(version.precision).name)
+    except CannotEstimate:
+        return ServingPlan(shape=shape)
+
+
 def _gguf_fit(version: ModelVersion, device: DeviceClass, count: int, tokens_per_user: int) -> Fit:
     """As llama.cpp loads it: the file's own bytes, and a cache of one user's tokens."""
     try:
         shape = _shape(json.dumps(version.facts.get("config", {}), sort_keys=True))
         tokens = min(tokens_per_user, shape.max_context or tokens_per_user)
-        plan = ServingPlan(shape=shape, max_model_len=tokens, tokens_per_user=tokens, tensor_parallel=count)
-        estimate = llama_cpp_fit(plan, device.memory, version.facts["weights_bytes"])
-        return Fit(device, count, version.precision, estimate)
+        size = version.facts["weights_bytes"]
+        plan = replace(gguf_plan(version, shape), max_model_len=tokens, tokens_per_user=tokens, tensor_parallel=count)
+        estimate = llama_cpp_fit(plan, device.memory, size)
+        return Fit(device, count, version.precision, estimate, plan=plan, gguf_bytes=size)
     except CannotEstimate as error:
         return Fit(device, count, version.precision, None, str(error))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from huggingface_hub.hf_api import ModelInfo
@@ -14,7 +15,8 @@ from apps.catalog.card_scores import CardScoreFacts, card_scores, storable
 from apps.catalog.hub_access import let_in
 from apps.catalog.hub_repository import HubRepository, file_sizes
 from apps.catalog.hub_weights import Weights, chosen_weights
-from apps.catalog.remote_safetensors import StoredWeights
+from apps.catalog.remote_file import Budget
+from apps.catalog.remote_safetensors import StoredWeights, weight_files
 from apps.engines.repository_files import Format, GgufChoice, formats_of, gguf_choices
 
 
@@ -63,7 +65,9 @@ def read_hub(
 
 def read_choices(repo: str, revision: str = "", *, credentials: Sequence[HubCredential] = ()) -> HubChoices:
     """What the repository offers, before one is chosen. Raises Problem as `read_hub`."""
-    return let_in(lambda each: _read_choices(HubRepository(repo, revision, each)), credentials, repo, revision)
+    budget = Budget()  # one for all tokens that are tried
+    ask = partial(HubRepository, repo, revision, budget=budget)
+    return let_in(lambda each: _read_choices(ask(credential=each)), credentials, repo, revision)
 
 
 def _read(repository: HubRepository, variant: str) -> HubFacts:
@@ -96,10 +100,10 @@ def _read_choices(repository: HubRepository) -> HubChoices:
     info, _ = repository.describe()
     sizes = file_sizes(info)
     choices = gguf_choices(sizes)
-    stored = repository.stored_weights(info)
     # Safetensors are loaded by config.json; a repository of GGUF files alone need not have one.
-    weights = Weights.of(choices[0]) if choices and stored is None else Weights(0)
-    return HubChoices(info.sha or "", formats_of(sizes), choices, repository.config(info, weights), stored)
+    weights = Weights.of(choices[0]) if choices and not weight_files(sizes) else Weights(0)
+    config = repository.config(info, weights)  # before the headers, which take what is left of the time
+    return HubChoices(info.sha or "", formats_of(sizes), choices, config, repository.stored_weights(info))
 
 
 def _license(info: ModelInfo) -> str:

@@ -27,8 +27,16 @@ from apps.accounts.hub_tokens import HubCredential
 from apps.catalog.card_scores import MOST_CHARACTERS
 from apps.catalog.hub_access import endpoint
 from apps.catalog.hub_weights import Weights
-from apps.catalog.remote_file import RemoteFile
-from apps.catalog.remote_safetensors import BLOCK_BYTES, StoredWeights, sum_of_file, sum_of_files, weight_files
+from apps.catalog.remote_file import BLOCK_BYTES as GGUF_BLOCK_BYTES
+from apps.catalog.remote_file import Budget, NotRead, RemoteFile
+from apps.catalog.remote_safetensors import (
+    BLOCK_BYTES,
+    StoredWeights,
+    not_read,
+    sum_of_file,
+    sum_of_files,
+    weight_files,
+)
 from apps.catalog.remote_text import read_text
 from apps.catalog.source_problems import unreachable, web_patience
 from apps.engines.gguf_config import config_from_gguf
@@ -69,6 +77,7 @@ class HubRepository:
     revision: str
     credential: HubCredential
     patience: Patience = field(default_factory=web_patience)
+    budget: Budget = field(default_factory=Budget)  # of headers, from now on
 
     def describe(self) -> tuple[ModelInfo, Any]:
         """What the Hub says of it. The scores of its card are given apart, unread: the client's own reading of a card
@@ -114,21 +123,36 @@ class HubRepository:
         return config_from_gguf(header)
 
     def stored_weights(self, info: ModelInfo) -> StoredWeights | None:
-        """By the headers of its safetensors; None without any, or with more than are looked into."""
+        """By the headers of its safetensors, as far as the budget goes; None without any, or with more than are
+        looked into."""
         sizes, commit = file_sizes(info), info.sha or ""
 
         def read(name: str) -> StoredWeights:
+            self.budget.check()  # also after a wait
             file = self._file(name, commit, sizes[name], block_bytes=BLOCK_BYTES)
             return sum_of_file(read_safetensors(file, sizes[name]), sizes[name])
 
+        def read_or_not(name: str) -> StoredWeights:
+            try:
+                return self.patience.hear(lambda: read(name))
+            except (NotRead, httpx2.TimeoutException):
+                return not_read(sizes[name])
+
         with ThreadPoolExecutor(AT_ONCE) as pool:
-            parts = list(pool.map(lambda name: self.patience.hear(lambda: read(name)), weight_files(sizes)))
+            parts = list(pool.map(read_or_not, weight_files(sizes)))
         return sum_of_files(parts) if parts else None
 
-    def _file(self, name: str, commit: str, size_bytes: int, **options: int) -> BinaryIO:
+    def _file(self, name: str, commit: str, size_bytes: int, *, block_bytes: int = GGUF_BLOCK_BYTES) -> BinaryIO:
         address = self._address(name, commit)
-        check = hf_raise_for_status
-        return RemoteFile(get_session(), address, size_bytes, headers=self._headers(), check=check, **options)  # type: ignore[return-value]
+        return RemoteFile(  # type: ignore[return-value]
+            get_session(),
+            address,
+            size_bytes,
+            headers=self._headers(),
+            check=hf_raise_for_status,
+            budget=self.budget,
+            block_bytes=block_bytes,
+        )
 
     def _get(self, address: str, params: dict[str, Any]) -> httpx2.Response:
         answer = get_session().get(address, params=params, headers=self._headers(), timeout=15)

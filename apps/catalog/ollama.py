@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import httpx2
 
 from apps.accounts.problems import Problem
-from apps.catalog.remote_file import RemoteFile
+from apps.catalog.remote_file import Budget, RemoteFile
 from apps.catalog.remote_text import read_text
 from apps.catalog.source_problems import refused, slowed_down, unreachable, web_patience
 from apps.engines.file_headers import BadHeader
@@ -66,7 +66,7 @@ def _read(client: httpx2.Client, name: str, tag: str) -> OllamaFacts:
     weights = _weights(layers, f"{name}:{tag}")
     digest, size = weights["digest"], weights["size"]
     url = f"{ollama_registry()}/v2/{name}/blobs/{digest}"
-    file = RemoteFile(client, url, size, headers={}, check=httpx2.Response.raise_for_status)
+    file = RemoteFile(client, url, size, headers={}, check=httpx2.Response.raise_for_status, budget=Budget())
     header = read_gguf(file, size)  # type: ignore[arg-type]
     license = _license(client, name, layers)
     return OllamaFacts(digest.removeprefix("sha256:"), size, license, config_from_gguf(header))

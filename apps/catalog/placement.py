@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from apps.accounts.problems import invalid
 from apps.catalog.models import Artifact, LineageEdge, Location, Model, ModelVersion
+from apps.catalog.policies import code_rule, runs_code
 from apps.catalog.services import copy_version
 from apps.engines.base import Engine, ModelRef, RunSpec
 from apps.fleet.models import Host
@@ -33,6 +34,27 @@ class NeededFiles:
 def model_ref(version: ModelVersion) -> ModelRef:
     """The version as a run's spec names it; paths are filled in at claim."""
     return ModelRef(name=version.model.name, version_id=version.public_id, precision=version.precision)
+
+
+def code_granted(version: ModelVersion) -> dict[str, bool]:
+    """What a run's payload says of the model's own Python: nothing where it needs none, nobody granted it, or it did
+    not come with the files; then the engine has an implementation of its own, or says what it misses."""
+    if not runs_code(version, version.team):
+        return {}
+    promise = promise_of(version)
+    try:
+        files = needed_files(promise.parent if promise else version).weights.files
+    except CannotPrepare:
+        return {}
+    return {"trusts_code": True} if any(file["path"].endswith(".py") for file in files) else {}
+
+
+def code_note(version: ModelVersion) -> str:
+    """For a preview: what the person is about to run; empty where it is no code of the model's."""
+    if not code_granted(version):
+        return ""
+    pinned = f" at {version.revision[:12]}" if version.revision else ""
+    return f"This runs Python code of {version.model.source_ref}{pinned}, as {version.team} allows."
 
 
 def loads(engine: Engine, version: ModelVersion) -> bool:
@@ -77,7 +99,8 @@ def hosts_with_model(job: Job) -> Sequence[str]:
 
 
 def resolve_model(job: Job, host: Host) -> RunSpec:
-    """The job's spec with the paths on `host`. Raises CannotPrepare when a file is no longer there."""
+    """The job's spec with the paths on `host`. Raises CannotPrepare when a file is no longer there, or the model's
+    Python is no longer allowed."""
     spec = RunSpec.model_validate(job.spec)
     files = _files_of(job)
     if files is None or spec.model is None:
@@ -89,7 +112,9 @@ def resolve_model(job: Job, host: Host) -> RunSpec:
         "path": _loaded_path(files.weights, host),
         "adapter_path": _path_on(files.adapter, host) if files.adapter else "",
     }
-    return spec.model_copy(update={"model": spec.model.model_copy(update=paths)})
+    known = {name: value for name, value in spec.payload.items() if name != "trusts_code"}
+    payload = known | code_granted((files.adapter or files.weights).version)
+    return spec.model_copy(update={"model": spec.model.model_copy(update=paths), "payload": payload})
 
 
 def needed_files(version: ModelVersion) -> NeededFiles:
@@ -121,9 +146,11 @@ def _files_of(job: Job) -> NeededFiles | None:
     ref = RunSpec.model_validate(job.spec).model
     if ref is None or not ref.version_id:
         return None
-    version = ModelVersion.objects.with_public_id(ref.version_id).select_related("model").first()
+    version = ModelVersion.objects.with_public_id(ref.version_id).select_related("model", "team").first()
     if version is None:
         raise CannotPrepare(f"The model version {ref.version_id} ({ref.name}) is no longer in the catalogue.")
+    if rule := code_rule(version, job.team):
+        raise CannotPrepare(rule)
     return needed_files(version)
 
 

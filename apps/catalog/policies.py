@@ -117,6 +117,18 @@ def rule_against(version: ModelVersion, team: Team) -> str:
     )
 
 
+def runs_code(version: ModelVersion, team: Team) -> bool:
+    """Whether an engine is told to run the Python of the model's repository: it needs it, and the team granted it."""
+    return version.needs_remote_code and policy_of(team).allows_remote_code
+
+
+def code_rule(version: ModelVersion, team: Team) -> str:
+    """Why its Python may not be run now, as `broken_rule` says it; empty where it may, or needs none."""
+    if not version.needs_remote_code or policy_of(team).allows_remote_code:
+        return ""
+    return rule_against(version, team)
+
+
 def pickled_files(version: ModelVersion) -> list[str]:
     """Paths of its PyTorch files, which can run code when a program loads them; no engine here is told to."""
     paths = (file["path"] for artifact in version.artifacts.all() for file in artifact.files)

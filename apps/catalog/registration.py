@@ -15,6 +15,7 @@ from apps.accounts.services import lock_team
 from apps.catalog.card_scores import storable
 from apps.catalog.lineage_edges import join_lineage
 from apps.catalog.models import Artifact, CardScore, LineageEdge, Location, Model, ModelImport, ModelVersion
+from apps.catalog.policies import broken_rule, policy_of
 from apps.engines.base import Produced, Result
 from apps.fleet.models import Host
 from apps.jobs.models import Job
@@ -120,8 +121,12 @@ def _host_of(job: Job) -> Host:
 
 
 def _downloaded_version(row: ModelImport, produced: Produced) -> ModelVersion:
-    model = _model_of(row)
     config = produced.facts.get("config", {})
+    if rule := broken_rule(
+        policy_of(row.team), name=row.name, license=None, is_gguf=False, needs_remote_code="auto_map" in config
+    ):  # of a folder it is known only now
+        raise CannotRegister(rule)
+    model = _model_of(row)
     version, is_new = ModelVersion.objects.get_or_create(
         model=model,
         label=_label(row, produced),

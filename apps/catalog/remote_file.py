@@ -3,15 +3,47 @@
 from __future__ import annotations
 
 import io
+import threading
 import time
 from collections.abc import Callable, Mapping
 
 import httpx2
 
 from apps.engines.file_headers import BadHeader
+from apps.fleet.egress import READ_SECONDS
 
 BLOCK_BYTES = 1_000_000  # most GGUF headers end within ten of them
-HEADER_SECONDS = 60.0
+LOOK_SECONDS, LOOK_BYTES = 45.0, 64_000_000  # for all that is read of one repository before it is added
+
+
+class NotRead(BadHeader):
+    """A header that was not read to its end, because the look took too long or too much already."""
+
+
+class Budget:
+    """What one look may take in all, however many files it reads at once."""
+
+    def __init__(self, seconds: float = LOOK_SECONDS, most_bytes: int = LOOK_BYTES) -> None:
+        self._seconds, self._most_bytes = seconds, most_bytes
+        self._deadline, self._bytes_left = time.monotonic() + seconds, most_bytes
+        self._lock = threading.Lock()
+
+    @property
+    def seconds_left(self) -> float:
+        return max(0.0, self._deadline - time.monotonic())
+
+    def check(self) -> None:
+        """Raises NotRead where nothing is left."""
+        if not self.seconds_left:
+            raise NotRead(f"The server did not send its headers within {self._seconds:g} s.")
+        if self._bytes_left <= 0:
+            raise NotRead(f"Its headers are longer than {self._most_bytes / 1e6:g} MB together.")
+
+    def spend(self, count: int) -> None:
+        """Raises NotRead as `check`, before the bytes are used."""
+        self.check()
+        with self._lock:
+            self._bytes_left -= count
 
 
 class RemoteFile(io.RawIOBase):
@@ -28,13 +60,13 @@ class RemoteFile(io.RawIOBase):
         *,
         headers: Mapping[str, str],
         check: Callable[[httpx2.Response], object],
+        budget: Budget,
         block_bytes: int = BLOCK_BYTES,
     ) -> None:
         super().__init__()
         self._client, self._url, self._size, self._check = client, url, size_bytes, check
-        self._headers, self._block_bytes = dict(headers), block_bytes
+        self._headers, self._block_bytes, self._budget = dict(headers), block_bytes, budget
         self._at, self._block_begins, self._block = 0, 0, b""
-        self._deadline = time.monotonic() + HEADER_SECONDS
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
         self._at = offset
@@ -55,10 +87,12 @@ class RemoteFile(io.RawIOBase):
         return bytes(found)
 
     def _fetch(self) -> None:
-        """Raises BadHeader where the server sends the whole file, or takes too long for a few megabytes."""
+        """Raises BadHeader where the server sends the whole file, NotRead where the budget is spent."""
+        self._budget.check()
         end = min(self._at + self._block_bytes, self._size) - 1
         asked = self._headers | {"Range": f"bytes={self._at}-{end}"}
-        with self._client.stream("GET", self._url, headers=asked) as answer:
+        timeout = min(READ_SECONDS, self._budget.seconds_left)
+        with self._client.stream("GET", self._url, headers=asked, timeout=timeout) as answer:
             if answer.is_error:
                 answer.read()
             self._check(answer)
@@ -66,9 +100,8 @@ class RemoteFile(io.RawIOBase):
                 raise BadHeader("The server sends no part of a file, only the whole.")
             held = bytearray()
             for piece in answer.iter_bytes():
+                self._budget.spend(len(piece))
                 held += piece
                 if len(held) >= self._block_bytes:
                     break
-                if time.monotonic() > self._deadline:
-                    raise BadHeader(f"The server did not send its header within {HEADER_SECONDS:g} s.")
         self._block_begins, self._block = self._at, bytes(held[: self._block_bytes])

@@ -16,11 +16,14 @@ _OF_TRANSFORMERS = re.compile(r"model(-\d{5}-of-\d{5})?\.safetensors")
 
 @dataclass(frozen=True)
 class StoredWeights:
-    """Of all files together. `parameters` counts packed quantised weights as they are stored."""
+    """Of all files together. `parameters` counts packed quantised weights as they are stored; like `bytes_by_dtype` it
+    is of the files whose headers were read, while `file_bytes` is of all."""
 
     parameters: int
     bytes_by_dtype: dict[str, int]  # most first; BF16, F8_E4M3 ... as the format names them
     file_bytes: int
+    not_read_files: int = 0
+    not_read_bytes: int = 0  # the size of those files
 
     @property
     def main_dtype(self) -> str:
@@ -43,10 +46,19 @@ def sum_of_file(tensors: Mapping[str, StoredTensor], file_bytes: int) -> StoredW
     return StoredWeights(sum(each.elements for each in tensors.values()), dict(taken), file_bytes)
 
 
+def not_read(file_bytes: int) -> StoredWeights:
+    """A file of which only the size is known."""
+    return StoredWeights(0, {}, file_bytes, not_read_files=1, not_read_bytes=file_bytes)
+
+
 def sum_of_files(files: Iterable[StoredWeights]) -> StoredWeights:
     parts, taken = list(files), Counter[str]()
     for part in parts:
         taken.update(part.bytes_by_dtype)
     return StoredWeights(
-        sum(part.parameters for part in parts), dict(taken.most_common()), sum(part.file_bytes for part in parts)
+        sum(part.parameters for part in parts),
+        dict(taken.most_common()),
+        sum(part.file_bytes for part in parts),
+        sum(part.not_read_files for part in parts),
+        sum(part.not_read_bytes for part in parts),
     )

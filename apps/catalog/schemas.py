@@ -156,9 +156,11 @@ class ChoiceOut(Schema):
 class OfferedWeightsOut(Schema):
     """Safetensors as the headers of their files say, read by range; no weights are fetched."""
 
-    parameters: int  # packed quantised weights count as stored
+    parameters: int  # of the files that were read; packed quantised weights count as stored
     bytes_by_dtype: dict[str, int]  # BF16, F8_E4M3 ... as the format names them
-    file_bytes: int
+    file_bytes: int  # of all of them
+    not_read_files: int  # whose headers took too long, or too many bytes
+    not_read_bytes: int  # the size of those
     precision: str
     fits: list[ChoiceFitOut]
 

@@ -22,7 +22,7 @@ from apps.catalog.hub_secrets import credential_of
 from apps.catalog.models import Location, Model, ModelImport, ModelVersion
 from apps.catalog.ollama import read_ollama
 from apps.catalog.packages import PACKAGED_MODELS
-from apps.catalog.policies import broken_rule, policy_of, refusal
+from apps.catalog.policies import broken_rule, policy_of, refusal, runs_code
 from apps.catalog.source_checks import checked_source
 from apps.engines.base import RunSpec
 from apps.engines.sources import Source, parse_source
@@ -224,12 +224,15 @@ def _start_import(
     facts: dict[str, Any] | None = None,
     version: ModelVersion | None = None,
 ) -> ModelImport:
+    # An import of such a model was refused unless its code is granted.
+    with_code = runs_code(version, team) if version else bool((facts or {}).get("needs_remote_code"))
+    payload = {"source": str(source)} | ({"trusts_code": True} if with_code else {})
     job = submit_job(
         team=team,
         user=user,
         kind=JobKind.DOWNLOAD,
         name=f"Import {name}" if version is None else f"Copy {name} to {host}",
-        spec=RunSpec(kind="download", engine="download", payload={"source": str(source)}),
+        spec=RunSpec(kind="download", engine="download", payload=payload),
         pinned_host=host,
     )
     if source.kind in ("hub", "ollama"):

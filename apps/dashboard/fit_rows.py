@@ -38,7 +38,7 @@ def fit_rows(user: User, version: ModelVersion, fits: Sequence[Fit]) -> list[Fit
         return []
     timeline, hosts, files = fleet_timeline(), _hosts_by_class(), _files(version)
     engine = "llama-cpp" if version.is_gguf else "vllm"
-    measured, gateway = measured_here(user, version), local_host()
+    measured, gateway = measured_here(user, [version])[version.pk], local_host()
     rows = []
     for fit in fits:
         having = hosts[_class_key(fit.device)]

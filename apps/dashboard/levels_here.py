@@ -81,8 +81,10 @@ def _scores(user: User) -> Iterable[ByLevel]:
 def _speeds(user: User) -> Iterable[ByLevel]:
     """Of each model and place: decode tokens/s of one request. FP8 that was made at load is a level of its own."""
     found: dict[tuple[object, ...], ByLevel] = defaultdict(dict)
-    for source, version in _served_at_two_levels(user):
-        for (device, count, made), measured in measured_here(user, version).items():
+    served = _served_at_two_levels(user)
+    measured_of = measured_here(user, [version for _, version in served])
+    for source, version in served:
+        for (device, count, made), measured in measured_of[version.pk].items():
             if measured.decode is not None and device:
                 key = (source, version.is_gguf, device, count)
                 found[key].setdefault("fp8" if made else level_of(version), measured.decode)

@@ -66,6 +66,12 @@ class RunSpec(Strict):
     # Facts the adapter needs beyond its own options: tasks of a suite, the source of a download ...
     payload: dict[str, Any] = Field(default_factory=dict)
 
+    @property
+    def trusts_code(self) -> bool:
+        """Whether the engine may run Python of the model's own folder: set where the model needs it and its team's
+        admins granted it, and looked at again when a host claims the job."""
+        return self.payload.get("trusts_code") is True
+
 
 class Placement(Strict):
     """Where it runs. In a preview every field holds a named placeholder."""

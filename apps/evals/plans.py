@@ -8,7 +8,7 @@ from typing import Any
 from apps.accounts.problems import invalid, unknown_choice
 from apps.calibration.services import NewEstimate
 from apps.catalog.models import ModelVersion
-from apps.catalog.placement import check_loads, model_ref, needed_files, promise_of
+from apps.catalog.placement import check_loads, code_granted, model_ref, needed_files, promise_of
 from apps.engines.base import Input, RunSpec
 from apps.evals.models import Suite
 from apps.fleet.querysets import largest_device
@@ -68,7 +68,8 @@ def plan_eval_run(
         model=model_ref(version),
         options=checked_options(asked, wished | options),
         inputs=[Input.model_validate(file) for task in chosen for file in task["files"]],
-        payload={"tasks": [task["name"] for task in chosen], "num_fewshot": num_fewshot, "limit": limit},
+        payload={"tasks": [task["name"] for task in chosen], "num_fewshot": num_fewshot, "limit": limit}
+        | code_granted(version),
     )
     variant, gpus = default_placement()
     return EvalPlan(

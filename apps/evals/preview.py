@@ -6,6 +6,8 @@ from typing import Any
 
 from apps.accounts.problems import Problem
 from apps.calibration.services import past_accuracy
+from apps.catalog.placement import code_note
+from apps.catalog.policies import rule_against
 from apps.engines.base import Placement
 from apps.evals.forms import EvalRunForm
 from apps.evals.plans import ENGINE, new_estimate, plan_eval_run
@@ -33,4 +35,8 @@ def preview_eval_run(form: EvalRunForm, options: OptionsForm) -> dict[str, Any]:
     placement = Placement(variant="cuda" if plan.variant == "cuda" else "cpu")
     command = engine_named(ENGINE, kind="evaluate").command(plan.spec, placement)
     past = past_accuracy([new_estimate(plan, version=version, suite=suite)], "eval_seconds")
-    return {"plan": plan, "past": past, "suite": suite, "command": command_facts(command), "refusal": ""}
+    team = version.team
+    return {"plan": plan, "past": past, "suite": suite, "command": command_facts(command)} | {
+        "code_note": code_note(version),
+        "refusal": rule_against(version, team),
+    }

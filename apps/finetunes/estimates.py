@@ -6,9 +6,11 @@ from typing import Any
 
 from apps.calibration.services import NewEstimate
 from apps.catalog.models import ModelVersion
+from apps.costs.accrual import hour_price
 from apps.finetunes.models import Dataset
 from apps.fleet.models import Device
 from apps.fleet.querysets import largest_device
+from apps.planning.api_prices import ApiCost, api_costs
 from apps.planning.configs import shape_from_config
 from apps.planning.serving_plan import Memory
 from apps.planning.shapes import CannotEstimate, ModelShape
@@ -32,11 +34,32 @@ def estimate_training(
         return None
 
 
+def behind_an_api(dataset: Dataset, options: dict[str, Any]) -> list[ApiCost]:
+    """What training on the same tokens costs at providers, by their published prices."""
+    return api_costs(*_tokens_and_epochs(dataset, options))
+
+
+def own_cost(estimate: TrainingEstimate, gpus: int) -> tuple[float, float] | None:
+    """Low and high of the GPUs' time at their price, in the installation's currency; None where either is not known."""
+    gpu = largest_device("gpu") if gpus else None
+    price = hour_price(gpu.host, gpu) if gpu else None
+    if price is None or estimate.duration is None:
+        return None
+    an_hour = gpus * float(price)
+    return an_hour * estimate.duration.seconds_low / 3600, an_hour * estimate.duration.seconds_high / 3600
+
+
+def _tokens_and_epochs(dataset: Dataset, options: dict[str, Any]) -> tuple[int, float]:
+    """Tokens of one pass, and how many passes; a number of steps is one pass over that many rows."""
+    steps = int(options.get("max_steps") or 0)
+    rows = steps * _rows_a_step(options) if steps else dataset.row_count
+    return rows * _tokens_a_row(dataset, options), 1.0 if steps else float(options.get("num_epochs") or 1)
+
+
 def _plan(shape: ModelShape, dataset: Dataset, options: dict[str, Any], device: Device) -> TrainingPlan:
     sequence, micro_batch = _sequence(options), int(options.get("micro_batch_size") or 1)
     tokens_a_row = _tokens_a_row(dataset, options)
-    steps = int(options.get("max_steps") or 0)
-    rows = steps * _rows_a_step(options) if steps else dataset.row_count
+    tokens, epochs = _tokens_and_epochs(dataset, options)
     return TrainingPlan(
         shape=shape,
         method="lora",
@@ -44,8 +67,8 @@ def _plan(shape: ModelShape, dataset: Dataset, options: dict[str, Any], device: 
         lora_rank=int(options.get("lora_r") or 16),
         micro_batch=micro_batch,
         sequence_tokens=tokens_a_row if device.kind == "cpu" else sequence,
-        tokens=rows * tokens_a_row,
-        epochs=1.0 if steps else float(options.get("num_epochs") or 1),
+        tokens=tokens,
+        epochs=epochs,
         cpu_count=device.host.cpu_count,
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.db.models import Min
 from django.urls import reverse
 
 from apps.accounts.models import User
@@ -20,13 +21,14 @@ def fine_tune_rows(user: User) -> list[dict[str, Any]]:
     rows = FineTune.objects.visible_to(user).select_related("base__model", "dataset", "output__model", "created_by")
     fine_tunes = list(rows.order_by("-pk")[:100])
     jobs = {job.pk: job for job in Job.objects.filter(pk__in=[row.job_id for row in fine_tunes]).for_display()}
-    losses = _losses(list(jobs))
+    losses, best = _losses(list(jobs)), _best_evals(list(jobs))
     return [
         job_row(jobs[row.job_id])
         | {
             "fine_tune": row,
             "loss": losses.get((row.job_id, "loss"), []),
             "eval_loss": losses.get((row.job_id, "eval_loss"), []),
+            "best_eval": best.get(row.job_id),
         }
         for row in fine_tunes
     ]
@@ -42,6 +44,12 @@ def _losses(job_pks: list[int]) -> dict[tuple[int, str], list[float]]:
         epochs[job_pk] = max(epoch, epochs.get(job_pk, epoch))
         series.setdefault((job_pk, epoch, name), []).append(value)
     return {(job_pk, name): one for (job_pk, epoch, name), one in series.items() if epoch == epochs[job_pk]}
+
+
+def _best_evals(job_pks: list[int]) -> dict[int, float]:
+    """Of each job the lowest of all its attempts: a resumed run goes on from what the one before it reached."""
+    points = MetricPoint.objects.filter(attempt__job_id__in=job_pks, name="eval_loss").order_by()
+    return dict(points.values_list("attempt__job_id").annotate(Min("value")))
 
 
 def headline(rows: list[dict[str, Any]]) -> str:
@@ -62,7 +70,8 @@ def lede(rows: list[dict[str, Any]]) -> str:
     if running := next((row for row in rows if row["state"] == "Training"), None):
         done, losses = running["job"].progress_fraction, running["eval_loss"]
         share = "" if done is None else f"{100 * done:.0f}% done"
-        loss = f"eval loss {losses[-1]:.3f}{', its best so far' if losses[-1] == min(losses) else ''}" if losses else ""
+        best = ", its best so far" if losses and losses[-1] == running["best_eval"] else ""
+        loss = f"eval loss {losses[-1]:.3f}{best}" if losses else ""
         if words := ", ".join(filter(None, [share, loss])):
             parts.append(f"{running['fine_tune'].name}: {words}.")
     if failed := next((row for row in rows if row["job"].status == "failed"), None):
@@ -80,7 +89,7 @@ def fine_tune_page(fine_tune: FineTune) -> dict[str, Any]:
         "charted": charted,
         "series": series,
         "last": last,
-        "best_eval": min(series["eval_loss"]["values"]) if "eval_loss" in series else None,
+        "best_eval": _best_evals([job.pk]).get(job.pk),
         "lede": _lede(job, last),
         "comparisons": compare(job),
         "charts": _charts(job, charted, series),

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.conf import settings
+
 from apps.accounts.problems import Problem
 from apps.calibration.services import past_accuracy
+from apps.catalog.placement import code_note
+from apps.catalog.policies import rule_against
 from apps.engines.base import Placement
 from apps.finetunes import services
-from apps.finetunes.estimates import estimate_training, new_estimates
+from apps.finetunes.estimates import behind_an_api, estimate_training, new_estimates, own_cost
 from apps.finetunes.forms import FineTuneForm
 from apps.fleet.querysets import largest_device
 from apps.jobs.option_form import OptionsForm
@@ -39,9 +43,13 @@ def preview_fine_tune(form: FineTuneForm, options: OptionsForm) -> dict[str, Any
         "estimate": estimate,
         "past": past_accuracy(rows, "peak_memory_bytes"),
         "past_step": past_accuracy(rows, "step_seconds"),
+        "own_cost": own_cost(estimate, gpus) if estimate else None,
+        "currency": settings.CURRENCY,
+        "api_costs": behind_an_api(dataset, spec.options),
         "parts": estimate.parts if estimate else {},
         "capacity_bytes": device.usable_bytes if device else 0,
         "on_gpu": gpus > 0,
         "command": command_facts(command),
-        "refusal": "",
+        "code_note": code_note(base),
+        "refusal": rule_against(base, base.team),
     }

@@ -14,7 +14,7 @@ from apps.accounts.problems import conflict, invalid
 from apps.accounts.services import lock_team
 from apps.calibration.services import record_estimates
 from apps.catalog.models import ModelVersion
-from apps.catalog.placement import check_loads, model_ref
+from apps.catalog.placement import check_loads, code_granted, model_ref
 from apps.catalog.policies import require_allowed
 from apps.catalog.registration import register_adapter_version
 from apps.engines.base import Input, Produced, RunSpec
@@ -74,7 +74,7 @@ def build_spec(*, base: ModelVersion, dataset: Dataset, engine: str, options: di
         model=model_ref(base),
         options=checked,
         inputs=[source],
-        payload={"dataset": source.name},
+        payload={"dataset": source.name} | code_granted(base),
     )
 
 

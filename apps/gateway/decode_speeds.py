@@ -1,7 +1,7 @@
 """How fast a server decodes for one request: measured on requests that had its engine to themselves.
 
 The planner's figure is of one request; requests that share a step say less. Kept with the attempt, where the ledger
-of estimates finds it.
+of estimates, the fit table and the Engines page find it.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ class Timed:
 
 
 def note_decode_speeds() -> int:
-    """Measures the servers of which a speed was estimated; returns how many were told one."""
+    """Measures the servers that are up or were lately; returns how many were told a speed."""
     lately = Q(ended_at=None) | Q(ended_at__gte=timezone.now() - LOOKED_BACK)
-    estimated = Attempt.objects.filter(lately, ready_at__isnull=False, job__estimates__quantity=QUANTITY)
-    return sum(_note(attempt) for attempt in estimated.select_related("job__replica"))
+    served = Attempt.objects.filter(lately, ready_at__isnull=False, job__replica__isnull=False)
+    return sum(_note(attempt) for attempt in served.select_related("job__replica"))
 
 
 def _note(attempt: Attempt) -> bool:

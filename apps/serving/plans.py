@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from apps.accounts.problems import invalid
-from apps.catalog.fit import PLAIN_PRECISIONS
+from apps.catalog.fit import PLAIN_PRECISIONS, gguf_plan
 from apps.catalog.models import ModelVersion
-from apps.catalog.placement import check_loads, model_ref, needed_files, promise_of
+from apps.catalog.placement import check_loads, code_granted, model_ref, needed_files, promise_of
 from apps.engines.base import Engine, RunSpec
 from apps.fleet.local_host import local_host
 from apps.fleet.models import Device
@@ -18,7 +18,7 @@ from apps.jobs.kinds import CannotPrepare
 from apps.jobs.services import checked_options, default_placement, engine_named
 from apps.planning.changes import smallest_change
 from apps.planning.configs import shape_from_config
-from apps.planning.gpu_types import gpu_type_of
+from apps.planning.gpu_types import GpuType, gpu_type_of
 from apps.planning.llama_cpp import llama_cpp_fit
 from apps.planning.memory import GIB, serving_fit
 from apps.planning.placement import Need
@@ -74,7 +74,8 @@ def plan_serving(*, version: ModelVersion, engine: str, options: dict[str, Any],
         # The engine is told what the reservation covers, instead of taking what it likes.
         checked = checked | {KV_SPACE_OPTION: max(1, math.ceil(fit.kv_cache_bytes / GIB))}
         judged = _judged(version, checked, adapter, device, capacity)
-    spec = RunSpec(kind="serve", engine=engine, model=model_ref(version), served_name=name, options=checked)
+    model, code = model_ref(version), code_granted(version)
+    spec = RunSpec(kind="serve", engine=engine, model=model, served_name=name, options=checked, payload=code)
     ram = 0 if gpus else _ram(judged.fit, version)
     return Plan(
         adapter, spec, variant, gpus, device, capacity, judged.fit, judged.why_not, ram, judged.change, judged.speed
@@ -119,14 +120,14 @@ def _judged(
     memory = Memory(kind, capacity, device.name)  # type: ignore[arg-type]
     try:
         shape = shape_from_config(version.facts.get("config", {}))
+        kind_of_gpu = gpu_type_of(device.name, device.memory_bytes) if kind == "gpu" else None
         if version.is_gguf:
-            return _Judged(_gguf_fit(ServingPlan(shape=shape), options, version, memory))
+            return _judged_gguf(_gguf_plan(gguf_plan(version, shape), options), options, version, memory, kind_of_gpu)
         asked = ServingPlan(shape=shape, quantization=version.quantization, engine_version=engine.version)
         plan = _with_files(_with_options(asked, options, kind), version)
         plan, fit = _with_its_context(plan, memory)
         change = smallest_change(plan, memory, most_gpus=_gpus_of(device))
-        known = gpu_type_of(device.name, device.memory_bytes) if kind == "gpu" and fit.fits else None
-        speed = serving_speed(plan, known) if known else None
+        speed = serving_speed(plan, kind_of_gpu) if kind_of_gpu and fit.fits else None
         return _Judged(fit, "", change.words if change else "", speed)
     except CannotEstimate as error:
         return _Judged(None, str(error))
@@ -141,12 +142,21 @@ def _with_its_context(plan: ServingPlan, memory: Memory) -> tuple[ServingPlan, F
     return plan, fit
 
 
-def _gguf_fit(plan: ServingPlan, options: dict[str, Any], version: ModelVersion, memory: Memory) -> FitEstimate:
+def _judged_gguf(
+    plan: ServingPlan, options: dict[str, Any], version: ModelVersion, memory: Memory, kind: GpuType | None
+) -> _Judged:
+    """Of the speed only where every layer is on the GPU."""
+    size = version.facts["weights_bytes"]
+    fit = llama_cpp_fit(plan, memory, size)
+    is_whole = fit.fits and options.get("gpu_layers", plan.shape.layers) >= plan.shape.layers
+    return _Judged(fit, speed=serving_speed(plan, kind, gguf_bytes=size) if kind and is_whole else None)
+
+
+def _gguf_plan(plan: ServingPlan, options: dict[str, Any]) -> ServingPlan:
     """llama.cpp shares its context among the requests at once."""
     context = _whole(options.get("context_length"))
     users = _whole(options.get("parallel")) or 1
-    asked = replace(plan, max_model_len=context, tokens_per_user=max(1, context // users) if context else None)
-    return llama_cpp_fit(asked, memory, version.facts["weights_bytes"])
+    return replace(plan, max_model_len=context, tokens_per_user=max(1, context // users) if context else None)
 
 
 def _gpus_of(device: Device) -> int:

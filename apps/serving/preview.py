@@ -7,7 +7,7 @@ from typing import Any
 from apps.accounts.problems import Problem
 from apps.calibration.services import past_accuracy
 from apps.catalog.models import Location, ModelVersion
-from apps.catalog.placement import needed_files
+from apps.catalog.placement import code_note, needed_files
 from apps.catalog.policies import rule_against
 from apps.engines.base import Placement
 from apps.engines.locks import UnknownLock, read_lock
@@ -41,6 +41,7 @@ def preview_endpoint(form: EndpointForm, options: OptionsForm) -> dict[str, Any]
     estimates = new_estimates(plan, version)
     rule = rule_against(version, version.team)
     return {"plan": plan, "fit": plan.fit, "name": name, "command": command_of(plan), "refusal": rule} | {
+        "code_note": code_note(version),
         "first_steps": first_steps(plan, version),
         "starts": _starts(plan, version),
         "advice": engine_advice(plan, version),

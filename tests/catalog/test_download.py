@@ -68,7 +68,7 @@ def test_a_hub_that_asks_to_slow_down_is_waited_for(tiny_hub: Hub, tmp_path: Pat
     tiny_hub.slow_downs = [(COMMIT, {"Retry-After": "0"}), ("config.json", {"Retry-After": "0"})] * 2
     ended = download(tiny_hub, tmp_path)
     assert ended.exit_code == 0, ended.said
-    assert ended.said.count("waits 0 s, as its server asks") == 2, "the client itself waits for files"
+    assert ended.said.count("waits 0 s, as its server asks") == 4, "one policy for the list and for the files"
     assert tiny_hub.slow_downs == []
 
 
@@ -85,6 +85,25 @@ def test_weights_arrive_whole_after_a_cut_and_pickles_never_do(tiny_hub: Hub, tm
     assert ended.record["revision"] == COMMIT
     assert "model.safetensors" in {file["path"] for file in ended.record["files"]}
     assert not (ended.folder / "pytorch_model.bin").exists()
+
+
+@pytest.mark.parametrize("is_granted", [False, True])
+def test_code_comes_only_where_it_was_granted_and_is_checked_like_weights(
+    tiny_hub: Hub, tmp_path: Path, is_granted: bool
+) -> None:
+    tiny_hub.repos["tiny/model"].files["modeling_tiny.py"] = b"class TinyModel: ...\n"
+    record = tmp_path / "record.json"
+    argv = [*PROGRAM, f"hub:tiny/model@{COMMIT}", "--record", str(record), *(["--with-code"] if is_granted else [])]
+    assert run(argv, tiny_hub, tmp_path).returncode == 0
+    said = json.loads(record.read_text())
+    assert ("modeling_tiny.py" in {file["path"] for file in said["files"]}) == is_granted
+    assert (Path(said["path"]) / "modeling_tiny.py").exists() == is_granted
+    asked = [path for _, path, _ in tiny_hub.requests if path.endswith(".py")]
+    assert all(f"/resolve/{COMMIT}/" in path for path in asked), "pinned to the commit"
+    shutil.rmtree(said["path"])
+    tiny_hub.damage_small = True
+    damaged = run(argv, tiny_hub, tmp_path)
+    assert (damaged.returncode, "arrived damaged" in damaged.stdout) == (1, True)
 
 
 def test_a_card_with_malformed_scores_is_no_reason_to_fail(tiny_hub: Hub, tmp_path: Path) -> None:

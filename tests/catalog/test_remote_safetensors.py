@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 
 import pytest
@@ -11,6 +12,10 @@ from django.test import Client
 from apps.accounts.models import User
 from apps.accounts.problems import Problem
 from apps.catalog.choices import offer_of
+from apps.catalog.hub_access import NOBODY
+from apps.catalog.hub_repository import HubRepository
+from apps.catalog.remote_file import Budget
+from apps.catalog.remote_safetensors import StoredWeights
 from tests.catalog.hub_server import Hub, safetensors, tiny_repo
 from tests.factories import api_headers, make_host
 
@@ -72,6 +77,46 @@ def test_files_without_end_are_not_looked_into(hub: Hub) -> None:
     del hub.repos["tiny/model"].files["model.safetensors"]
     assert offer_of("tiny/model").weights is None
     assert not [path for _, path, _ in hub.requests if path.startswith("/cdn/")]
+
+
+def look(budget: Budget) -> StoredWeights:
+    repository = HubRepository("tiny/parted", "", NOBODY, budget=budget)
+    stored = repository.stored_weights(repository.describe()[0])
+    assert stored is not None
+    return stored
+
+
+def test_one_look_reads_so_many_bytes_and_says_what_it_did_not(parted: Hub) -> None:
+    sizes = {name: len(data) for name, data in parted.repos["tiny/parted"].files.items() if name.startswith("model-")}
+    whole = look(Budget(most_bytes=1_000_000))
+    assert (whole.not_read_files, whole.not_read_bytes, whole.parameters) == (0, 0, 2_000_010)
+    parted.requests.clear()
+    nothing = look(Budget(most_bytes=0))
+    assert not [path for _, path, _ in parted.requests if path.startswith("/cdn/")], "a spent budget asks for nothing"
+    assert (nothing.not_read_files, nothing.not_read_bytes) == (2, sum(sizes.values()))
+    assert (nothing.file_bytes, nothing.parameters) == (sum(sizes.values()), 0)
+
+
+def test_a_server_that_stops_sending_ends_the_look_in_time(parted: Hub) -> None:
+    parted.freeze_after = 10
+    began = time.monotonic()
+    stored = look(Budget(seconds=0.5))
+    parted.thaw.set()
+    assert time.monotonic() - began < 10, "each file would have waited as long by itself"
+    assert stored.not_read_files == 2
+
+
+def test_what_was_not_read_is_said_with_its_size(
+    parted: Hub, alice: User, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_host(gpus=1)
+    monkeypatch.setattr("apps.catalog.hub.Budget", lambda: Budget(most_bytes=0))
+    client.force_login(alice)
+    page = client.get("/models/import?look=tiny/parted", headers={"HX-Request": "true"}).text
+    assert "<p>2 files not read, 4 MB in size. No weights were fetched" in page
+    assert "Fits" in page, "config.json and the sizes of the files are enough for an estimate"
+    said = client.get("/api/v1/models/choices?source_ref=tiny/parted", headers=api_headers(alice)).json()["weights"]
+    assert (said["not_read_files"], said["precision"], said["fits"][0]["verdict"]) == (2, "bf16", "fits")
 
 
 def test_the_page_and_rest_say_what_fits_before_the_download(parted: Hub, alice: User, client: Client) -> None:

@@ -7,8 +7,10 @@ from datetime import date
 
 import pytest
 from django.test import Client
+from pytest_django import DjangoAssertNumQueries
 
 from apps.catalog.models import LineageEdge, ModelVersion
+from apps.dashboard.levels_here import levels_here
 from apps.engines.locks import lock_sha256
 from apps.fleet.models import EngineEnvironment, Host
 from apps.gateway.models import UsageRecord
@@ -121,26 +123,34 @@ def test_what_a_level_gains_is_told_by_our_own_requests(client: Client) -> None:
     team, host = make_team("Lab"), make_host("atlas", gpus=1)
     client.force_login(make_user("alice", team=team))
     plain = make_model_version(team, precision="bf16")
-    served = ((plain, {}, 100), (plain, {"quantization": "fp8"}, 150))
-    for number, (version, options, tokens) in enumerate(served):
-        _answered(_served(version, host, number, options), tokens)
+    served = ((plain, {}, 100.0), (plain, {"quantization": "fp8"}, 150.0))
+    for number, (version, options, speed) in enumerate(served):
+        _served(version, host, number, options, speed)
     row = row_of(client, "fp8")
     assert "1.50 ×" in row
     assert "n 1" in row
     assert "1.50" not in row_of(client, "int8")
 
 
-def _served(version: ModelVersion, host: Host, number: int, options: dict[str, str]) -> Endpoint:
-    endpoint = make_live_endpoint(version.team, host, f"chat-{number}", port=18100 + number, device_indexes=[0])
+def test_more_levels_ask_no_more_queries(django_assert_num_queries: DjangoAssertNumQueries) -> None:
+    team, host = make_team("Lab"), make_host("atlas", gpus=1)
+    alice = make_user("alice", team=team)
+    plain, *others = (make_model_version(team, precision=name) for name in ("bf16", "int8", "int4-awq", "int4-gptq"))
+    for number, version in enumerate((plain, *others)):
+        _served(version, host, number, {}, 100.0)
+    LineageEdge.objects.create(parent=plain, child=others[0], relation="quantisation")
+    with django_assert_num_queries(8):
+        assert levels_here(alice)["int8"].speed == 1.0
+    for other in others[1:]:
+        LineageEdge.objects.create(parent=plain, child=other, relation="quantisation")
+    with django_assert_num_queries(8):
+        assert len(levels_here(alice)) == 3
+
+
+def _served(version: ModelVersion, host: Host, number: int, options: dict[str, str], speed: float) -> None:
+    measured = {"device_indexes": [0], "measurements": {"decode_tokens_per_second": speed}}
+    endpoint = make_live_endpoint(version.team, host, f"chat-{number}", port=18100 + number, **measured)
     Endpoint.objects.filter(pk=endpoint.pk).update(version=version, options=options)
-    return endpoint
-
-
-def _answered(endpoint: Endpoint, tokens_per_second: int) -> None:
-    UsageRecord.objects.create(
-        uuid=uuid.uuid4(), team_id=endpoint.team_id, route=endpoint.name, endpoint_id=endpoint.pk, status=200,
-        completion_tokens=tokens_per_second + 1, ttft_ms=100, duration_ms=1100,
-    )  # fmt: skip
 
 
 def test_models_are_recommended_for_a_named_gpu_and_for_ours(client: Client) -> None:

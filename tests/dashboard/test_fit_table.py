@@ -15,9 +15,11 @@ from apps.catalog.fit import device_classes, every_fit
 from apps.catalog.models import Location, ModelVersion
 from apps.dashboard.fit_rows import FitRow, fit_rows
 from apps.fleet.models import Device, Host, Reservation
+from apps.gateway.decode_speeds import note_decode_speeds
 from apps.gateway.models import UsageRecord
 from apps.jobs.models import Job
 from apps.planning.reference import reference_model
+from apps.serving.services import create_endpoint
 from tests.factories import (
     make_attempt,
     make_endpoint,
@@ -84,6 +86,28 @@ def test_a_row_says_speed_hosts_and_times(client: Client, alice: User, version: 
     assert "high confidence" in page or "medium confidence" in page
 
 
+def test_a_gguf_file_has_its_speed_too_and_the_ledger_judges_it(
+    client: Client, alice: User, team: Team, version: ModelVersion
+) -> None:
+    facts = version.facts | {"format": "gguf", "weights_bytes": 4_920_000_000, "gguf_file": "llama.gguf"}
+    ModelVersion.objects.update(facts=facts, precision="Q4_K_M")
+    version.refresh_from_db()
+    version.artifacts.update(format="gguf")
+    speed = rows(alice, version)[0].fit.speed
+    assert speed is not None
+    low, middle, high = speed.decode
+    assert 90 < middle < 150, "4.9 GB of 936 GB/s, and 32 layers' kernels"
+    page = client.get(f"/models/{version.model.public_id}").text
+    assert '68 to 150<span class="u">tok/s</span>' in page
+    job = create_endpoint(team=team, user=alice, version=version, engine="llama-cpp").replicas.get().job
+    kept = job.estimates.get(quantity="decode_tokens_per_second")
+    assert (kept.context["engine"], kept.context["device"]) == ("llama-cpp", "NVIDIA GeForce RTX 3090")
+    assert (kept.low, kept.high) == (pytest.approx(low, rel=0.05), pytest.approx(high, rel=0.05))
+    options = {"gpu_layers": 10}
+    halved = create_endpoint(team=team, user=alice, version=version, engine="llama-cpp", name="some", options=options)
+    assert not halved.replicas.get().job.estimates.filter(quantity="decode_tokens_per_second").exists()
+
+
 def test_a_held_gpu_is_named_with_the_job_it_waits_for(
     client: Client, alice: User, team: Team, version: ModelVersion
 ) -> None:
@@ -119,19 +143,21 @@ def test_what_ran_here_stands_beside_its_estimate(
 ) -> None:
     endpoint = make_endpoint(team, "chat", version=version, status="running", phase="ready")
     up = {"ready_at": timezone.now() - timedelta(hours=1), "measurements": {"start_seconds": 74.0}}
-    make_attempt(endpoint.replicas.get().job, Host.objects.get(name="atlas"), device_indexes=[0], **up)
-    answered = {"team_id": team.pk, "route": "chat", "endpoint_id": endpoint.pk, "status": 200}
-    for took in (1100.0, 2100.0, 4100.0):
+    attempt = make_attempt(endpoint.replicas.get().job, Host.objects.get(name="atlas"), device_indexes=[0], **up)
+    answered = {"team_id": team.pk, "route": "chat", "endpoint_id": endpoint.pk, "status": 200, "is_stream": True}
+    alone = ((50, 1100.0), (40, 2100.0), (30, 2100.0), (20, 2100.0), (10, 4100.0))
+    at_once = ((5, 90_100.0), (5.1, 80_100.0), (5.2, 70_100.0), (5.3, 60_100.0))
+    for minutes, took in alone + at_once:
         UsageRecord.objects.create(
-            uuid=uuid.uuid4(), completion_tokens=101, ttft_ms=100.0, duration_ms=took, **answered
-        )
-    before = timezone.now() - timedelta(hours=2)  # by a replica that is forgotten
-    UsageRecord.objects.create(
-        uuid=uuid.uuid4(), completion_tokens=900, ttft_ms=1.0, duration_ms=2.0, at=before, **answered
-    )
+            uuid=uuid.uuid4(), completion_tokens=101, ttft_ms=100.0, duration_ms=took,
+            at=timezone.now() - timedelta(minutes=minutes), **answered,
+        )  # fmt: skip
+    assert note_decode_speeds() == 1
+    attempt.refresh_from_db()
     measured = rows(alice, version)[0].measured
     assert measured is not None
-    assert (measured.decode, measured.requests, measured.start_seconds) == (50.0, 3, 74.0)
+    assert (measured.decode, measured.start_seconds) == (pytest.approx(50), 74.0)
+    assert measured.decode == attempt.measurements["decode_tokens_per_second"], "the ledger's figure"
     page = client.get(f"/models/{version.model.public_id}").text
     assert '<span class="tag measured">measured</span> 50<span class="u">tok/s</span>' in page
     assert '<span class="tag measured">measured</span> 1 m 14 s' in page

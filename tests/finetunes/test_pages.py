@@ -16,7 +16,7 @@ from apps.finetunes.fine_tune_list import fine_tune_rows
 from apps.finetunes.models import Dataset, FineTune
 from apps.fleet.models import Host
 from apps.jobs.models import Job, MetricPoint
-from tests.factories import make_adapter, make_attempt, make_team, make_user
+from tests.factories import LLAMA_CONFIG, make_adapter, make_attempt, make_host, make_team, make_user
 from tests.finetunes.conftest import lines, row
 
 FORM = {"name": "polite", "engine": "axolotl", "option-max_steps": "3"}
@@ -60,16 +60,29 @@ def test_a_wrong_row_is_named_beside_the_field(page: Client) -> None:
 
 
 def test_the_form_previews_and_starts(page: Client, base: ModelVersion, dataset: Dataset) -> None:
-    preview = page.post("/fine-tunes/preview", fill(base, dataset))
+    step = {"option-micro_batch_size": "1", "option-gradient_accumulation_steps": "1"}
+    preview = page.post("/fine-tunes/preview", fill(base, dataset, **step))
     assert preview.status_code == 200
     assert "max_steps: 3" in text_of(preview)
     assert "GiB" in preview.text
+    tokens = 3 * (dataset.size_bytes // 4 // 3)  # three steps of one row each
+    said = f"$ {tokens * 25 / 1e6:.4f}</b> (OpenAI gpt-4o: $ 25.00 a million trained tokens, 2026-04;"
+    assert said in preview.text
     started = page.post("/fine-tunes/new", fill(base, dataset), follow=True)
     made = FineTune.objects.get()
     assert started.redirect_chain == [(f"/fine-tunes/{made.public_id}", 302)]
     assert (made.options["max_steps"], made.job.status) == (3, "queued")
     taken = page.post("/fine-tunes/new", fill(base, dataset))
     assert (taken.status_code, "A fine-tune named “polite” exists" in text_of(taken)) == (422, True)
+
+
+def test_the_time_of_our_gpus_stands_beside_the_api(page: Client, base: ModelVersion, dataset: Dataset) -> None:
+    assert "Cost here" not in page.post("/fine-tunes/preview", fill(base, dataset)).text, "a CPU has no price"
+    make_host("brio", gpus=1, gpu_hour_price=3600)
+    ModelVersion.objects.update(facts=base.facts | {"config": LLAMA_CONFIG})
+    priced = text_of(page.post("/fine-tunes/preview", fill(base, dataset)))
+    low, high = (float(each) for each in re.findall(r"\$ ([\d.]+)", priced.split("Cost here")[1])[:2])
+    assert 0 < low < high
 
 
 def test_form_mistakes_are_shown_not_run(page: Client, base: ModelVersion, dataset: Dataset) -> None:
@@ -167,3 +180,21 @@ def test_the_curves_of_a_run_that_began_again(page: Client, base: ModelVersion, 
     assert "metrics/stream?attempt=2" in text
     assert refreshes(1) == "true"
     assert fine_tune_rows(made.created_by)[0]["loss"] == [3.5]
+
+
+def test_the_best_eval_loss_is_that_of_all_attempts(
+    page: Client, base: ModelVersion, dataset: Dataset, host: Host
+) -> None:
+    page.post("/fine-tunes/new", fill(base, dataset))
+    made = FineTune.objects.get()
+    Job.objects.filter(pk=made.job_id).update(status="running", phase="running")
+    lost = make_attempt(made.job, host, ended_at=made.created_at, reason="worker_lost")
+    resumed = make_attempt(made.job, host)
+    for attempt, step, value in ((lost, 5, 0.75), (lost, 10, 0.5), (resumed, 15, 0.625)):
+        MetricPoint.objects.create(attempt=attempt, name="eval_loss", step=step, value=value)
+    assert '0.625<span class="u">best 0.500' in page.get(f"/fine-tunes/{made.public_id}").text
+    listed = page.get("/fine-tunes").text
+    assert "eval loss 0.625" in listed
+    assert "its best so far" not in listed
+    MetricPoint.objects.create(attempt=resumed, name="eval_loss", step=20, value=0.25)
+    assert "eval loss 0.250, its best so far" in page.get("/fine-tunes").text

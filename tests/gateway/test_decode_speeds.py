@@ -80,12 +80,13 @@ def test_the_middle_of_five_requests_is_kept_with_the_attempt() -> None:
 
 
 @pytest.mark.django_db
-def test_a_server_whose_speed_nobody_estimated_is_left_alone() -> None:
+def test_a_server_whose_speed_nobody_estimated_is_measured_too() -> None:
     endpoint = served(make_team())
     endpoint.replicas.get().job.estimates.all().delete()
     for number in range(5):
         answer(endpoint, minutes=2 + number)
-    assert note_decode_speeds() == 0
+    assert note_decode_speeds() == 1
+    assert told(endpoint) == pytest.approx(80)
 
 
 @pytest.mark.django_db

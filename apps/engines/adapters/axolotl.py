@@ -154,7 +154,8 @@ def _config(spec: RunSpec, placement: Placement) -> dict[str, Any]:
         "attn_implementation": "sdpa",
     }
     resume = {"resume_from_checkpoint": placement.resume_from} if placement.resume_from else {}
-    return config | resume | _rhythm(options) | (CPU_KEYS if placement.variant == "cpu" else CUDA_KEYS)
+    code = {"trust_remote_code": True} if spec.trusts_code else {}
+    return config | code | resume | _rhythm(options) | (CPU_KEYS if placement.variant == "cpu" else CUDA_KEYS)
 
 
 CPU_KEYS: dict[str, Any] = {

@@ -1,7 +1,8 @@
 """Brings a model onto a host and reads what it is.
 
 `payload.source` is a line of apps.engines.sources; `placement.model_path` is the folder to make, empty for one under
-the host's models folder. With `payload.peers`, hosts that have these `payload.files` are asked before the source.
+the host's models folder. With `payload.trusts_code` the repository's Python comes too. With `payload.peers`, hosts that
+have these `payload.files` are asked before the source.
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ class Download(Engine):
         argv += ["--record", f"{placement.work_dir}/{RECORD}", "--variant", placement.variant]
         if placement.model_path and source.kind != "path":
             argv += ["--into", placement.model_path]
+        argv += ["--with-code"] if spec.trusts_code else []
         files = {}
         if "peers" in spec.payload:
             files[PEERS] = json.dumps({"peers": spec.payload["peers"], "files": spec.payload["files"]}, indent=1)

@@ -49,7 +49,7 @@ class LmEval(Engine):
         options = Options.model_validate(spec.options)
         work_dir = placement.work_dir
         files = _task_files(spec, work_dir)
-        argv = [placement.bin("lm_eval"), "--model", "hf", "--model_args", _model_args(options, placement)]
+        argv = [placement.bin("lm_eval"), "--model", "hf", "--model_args", _model_args(spec, options, placement)]
         argv += ["--device", "cpu" if placement.variant == "cpu" else "cuda"]
         argv += ["--batch_size", str(options.batch_size), "--seed", str(options.seed)]
         argv += ["--tasks", ",".join(spec.payload["tasks"]), "--log_samples"]
@@ -96,11 +96,13 @@ class LmEval(Engine):
         )
 
 
-def _model_args(options: Options, placement: Placement) -> str:
+def _model_args(spec: RunSpec, options: Options, placement: Placement) -> str:
     dtype = "float32" if options.dtype == "auto" and placement.variant == "cpu" else options.dtype
     parts = [f"pretrained={placement.model_path}", f"dtype={dtype}"]
     if placement.adapter_path:
         parts.append(f"peft={placement.adapter_path}")
+    if spec.trusts_code:
+        parts.append("trust_remote_code=True")
     if len(placement.devices) > 1:
         parts.append("parallelize=True")
     return ",".join(parts)

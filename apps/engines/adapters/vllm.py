@@ -99,6 +99,8 @@ class Vllm(Engine):
         argv += ["--disable-access-log-for-endpoints", "/health,/metrics,/v1/models"]
         if not options.enable_prefix_caching:
             argv.append("--no-enable-prefix-caching")
+        if spec.trusts_code:
+            argv.append("--trust-remote-code")
         env = offline_environment(placement) | {"VLLM_NO_USAGE_STATS": "1"}
         if placement.variant == "cpu":
             return Command(argv=argv + _cpu_arguments(options), env=env | _cpu_environment(options, placement))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from django.db.models import Count, Q
+from django.db.models import Count, Exists, OuterRef, Q
 
 from apps.accounts.access import teams_of
 from apps.accounts.models import User
@@ -45,7 +45,7 @@ def _pulse(hosts: list[Host]) -> dict[str, Any]:
         return {
             "pulse": [_bar(each) for each in loads],
             "pulse_title": "GPU load",
-            "pulse_words": f"{_busy(gpus)}/{len(gpus)} busy",
+            "pulse_words": f"{sum(gpu.is_held for gpu in gpus)}/{len(gpus)} busy",
         }
     known = [sample.cpu_percent for sample in samples.values()]
     return {
@@ -66,17 +66,14 @@ def _mean(percents: list[float | None]) -> float | None:
 
 
 class _Gpu(NamedTuple):
-    pk: int
     host_id: int
     uuid: str
+    is_held: bool
 
 
 def _gpus(hosts: list[Host]) -> list[_Gpu]:
     """Host by host, each host's in their order."""
     present = Device.objects.filter(kind=Device.Kind.GPU, is_present=True, host__in=[host.pk for host in hosts])
-    return list(map(_Gpu._make, present.order_by("host__name", "index").values_list("pk", "host_id", "uuid")))
-
-
-def _busy(gpus: list[_Gpu]) -> int:
-    held = Reservation.objects.filter(released_at=None).values_list("device_id", flat=True)
-    return len({gpu.pk for gpu in gpus} & set(held))
+    held = Exists(Reservation.objects.filter(device=OuterRef("pk"), released_at=None))
+    rows = present.annotate(is_held=held).order_by("host__name", "index")
+    return list(map(_Gpu._make, rows.values_list("host_id", "uuid", "is_held")))

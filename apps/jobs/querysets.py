@@ -32,6 +32,11 @@ class JobQuerySet(OwnedQuerySet):
         rows = self.select_related("team", "created_by", "pinned_host")
         return rows.prefetch_related("attempts__host", after)
 
+    def for_list(self) -> Self:
+        """With what a row of the Jobs page names; what a queued one waits for comes apart."""
+        rows = self.select_related("created_by").prefetch_related("attempts__host")
+        return rows.defer("spec", "preview", "result")
+
 
 class AttemptQuerySet(models.QuerySet[Any]):
     def open(self) -> Self:

@@ -15,6 +15,7 @@ from apps.jobs.models import Job
 
 MOST_BARS = 48  # in a sidebar of 200 pixels; a larger fleet shows its hosts
 
+
 def shell_facts(user: User) -> dict[str, Any]:
     """Badges by page name, the team's name, and the load pulse."""
     hosts = [host for host in Host.objects.order_by("name") if not host.state.is_gone]

@@ -34,7 +34,7 @@ class OfferedChoice:
 
 @dataclass(frozen=True)
 class OfferedWeights:
-    """Safetensors, by the headers of their files, or by their names' sizes where those were not read."""
+    """Safetensors, by the headers of their files; of those that were not read, by their sizes alone."""
 
     stored: StoredWeights
     precision: str

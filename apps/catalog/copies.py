@@ -15,6 +15,7 @@ from apps.catalog.copy_uses import jobs_using
 from apps.catalog.models import Artifact, Location, Model, ModelImport, ModelVersion
 from apps.catalog.peers import givers
 from apps.catalog.placement import FETCHED, needed_files
+from apps.catalog.policies import code_rule
 from apps.catalog.room import check_room
 from apps.catalog.services import copy_version
 from apps.engines.base import RunSpec
@@ -27,11 +28,14 @@ from apps.jobs.services import submit_job
 def bring_copies(*, version: ModelVersion, hosts: Sequence[Host], user: User) -> list[ModelImport]:
     """Starts bringing the version's files to each host, or returns what does so already.
 
-    Raises Problem 403 for a role below member, 422 on `hosts` where one has them, lacks room, or cannot get them.
+    Raises Problem 403 for a role below member, 422 on `hosts` where one has them, lacks room, or cannot get them, and
+    on `version` where its Python is no longer allowed.
     """
     require_role(user, Role.MEMBER, version.team)
     if not hosts:
         raise invalid("hosts", "Name a host to bring it to.")
+    if version.has_code and (rule := code_rule(version, version.team)):
+        raise invalid("version", rule, value=version.public_id)
     try:
         weights = needed_files(version).weights
     except CannotPrepare as problem:

@@ -78,6 +78,11 @@ class ModelVersion(TeamOwned):
         return bool(self.facts.get("format") == "gguf")
 
     @property
+    def has_code(self) -> bool:
+        """Whether Python of its repository came with its files."""
+        return any(artifact.has_code for artifact in self.artifacts.all())
+
+    @property
     def family(self) -> str:
         """As its config names the architecture: llama, qwen3 ...; empty where it names none."""
         config = self.facts.get("config")
@@ -171,6 +176,10 @@ class Artifact(models.Model):
     manifest_sha256 = models.CharField(max_length=64, blank=True)
     files = models.JSONField(default=list)  # [{path, size_bytes, sha256}]
     created_at = models.DateTimeField(default=timezone.now)
+
+    @property
+    def has_code(self) -> bool:
+        return any(file["path"].endswith(".py") for file in self.files)
 
 
 class Location(models.Model):

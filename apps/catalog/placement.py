@@ -43,16 +43,22 @@ def code_granted(version: ModelVersion) -> dict[str, bool]:
         return {}
     promise = promise_of(version)
     try:
-        files = needed_files(promise.parent if promise else version).weights.files
+        weights = needed_files(promise.parent if promise else version).weights
     except CannotPrepare:
         return {}
-    return {"trusts_code": True} if any(file["path"].endswith(".py") for file in files) else {}
+    return {"trusts_code": True} if weights.has_code else {}
 
 
 def code_note(version: ModelVersion) -> str:
-    """For a preview: what the person is about to run; empty where it is no code of the model's."""
-    if not code_granted(version):
+    """For a preview: what the person is about to run, or why it will not run; empty where it is no code of the
+    model's."""
+    if not runs_code(version, version.team) or version.is_gguf:
         return ""
+    if not code_granted(version):
+        return (
+            "This model brings Python code of its own, which was not fetched with it. Where the engine does not know "
+            "the architecture itself, delete the version and import it again."
+        )
     pinned = f" at {version.revision[:12]}" if version.revision else ""
     return f"This runs Python code of {version.model.source_ref}{pinned}, as {version.team} allows."
 

@@ -22,7 +22,7 @@ from apps.catalog.hub_secrets import credential_of
 from apps.catalog.models import Location, Model, ModelImport, ModelVersion
 from apps.catalog.ollama import read_ollama
 from apps.catalog.packages import PACKAGED_MODELS
-from apps.catalog.policies import broken_rule, policy_of, refusal, runs_code
+from apps.catalog.policies import broken_rule, policy_of, refusal
 from apps.catalog.source_checks import checked_source
 from apps.engines.base import RunSpec
 from apps.engines.sources import Source, parse_source
@@ -224,8 +224,8 @@ def _start_import(
     facts: dict[str, Any] | None = None,
     version: ModelVersion | None = None,
 ) -> ModelImport:
-    # An import of such a model was refused unless its code is granted.
-    with_code = runs_code(version, team) if version else bool((facts or {}).get("needs_remote_code"))
+    # A copy has the files of the first one. An import of such a model was refused unless its code is granted.
+    with_code = version.has_code if version else bool((facts or {}).get("needs_remote_code"))
     payload = {"source": str(source)} | ({"trusts_code": True} if with_code else {})
     job = submit_job(
         team=team,

@@ -67,7 +67,7 @@ def _entry(attempt: Attempt, start: datetime, end: datetime, now: datetime) -> C
     seconds = (end - start).total_seconds()
     gpus = _gpus(attempt)
     joules = energy_joules(devices=gpus, start=start, end=end) if gpus else None
-    device_seconds = seconds * sum(_share(gpu) for gpu in gpus) if gpus else seconds
+    device_seconds = seconds * sum(share_of(gpu) for gpu in gpus) if gpus else seconds
     price = hour_price(attempt.host, gpus[0]) if gpus else None
     return CostEntry(
         attempt=attempt,
@@ -90,7 +90,8 @@ def _gpus(attempt: Attempt) -> list[Device]:
     return [each for each in devices if each.kind == Device.Kind.GPU and each.index in wanted]
 
 
-def _share(gpu: Device) -> float:
+def share_of(gpu: Device) -> float:
+    """Of the whole GPU, what one slot or MIG slice of it is charged."""
     return mig_share(gpu.mig_profile) / gpu.slots
 
 

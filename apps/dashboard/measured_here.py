@@ -9,6 +9,10 @@ import statistics
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import timedelta
+
+from django.db.models import Q
+from django.utils import timezone
 
 from apps.accounts.models import User
 from apps.catalog.fit import product_title
@@ -17,7 +21,7 @@ from apps.fleet.models import Device
 from apps.gateway.decode_speeds import QUANTITY
 from apps.jobs.models import Attempt, Job
 
-ATTEMPTS = 2000
+DAYS, ATTEMPTS = 30, 2000
 Where = tuple[str, int, bool]  # title of the device, how many, and whether its FP8 was made at load
 
 
@@ -31,9 +35,12 @@ class Measured:
 
 
 def measured_here(user: User, versions: Iterable[ModelVersion]) -> dict[int, dict[Where, Measured]]:
-    """Version's key -> what its newest replicas that came up measured; a few queries for any number of versions."""
-    ready = Attempt.objects.filter(job__replica__endpoint__version__in=list(versions), ready_at__isnull=False)
-    attempts = list(ready.select_related("job__replica__endpoint").order_by("-ready_at")[:ATTEMPTS])
+    """Version's key -> what its replicas measured that came up in the last 30 days, or run since before that; a few
+    queries for any number of versions."""
+    lately = Q(ended_at=None) | Q(ready_at__gte=timezone.now() - timedelta(days=DAYS))
+    ready = Attempt.objects.filter(lately, job__replica__endpoint__version__in=list(versions), ready_at__isnull=False)
+    rows = ready.select_related("job__replica__endpoint").defer("ran", "job__spec", "job__preview", "job__result")
+    attempts = list(rows.order_by("-ready_at")[:ATTEMPTS])
     seen = set(Job.objects.visible_to(user).filter(attempts__in=attempts).values_list("pk", flat=True))
     titles = _titles(attempts)
     by_place: dict[tuple[int, Where], list[Attempt]] = defaultdict(list)

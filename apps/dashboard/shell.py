@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 from django.db.models import Count, Exists, OuterRef, Q
@@ -44,16 +45,22 @@ def _pulse(hosts: list[Host]) -> dict[str, Any]:
         if len(loads) > MOST_BARS:
             loads = [_mean(bars) for bars in by_host.values()]
         return {
-            "pulse": [_bar(each) for each in loads],
+            "pulse": _bars(loads),
             "pulse_title": "GPU load",
             "pulse_words": f"{sum(gpu.is_held for gpu in gpus)}/{len(gpus)} busy",
         }
     known = [sample.cpu_percent for sample in samples.values()]
     return {
-        "pulse": [_bar(samples[host.pk].cpu_percent if host.pk in samples else None) for host in hosts],
+        "pulse": _bars([samples[host.pk].cpu_percent if host.pk in samples else None for host in hosts]),
         "pulse_title": "CPU load",
         "pulse_words": f"{sum(known) / len(known):.0f}%" if known else "no report",
     }
+
+
+def _bars(loads: list[float | None]) -> list[dict[str, Any]]:
+    """Neighbours share a bar where there are too many."""
+    together = math.ceil(len(loads) / MOST_BARS) or 1
+    return [_bar(_mean(loads[first : first + together])) for first in range(0, len(loads), together)]
 
 
 def _bar(percent: float | None) -> dict[str, Any]:

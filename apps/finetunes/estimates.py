@@ -6,7 +6,7 @@ from typing import Any
 
 from apps.calibration.services import NewEstimate
 from apps.catalog.models import ModelVersion
-from apps.costs.accrual import hour_price
+from apps.costs.accrual import hour_price, share_of
 from apps.finetunes.models import Dataset
 from apps.fleet.models import Device
 from apps.fleet.querysets import largest_device
@@ -43,9 +43,9 @@ def own_cost(estimate: TrainingEstimate, gpus: int) -> tuple[float, float] | Non
     """Low and high of the GPUs' time at their price, in the installation's currency; None where either is not known."""
     gpu = largest_device("gpu") if gpus else None
     price = hour_price(gpu.host, gpu) if gpu else None
-    if price is None or estimate.duration is None:
+    if gpu is None or price is None or estimate.duration is None:
         return None
-    an_hour = gpus * float(price)
+    an_hour = gpus * share_of(gpu) * float(price)
     return an_hour * estimate.duration.seconds_low / 3600, an_hour * estimate.duration.seconds_high / 3600
 
 

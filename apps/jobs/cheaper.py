@@ -1,7 +1,7 @@
 """What the first jobs without room could be instead, so that they run now: an endpoint in another precision, a
 fine-tune with a smaller batch.
 
-A plan costs some queries, so a job keeps what it was told for as long as the free room stays the same.
+A plan costs some queries, so a job keeps what it was told for ten minutes, or until the free room changes.
 """
 
 from __future__ import annotations
@@ -10,16 +10,22 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
 
+from django.utils import timezone
+
 from apps.jobs.kinds import handler_of
 from apps.jobs.models import Job
 from apps.jobs.queue import WaitingJob
 from apps.planning.placement import HostOffer, find_place
 
+KEPT_SECONDS = 600  # then a version that was imported meanwhile is seen too
+
 
 def cheaper_now(waiting: Sequence[WaitingJob], offered: Sequence[HostOffer]) -> dict[int, str]:
     """Job -> the sentence that names its first smaller plan with a place now; those that have none are left out."""
-    jobs = Job.objects.in_bulk([each.pk for each in waiting]) if waiting else {}
-    room = repr(offered)
+    if not waiting:
+        return {}
+    jobs = Job.objects.in_bulk([each.pk for each in waiting])
+    room = f"{offered} {int(timezone.now().timestamp() // KEPT_SECONDS)}"
     told = {each.pk: _told(jobs[each.pk], each, offered, room) for each in waiting if each.pk in jobs}
     return {pk: sentence for pk, sentence in told.items() if sentence}
 

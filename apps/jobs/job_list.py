@@ -24,7 +24,7 @@ from apps.jobs.services import engines_for
 from apps.jobs.states import ACTIVE, RETRYABLE
 
 PAGE_SIZE = 50
-COUNT_SECONDS = 0.02
+COUNT_SECONDS = 0.03
 MOST_COUNTED = 1000  # above it a count says "1000+"; counting a million rows would take longer than the page
 
 

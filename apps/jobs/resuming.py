@@ -8,7 +8,10 @@ from apps.engines.registry import ENGINES, get_engine
 from apps.fleet.models import Host
 from apps.jobs.models import Attempt, Job
 from apps.jobs.querysets import AttemptQuerySet
+from apps.jobs.reasons import Reason
 from apps.jobs.schemas import ResumedIn
+
+ROOM_BYTES = 10_000_000_000  # free on a disk that was full before a run is sent there again
 
 
 def lost_attempts(job: Job) -> AttemptQuerySet:
@@ -19,9 +22,12 @@ def lost_attempts(job: Job) -> AttemptQuerySet:
 
 
 def host_to_go_on(job: Job) -> Host | None:
-    """That of the newest attempt, unless it was never begun there or failed by itself."""
+    """That of the newest attempt, unless it was never begun there, failed by itself, or its full disk is still full."""
     lost: Attempt | None = lost_attempts(job).first()
-    return lost.host if lost is not None and lost == job.attempts.first() else None
+    if lost is None or lost != job.attempts.first():
+        return None
+    is_full = lost.reason == Reason.DISK_FULL and lost.host.disk_free_bytes < ROOM_BYTES
+    return None if is_full else lost.host
 
 
 def beginning(attempt: Attempt, resumed: ResumedIn | None) -> dict[str, Any] | None:

@@ -26,6 +26,7 @@ _SAMPLED_AT_ONCE = 512  # by the later samplers
 # NCCL and CUDA contexts by tensor parallel size, GiB.
 _BUFFERS: dict[int, Range] = {1: (0.02, 0.2, 0.4), 2: (0.3, 0.55, 1.0), 4: (0.4, 0.7, 1.5), 8: (0.5, 0.9, 2.0)}
 _OLD_ENGINE_CHUNKS_FROM, _CHUNKS_SINCE = 32_768, (0, 6)
+_OLD_ENGINE_SEQUENCES = 256  # its default; models that take images for each sequence run on it alone
 _FIRST_V1 = (0, 8)  # the first in which the new engine was the default
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 # The first whole month of a minor release, by the dates of its tags; after the last month nothing is assumed.
@@ -130,7 +131,7 @@ def gpu_overhead(
     logits = sequences * shape.vocab_size * 4
     if version < (0, 7) and batch.tokens <= 512:
         logits = 0  # a chunk of the old engine samples for few sequences
-    images = shape.image_peak * (batch.sequences if shape.image_for_each else 1)
+    images = shape.image_peak * (min(batch.sequences, _OLD_ENGINE_SEQUENCES) if shape.image_for_each else 1)
     peaks = [max(images, layer, copies * logits + hidden) for copies in _sort_copies(version, enforce_eager)]
     world = tensor_parallel * pipeline_parallel
     buffers = _BUFFERS[max(size for size in _BUFFERS if size <= world)]

@@ -122,7 +122,8 @@ def _judged(
         shape = shape_from_config(version.facts.get("config", {}))
         kind_of_gpu = gpu_type_of(device.name, device.memory_bytes) if kind == "gpu" else None
         if version.is_gguf:
-            return _judged_gguf(_gguf_plan(gguf_plan(version, shape), options), options, version, memory, kind_of_gpu)
+            plan = _with_gguf_options(gguf_plan(version, shape), options)
+            return _judged_gguf(plan, options, version, memory, kind_of_gpu)
         asked = ServingPlan(shape=shape, quantization=version.quantization, engine_version=engine.version)
         plan = _with_files(_with_options(asked, options, kind), version)
         plan, fit = _with_its_context(plan, memory)
@@ -152,7 +153,7 @@ def _judged_gguf(
     return _Judged(fit, speed=serving_speed(plan, kind, gguf_bytes=size) if kind and is_whole else None)
 
 
-def _gguf_plan(plan: ServingPlan, options: dict[str, Any]) -> ServingPlan:
+def _with_gguf_options(plan: ServingPlan, options: dict[str, Any]) -> ServingPlan:
     """llama.cpp shares its context among the requests at once."""
     context = _whole(options.get("context_length"))
     users = _whole(options.get("parallel")) or 1

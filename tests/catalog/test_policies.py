@@ -2,36 +2,26 @@
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 from django.test import Client
-from django.utils import timezone
 
 from apps.accounts.models import AuditEvent, Role, Team, User
 from apps.accounts.problems import Problem
 from apps.catalog.licenses import license_class
 from apps.catalog.models import ModelImport, ModelVersion, TeamPolicy
-from apps.catalog.placement import prepare_model, resolve_model
 from apps.catalog.policies import pickled_files, policy_facts, policy_of, rule_against, set_policy
-from apps.catalog.registration import CannotRegister, register_download
 from apps.catalog.services import import_model
-from apps.engines.base import Result
 from apps.evals.services import create_eval_run
 from apps.finetunes.services import create_dataset, create_fine_tune
-from apps.fleet.models import Host
-from apps.jobs.kinds import CannotPrepare
 from apps.jobs.models import Job
 from apps.serving.services import create_endpoint, start_endpoint, stop_endpoint
 from tests.catalog.hub_server import Hub, tiny_repo
 from tests.factories import (
     api_headers,
-    make_attempt,
     make_host,
-    make_produced,
     make_stored_version,
     make_suite,
     make_team,
@@ -136,135 +126,6 @@ def test_what_is_here_already_is_not_used_against_a_rule(team: Team, admin: User
         assert refused.value.status == 403
         assert "a licence of the class “permissive”" in refused.value.detail
     assert Job.objects.count() == jobs
-
-
-def test_remote_code_waits_for_an_admins_grant(client: Client, team: Team, admin: User, alice: User) -> None:
-    version = make_stored_version(team, host=make_host(), needs_remote_code=True)
-    dataset = create_dataset(team=team, user=alice, name="rows", data=ROW * 3)
-    client.force_login(alice)
-    page = client.get(f"/models/{version.model.public_id}").text
-    assert "tiny needs Python code of its repository, which Lab does not allow. ada may change that" in page
-    with pytest.raises(Problem, match="needs Python code") as refused:
-        create_endpoint(team=team, user=alice, version=version)
-    assert (refused.value.status, refused.value.errors[0].field) == (403, "version")
-    with pytest.raises(Problem, match="needs Python code"):
-        create_fine_tune(team=team, user=alice, name="tuned", base=version, dataset=dataset)
-    with pytest.raises(Problem, match="needs Python code"):
-        create_eval_run(team=team, user=alice, version=version, suite=make_suite())
-    allow(team, admin, remote_code=True)
-    assert create_endpoint(team=team, user=alice, version=version)
-    granted = AuditEvent.objects.get(action="team.remote_code_granted")
-    assert (granted.actor, granted.team) == (admin, team)
-    allow(team, admin, remote_code=True, licenses=["gemma"])
-    assert AuditEvent.objects.filter(action__startswith="team.remote_code").count() == 1, "nothing new was granted"
-    allow(team, admin)
-    assert AuditEvent.objects.filter(action="team.remote_code_revoked").exists()
-    assert rule_against(version, team)
-
-
-def with_code(team: Team) -> ModelVersion:
-    version = make_stored_version(team, host=make_host(), needs_remote_code=True)
-    artifact = version.artifacts.get()
-    artifact.files.append({"path": "modeling_tiny.py", "size_bytes": 9, "sha256": "ab" * 32})
-    artifact.save()
-    return version
-
-
-def test_granted_code_is_in_every_command_and_said_before(client: Client, team: Team, admin: User, alice: User) -> None:
-    allow(team, admin, remote_code=True)
-    version, dataset = with_code(team), create_dataset(team=team, user=alice, name="rows", data=ROW * 3)
-    suite = make_suite()
-    jobs = [
-        create_endpoint(team=team, user=alice, version=version).replicas.get().job,
-        create_fine_tune(team=team, user=alice, name="tuned", base=version, dataset=dataset).job,
-        create_eval_run(team=team, user=alice, version=version, suite=suite).job,
-    ]
-    assert [job.spec["payload"]["trusts_code"] for job in jobs] == [True] * 3
-    assert all(resolve_model(job, Host.objects.get()).trusts_code for job in jobs)
-    client.force_login(alice)
-    previews = {
-        "/endpoints/preview": ({"version": version.pk, "engine": "vllm"}, "--trust-remote-code"),
-        "/fine-tunes/preview": (
-            {"base": version.pk, "dataset": dataset.pk, "name": "again"},
-            "trust_remote_code: true",
-        ),
-        "/evaluations/preview": ({"version": version.pk, "suite": suite.pk}, "trust_remote_code=True"),
-    }
-    for address, (sent, flag) in previews.items():
-        page = re.sub(r"</?span[^>]*>", "", client.post(address, sent).text)
-        assert "This runs Python code of lab/tiny at 0123456789ab, as Lab allows." in page, address
-        assert flag in page, address
-    allow(team, admin)
-    for address, (sent, flag) in previews.items():
-        page = re.sub(r"</?span[^>]*>", "", client.post(address, sent).text)
-        assert "tiny needs Python code of its repository, which Lab does not allow. ada may" in page, address
-        assert flag not in page, address
-
-
-def test_a_withdrawn_grant_refuses_what_has_not_begun(team: Team, admin: User, alice: User) -> None:
-    allow(team, admin, remote_code=True)
-    job = create_endpoint(team=team, user=alice, version=with_code(team)).replicas.get().job
-    host = Host.objects.get()
-    allow(team, admin)
-    for begin in (prepare_model, resolve_model):
-        with pytest.raises(CannotPrepare, match="needs Python code of its repository, which Lab does not allow"):
-            begin(job, host)
-    allow(team, admin, remote_code=True)
-    assert resolve_model(job, host).trusts_code
-
-
-def test_a_model_that_needs_no_code_is_never_trusted(team: Team, admin: User, alice: User) -> None:
-    allow(team, admin, remote_code=True)
-    version = make_stored_version(team, host=make_host())
-    job = create_endpoint(team=team, user=alice, version=version).replicas.get().job
-    assert "trusts_code" not in job.spec["payload"]
-    assert not resolve_model(job, Host.objects.get()).trusts_code
-
-
-def test_without_the_code_an_engine_is_not_told_to_run_it(team: Team, admin: User, alice: User) -> None:
-    allow(team, admin, remote_code=True)
-    version = make_stored_version(team, host=make_host(), needs_remote_code=True)
-    job = create_endpoint(team=team, user=alice, version=version).replicas.get().job
-    assert not resolve_model(job, Host.objects.get()).trusts_code
-
-
-def test_a_folders_code_is_judged_once_it_is_read(team: Team, admin: User, alice: User) -> None:
-    host = make_host()
-    facts = {"config": {"auto_map": {"AutoModel": "modeling_tiny.TinyModel"}}}
-    result = Result(ok=True, produced=[make_produced().model_copy(update={"facts": facts})]).model_dump()
-
-    def brought(ref: str) -> Job:
-        job = import_model(team=team, user=alice, source="path", source_ref=ref, host=host).job
-        make_attempt(job, host)
-        job.status, job.result, job.finished_at = "succeeded", result, timezone.now()
-        job.save()
-        return job
-
-    refused = brought("/models/tiny")
-    with pytest.raises(CannotRegister, match="tiny needs Python code of its repository, which Lab does not allow"):
-        register_download(refused)
-    assert not ModelVersion.objects.exists()
-    allow(team, admin, remote_code=True)
-    register_download(refused)
-    assert ModelVersion.objects.get().needs_remote_code
-
-
-def test_remote_code_is_refused_before_it_is_fetched(hub: Hub, team: Team, admin: User, alice: User) -> None:
-    repo = tiny_repo()
-    config = json.loads(repo.files["config.json"]) | {"auto_map": {"AutoModel": "modeling_tiny.TinyModel"}}
-    repo.files["config.json"] = json.dumps(config).encode()
-    hub.repos["tiny/model"] = repo
-    make_host()
-    with pytest.raises(Problem, match="needs Python code") as refused:
-        import_model(team=team, user=alice, source="hub", source_ref="tiny/model")
-    assert refused.value.errors[0].field == "source_ref"
-    assert not ModelImport.objects.exists()
-    allow(team, admin, remote_code=True)
-    granted = import_model(team=team, user=alice, source="hub", source_ref="tiny/model")
-    assert granted.job.spec["payload"]["trusts_code"] is True
-    hub.repos["tiny/plain"] = tiny_repo()
-    plain = import_model(team=team, user=alice, source="hub", source_ref="tiny/plain")
-    assert "trusts_code" not in plain.job.spec["payload"]
 
 
 def test_pickled_files_are_flagged_and_may_be_left_out(client: Client, team: Team, admin: User, alice: User) -> None:

@@ -236,6 +236,12 @@ def test_a_large_fleet_has_one_bar_a_host(alice: User) -> None:
     assert facts["pulse_words"] == f"0/{MOST_BARS + 1} busy"
 
 
+def test_the_bars_of_any_number_of_hosts_have_room(alice: User) -> None:
+    for _ in range(2 * MOST_BARS + 1):
+        make_host()
+    assert len(shell_facts(alice)["pulse"]) == MOST_BARS // 3 * 2 + 1
+
+
 def test_the_sidebar_and_the_overview_count_the_same_jobs(red: Team, alice: User) -> None:
     make_job(red, kind="serve", status="running")
     assert (shell_facts(alice)["jobs"], "No job runs." in overview_facts(alice)["lede"]) == (0, True)

@@ -14,7 +14,7 @@ from apps.accounts.models import User
 from apps.catalog.models import ModelVersion
 from apps.finetunes.fine_tune_list import fine_tune_rows
 from apps.finetunes.models import Dataset, FineTune
-from apps.fleet.models import Host
+from apps.fleet.models import Device, Host
 from apps.jobs.models import Job, MetricPoint
 from tests.factories import LLAMA_CONFIG, make_adapter, make_attempt, make_host, make_team, make_user
 from tests.finetunes.conftest import lines, row
@@ -83,6 +83,9 @@ def test_the_time_of_our_gpus_stands_beside_the_api(page: Client, base: ModelVer
     priced = text_of(page.post("/fine-tunes/preview", fill(base, dataset)))
     low, high = (float(each) for each in re.findall(r"\$ ([\d.]+)", priced.split("Cost here")[1])[:2])
     assert 0 < low < high
+    Device.objects.filter(kind="gpu").update(slots=4)
+    quarter = text_of(page.post("/fine-tunes/preview", fill(base, dataset))).split("Cost here")[1]
+    assert float(re.findall(r"\$ ([\d.]+)", quarter)[0]) == pytest.approx(low / 4, rel=0.01)
 
 
 def test_form_mistakes_are_shown_not_run(page: Client, base: ModelVersion, dataset: Dataset) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from importlib import import_module
 
 import pytest
-from django.apps import apps
 from django.db import connection
+from django.db.migrations.loader import MigrationLoader
 from django.utils import timezone
 
 from apps.accounts.models import Team
@@ -17,6 +17,11 @@ from tests.factories import make_host, make_job, make_team
 pytestmark = pytest.mark.django_db
 OLDER = import_module("apps.jobs.migrations.0011_release_prepared_jobs")
 ENDPOINTS = import_module("apps.jobs.migrations.0015_release_prepared_endpoints")
+
+
+def release_endpoints() -> None:
+    """With the models as they were then."""
+    ENDPOINTS.release(MigrationLoader(connection).project_state([("jobs", "0014_job_replan")]).apps, None)
 
 
 @pytest.fixture
@@ -54,7 +59,7 @@ def test_waiting_endpoints_of_a_server_that_is_no_host_only_prefer_theirs(team: 
     waits = make_job(team, kind="serve", pinned_host=atlas)
     runs = make_job(team, kind="serve", status="running", pinned_host=atlas)
     brings = make_job(team, kind="download", pinned_host=atlas)
-    ENDPOINTS.release(apps, None)
+    release_endpoints()
     assert bound(waits) == (None, atlas)
     assert bound(runs) == bound(brings) == (atlas, None)
 
@@ -64,9 +69,7 @@ def test_where_the_server_is_a_host_its_endpoints_stay_bound(
     team: Team, is_enrolled_here: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     atlas = make_host("atlas") if is_enrolled_here else joined("atlas")
-    monkeypatch.setattr(
-        "apps.fleet.local_host.socket.gethostname", lambda: "other" if is_enrolled_here else "atlas.lab"
-    )
+    monkeypatch.setattr("socket.gethostname", lambda: "other" if is_enrolled_here else "Atlas.lab")
     waits = make_job(team, kind="serve", pinned_host=atlas)
-    ENDPOINTS.release(apps, None)
+    release_endpoints()
     assert bound(waits) == (atlas, None)

@@ -11,6 +11,7 @@ from django.utils import timezone
 from apps.accounts.models import Team, User
 from apps.fleet.models import Host
 from apps.jobs.models import Attempt, Job
+from apps.jobs.resuming import ROOM_BYTES
 from apps.jobs.scheduling import place_waiting_jobs
 from apps.jobs.services import cancel_job, retry_job
 from tests.factories import make_host
@@ -128,10 +129,18 @@ def test_a_failure_of_its_own_is_not_gone_on_from(team: Team, alice: User, worke
     assert worker.claim(rerun(job))["resume_from"] == []
 
 
+def test_a_disk_that_is_still_full_draws_no_retry(team: Team, alice: User, worker: Worker) -> None:
+    job, attempt = start(team, alice, worker)
+    Host.objects.filter(pk=worker.host.pk).update(disk_free_bytes=ROOM_BYTES - 1)
+    lose(worker, attempt, "disk_full")
+    assert retry_job(job=job, user=alice).prepared_on is None
+
+
 def test_after_a_full_disk_a_retry_goes_on_from_the_last_checkpoint(team: Team, alice: User, worker: Worker) -> None:
     job, attempt = start(team, alice, worker)
     assert lose(worker, attempt, "disk_full").status == "failed"
     assert kept(worker, attempt) == [str(attempt.uuid)]
+    Host.objects.filter(pk=worker.host.pk).update(disk_free_bytes=ROOM_BYTES)
     assert retry_job(job=job, user=alice).prepared_on == worker.host
     second = rerun(job)
     assert worker.claim(second)["resume_from"] == [{"uuid": str(attempt.uuid), "epoch": 1}]

@@ -26,7 +26,7 @@ def test_r13_a_checkpoint_without_room_leaves_the_one_before_to_go_on_from(
 ) -> None:
     worker = make_worker()
     worker.start()
-    held = server.add(spec(seconds=4.0, save_seconds=0.5))
+    held = server.add(spec(seconds=12.0, save_seconds=0.5))  # two steps to the next checkpoint
     work = worker.attempt(held.uuid) / "work/output"
     server.wait((work / "checkpoint-4/trainer_state.json").exists)
     ballast = fill(small_disk)

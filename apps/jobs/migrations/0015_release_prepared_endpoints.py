@@ -1,7 +1,9 @@
+import json
+import socket
+
+from django.conf import settings
 from django.db import migrations
 from django.db.models import F
-
-from apps.fleet.local_host import is_local
 
 
 def release(apps, schema_editor):
@@ -11,10 +13,21 @@ def release(apps, schema_editor):
     """
     Host, JoinToken = apps.get_model('fleet', 'Host'), apps.get_model('fleet', 'JoinToken')
     joined = set(JoinToken.objects.exclude(used_by=None).values_list('used_by', flat=True))
-    if any(is_local(host) or host.pk not in joined for host in Host.objects.all()):
+    local = own_names()
+    if any(name in local or pk not in joined for pk, name in Host.objects.values_list('pk', 'name')):
         return
     waiting = apps.get_model('jobs', 'Job').objects.filter(kind='serve', status__in=['queued', 'held'])
     waiting.exclude(pinned_host=None).update(prepared_on=F('pinned_host'), pinned_host=None)
+
+
+def own_names():
+    """Of this machine as a host: as its hostname says, and as it was enrolled."""
+    names = {socket.gethostname().partition('.')[0].lower().replace('_', '-')}
+    try:
+        names.add(json.loads((settings.HOME / 'host' / 'worker.json').read_text())['host_name'])
+    except (OSError, ValueError, KeyError, TypeError):
+        pass
+    return names
 
 
 class Migration(migrations.Migration):

@@ -1,8 +1,9 @@
 """Memory, time and cost of a fine-tune: LoRA, QLoRA, full, DPO and ORPO. Bytes and tokens on each device.
 
 The usual accounting: the base (frozen, or with gradients and optimizer states; ZeRO, arXiv 1910.02054), 16 bytes for
-each adapter parameter, one hidden vector a layer and token with checkpointing, the working set of one layer, and
-the logits. What each tool keeps of these stands in training_methods.py, its speed in training_speed.py.
+each adapter parameter, one hidden vector a layer and token with checkpointing, the working set of one layer, the
+logits, or the copy of the weights that the step makes where that is more. What each tool keeps of these stands in
+training_methods.py, its speed in training_speed.py.
 """
 
 from __future__ import annotations

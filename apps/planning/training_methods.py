@@ -2,7 +2,7 @@
 
 Engines differ in the logits: kept whole with a float32 copy and gradients (Hugging Face's loss), or taken in pieces;
 in what a layer keeps: compiled layers save less; and in where checkpoints lie: Unsloth moves them to RAM. The figures
-were read off measured peaks in bench/planner_data/fine_tunes.json and are checked against them by `make bench-planner`.
+were read off measured peaks in bench/planner_data/fine_tunes*.json; `make bench-planner` checks them.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ def rows() -> list[Row]:
     outside = _outside(peaks)
     share = 100 * (1 - len(outside) / len(peaks))
     widest = widest_range([answer for _, answer in peaks])
-    sources = len({each["source"] for each, _ in scored})
+    sources = len({each["source"].split()[0] for each, _ in scored})
     detail = f"n {len(peaks)} of {sources} sources, outside: {', '.join(outside)}"
     speeds = {
         each["name"]: answer["tokens_per_s_per_gpu"]["mid"] / each["tokens_per_s_per_gpu"] - 1

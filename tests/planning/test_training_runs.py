@@ -17,8 +17,20 @@ GB, GIB = 10**9, 2**30
 LLAMA_2 = {"model_id": "meta-llama/Llama-2-7b-hf", "gpu": "A100 80GB"}
 MISTRAL = {"model_id": "mistralai/Mistral-7B-v0.1", "gpu": "A100 80GB", "seq_len": 4096, "micro_batch": 4}
 _QWEN = {"model_type": "qwen2", "max_position_embeddings": 8192, "tie_word_embeddings": False, "vocab_size": 151_936}
-QWEN_1_8B = _QWEN | {"num_hidden_layers": 24, "hidden_size": 2048, "num_attention_heads": 16, "intermediate_size": 5504}
-QWEN_7B = _QWEN | {"num_hidden_layers": 32, "hidden_size": 4096, "num_attention_heads": 32, "intermediate_size": 11008}
+QWEN_1_8B = _QWEN | {
+    "num_hidden_layers": 24,
+    "hidden_size": 2048,
+    "num_attention_heads": 16,
+    "num_key_value_heads": 16,
+    "intermediate_size": 5504,
+}
+QWEN_7B = _QWEN | {
+    "num_hidden_layers": 32,
+    "hidden_size": 4096,
+    "num_attention_heads": 32,
+    "num_key_value_heads": 32,
+    "intermediate_size": 11008,
+}
 
 
 def _peak(line: dict[str, Any]) -> dict[str, float]:

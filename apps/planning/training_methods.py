@@ -53,7 +53,7 @@ ENGINES: dict[str, EngineProfile] = {
     "litgpt": EngineProfile(10.0),
     "lit-gpt": EngineProfile(10.0),
     "lightning": EngineProfile(10.0),
-    "unsloth": EngineProfile(0.6, offloads_checkpoints=True),
+    "unsloth": EngineProfile(0.6, hidden_kept=6.0, ffn_kept=3.0, offloads_checkpoints=True),
     "torchtune": EngineProfile(0.8, hidden_kept=4.0, ffn_kept=3.0, shards_adapters=True),
 }
 # A preference loss keeps 16-bit logits and their gradients only.

@@ -98,6 +98,15 @@ def test_short_steps_of_adapters_wait_for_kernels() -> None:
 
 
 @pytest.mark.parametrize(
+    ("engine", "tokens", "gb"), [("unsloth", 21_848, 12), ("unsloth", 342_733, 80), ("transformers", 28_454, 80)]
+)
+def test_the_longest_context_that_fits_fills_the_gpu(engine: str, tokens: int, gb: int) -> None:
+    """unsloth.ai docs, Unsloth Benchmarks: Llama 3.1 8B, QLoRA of rank 32, one row a step."""
+    line = {"model_id": "meta-llama/Llama-3.1-8B", "gpu": "A100 80GB", "method": "qlora", "lora_rank": 32}
+    assert _peak(line | {"engine": engine, "seq_len": tokens})["mid"] == pytest.approx(0.97 * gb, rel=0.1)
+
+
+@pytest.mark.parametrize(
     ("text", "name", "preference"),
     [
         ("LoRA", "lora", "none"), ("q-lora", "qlora", "none"), ("LoRA int4", "qlora", "none"), ("dpo", "lora", "dpo"),

@@ -50,6 +50,8 @@ ENGINES: dict[str, EngineProfile] = {
     "trl": _PLAIN,
     "sfttrainer": _PLAIN,
     "fsdp-qlora": _PLAIN,
+    # ms-swift also measures accuracy on the logits of rows of many lengths (modelscope/ms-swift, Benchmark.md).
+    "swift": EngineProfile(32.0, process_bytes=1.0e9, upcasts=True),
     "litgpt": EngineProfile(10.0),
     "lit-gpt": EngineProfile(10.0),
     "lightning": EngineProfile(10.0),

@@ -58,8 +58,8 @@ ENGINES: dict[str, EngineProfile] = {
     "unsloth": EngineProfile(0.6, hidden_kept=6.0, ffn_kept=3.0, offloads_checkpoints=True),
     "torchtune": EngineProfile(0.8, hidden_kept=4.0, ffn_kept=3.0, shards_adapters=True),
 }
-# A preference loss keeps 16-bit logits and their gradients only.
-PREFERENCE_LOGIT_BYTES = 4.5
+# Of the answers' tokens alone, so less than of a plain row; more where the reference's scores are kept.
+PREFERENCE_LOGIT_BYTES = 9.0
 # Bytes of optimizer states a parameter. Master weights of mixed precision count as states.
 OPTIMIZERS: dict[str, float] = {
     "adamw": 4.0,  # both moments in the weights' 16 bits

@@ -12,13 +12,13 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from bench.planner_parts import gguf, gguf_speeds, load_tests, serving, serving_later, speed, training
+from bench.planner_parts import gguf, gguf_speeds, load_tests, serving, serving_later, speed, training, training_later
 from bench.planner_parts.rows import Row
 
 
 def main() -> int:
     rows: list[Row] = []
-    for part in (serving, serving_later, gguf, gguf_speeds, training, load_tests, speed):
+    for part in (serving, serving_later, gguf, gguf_speeds, training, training_later, load_tests, speed):
         print(f"\n{part.TITLE}")
         found = part.rows()
         rows += found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -13,16 +14,22 @@ from apps.planning.memory import GIB
 from apps.planning.serving_plan import Memory
 from apps.planning.shapes import CannotEstimate
 from apps.planning.training import TrainingEstimate, TrainingPlan, training_fit
-from apps.planning.training_methods import read_method, read_optimizer, read_sharding
+from apps.planning.training_methods import known_engine, read_method, read_optimizer, read_sharding
 
-_DEFAULT_TOKENS = 10**6
+# What is taken where a line leaves a key out; `notes` say so.
+_DEFAULTS: dict[str, Any] = {
+    "method": "lora", "engine": "axolotl", "lora_rank": 16, "micro_batch": 1, "seq_len": 2048,
+    "gradient_checkpointing": True, "dataset_tokens": 10**6, "epochs": 1,
+}  # fmt: skip
+_OFFLOADING = ("unsloth", "offload", "offload_disk")  # Axolotl's and Unsloth's words for checkpoints in RAM
+_WORDS = {"on": True, "enabled": True, "selective": True, "full": True, "off": False, "none": False, "disabled": False}
 
 
 def answer_line(line: Mapping[str, Any]) -> dict[str, Any]:
     """The answer to one question. Raises CannotEstimate naming the key that is wrong."""
     plan, memory = read_line(line)
     fit = training_fit(plan, memory)
-    fit = replace(fit, notes=(*fit.notes, *_gpu_notes(line, plan)))
+    fit = replace(fit, notes=(*fit.notes, *_gpu_notes(line, plan), *_reading_notes(line, plan)))
     return {"id": line.get("id")} | _answer(fit) | {"api_prices": _api_prices(plan)}
 
 
@@ -30,28 +37,41 @@ def read_line(line: Mapping[str, Any]) -> tuple[TrainingPlan, Memory]:
     """The plan and the GPU that a line describes."""
     shape, _, _ = model_of(line)
     gpu_name, gpu = text(line, "gpu"), _gpu(line)
+    line = _DEFAULTS | {key: value for key, value in line.items() if value is not None and value != ""}
     method, engine = read_method(text(line, "method")), text(line, "engine").lower()
     devices = gpu.gpus(whole(line, "gpus", most=65_536))
-    checkpointing = flag(line, "gradient_checkpointing")
+    checkpointing, offloads = _checkpointing(line)
+    sharding = read_sharding(f"{text(line, 'sharding')} {text(line, 'method')} {engine}")
     plan = TrainingPlan(
         shape=shape,
         method=method.name,
         preference=method.preference,
         quantised_bits=method.bits,
         engine=engine,
-        optimizer=read_optimizer(text(line, "optimizer"), engine, method.name, devices),
-        lora_rank=whole(line, "lora_rank", most=4096) or 16,
-        micro_batch=whole(line, "micro_batch", most=4096) or 1,
-        sequence_tokens=whole(line, "seq_len", most=2**24) or 2048,
-        tokens=whole(line, "dataset_tokens", most=10**15) or _DEFAULT_TOKENS,
-        epochs=number(line, "epochs", least=0.001, most=10**4) or 1.0,
-        gradient_checkpointing=True if checkpointing is None else checkpointing,
+        optimizer=read_optimizer(text(line, "optimizer"), engine, method.name, devices, sharding),
+        lora_rank=whole(line, "lora_rank", most=4096) or 0,
+        micro_batch=whole(line, "micro_batch", most=4096) or 0,
+        sequence_tokens=whole(line, "seq_len", most=2**24) or 0,
+        tokens=whole(line, "dataset_tokens", most=10**15) or 0,
+        epochs=number(line, "epochs", least=0.001, most=10**4) or 0,
+        gradient_checkpointing=checkpointing,
+        offloads_checkpoints=offloads,
+        chunked_loss=bool(re.search(r"liger|cut[ _-]?cross|\bcce\b|chunked", engine)),
         devices=devices,
-        sharding=read_sharding(f"{text(line, 'sharding')} {text(line, 'method')} {engine}"),
+        sharding=sharding,
         cpu_offload="offload" in text(line, "method").lower(),
         price_per_device_hour=gpu.kind.hour_price if gpu.kind else None,
     )
     return plan, Memory("gpu", gpu.usable_bytes, gpu.kind.title if gpu.kind else gpu_name)
+
+
+def _checkpointing(line: Mapping[str, Any]) -> tuple[bool, bool]:
+    """Whether layers are computed again, and whether their checkpoints lie in RAM."""
+    value = line["gradient_checkpointing"]
+    word = value.strip().lower() if isinstance(value, str) else ""
+    if word in _OFFLOADING:
+        return True, True
+    return bool(_WORDS[word] if word in _WORDS else flag(line, "gradient_checkpointing")), False
 
 
 def _gpu(line: Mapping[str, Any]) -> NamedGpu:
@@ -67,6 +87,22 @@ def _gpu_notes(line: Mapping[str, Any], plan: TrainingPlan) -> list[str]:
     notes = [gpu.note] if gpu.note else []
     if plan.price_per_device_hour is None:
         notes.append(f"No list price of {gpu.title} is known, so there is no cost; hours x your own price give it.")
+    return notes
+
+
+def _reading_notes(line: Mapping[str, Any], plan: TrainingPlan) -> list[str]:
+    """How the line was read where it left something open."""
+    taken = _DEFAULTS | {"optimizer": plan.optimizer}
+    absent = [f"{key} {value}" for key, value in taken.items() if line.get(key) in (None, "")]
+    if plan.method == "full":
+        absent = [each for each in absent if not each.startswith("lora_rank")]
+    notes = [f"Not given, so taken: {', '.join(absent)}."] if absent else []
+    if known_engine(plan.engine) is None:
+        notes.append(f"{plan.engine} has no figures of its own; it counts as a Hugging Face trainer with peft.")
+    if "freeze" in text(line, "method").lower():
+        notes.append("Freeze tuning is answered as LoRA, whose memory it comes near to.")
+    if plan.method == "full" and plan.optimizer == "adamw-fp32":
+        notes.append("AdamW keeps float32 weights and moments beside 16-bit weights: 18 bytes a parameter.")
     return notes
 
 

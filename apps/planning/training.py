@@ -1,8 +1,9 @@
 """Memory, time and cost of a fine-tune: LoRA, QLoRA, full, DPO and ORPO. Bytes and tokens on each device.
 
 The usual accounting: the base (frozen, or with gradients and optimizer states; ZeRO, arXiv 1910.02054), 16 bytes for
-each adapter parameter, one hidden vector a layer and token with checkpointing, the working set of one layer, and
-the logits. What each tool keeps of these stands in training_methods.py, its speed in training_speed.py.
+each adapter parameter, one hidden vector a layer and token with checkpointing, the working set of one layer, the
+logits, or the copy of the weights that the step makes where that is more. What each tool keeps of these stands in
+training_methods.py, its speed in training_speed.py.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from apps.planning.shapes import EXPERTS, Confidence, ModelShape
 from apps.planning.training_methods import (
     OPTIMIZERS,
     PREFERENCE_LOGIT_BYTES,
+    STEP_COPY_BYTES,
     MethodName,
     Preference,
     Sharding,
@@ -28,12 +30,16 @@ from apps.planning.training_methods import (
 from apps.planning.training_speed import Speed, cpu_speed, gpu_speed
 from apps.planning.weights import weights_bytes
 
-FORMULA_VERSION = "training-2"
+FORMULA_VERSION = "training-3"
 GIB = 2**30
 _ADAPTER_WEIGHT, _ADAPTER_MOMENTS = 4, 8  # float32 weight, the same of gradient, and two moments
 _GRADIENT_BYTES = 2
-_PROCESS = {"gpu": 0.3e9, "cpu": 1.1e9}  # what libraries keep beside tensors
-_LARGEST_SPREAD = 0.249  # stated ranges are no wider than a quarter to either side
+_CPU_PROCESS = 1.05e9  # what libraries keep beside tensors without a GPU
+_SPREAD = 0.249  # of what tools report: tensors alone at one end, all that the allocator reserved at the other
+# DeepSpeed stages 1 and 2 (docs: ZeRO, allgather_bucket_size, overlap_comm) hold up to 4.5 x 2 buckets of 5e8 16-bit
+# values; two of them stand even for the few gradients of adapters.
+_BUCKET_VALUES, _BUCKETS, _SMALL_BUCKETS = 5e8, 9, 2
+_UNGATED = 0.4  # a feed-forward part without a gate keeps two of the five
 _STARTUP_SECONDS = 60.0
 
 
@@ -54,6 +60,7 @@ class TrainingPlan:
     tokens: int = 0
     epochs: float = 1.0
     gradient_checkpointing: bool = True
+    offloads_checkpoints: bool = False  # checkpoints lie in RAM
     chunked_loss: bool = False  # the loss is taken in pieces, so the logits never stand whole in memory
     cpu_offload: bool = False  # weights and states lie in RAM and visit the GPU layer by layer
     devices: int = 1
@@ -122,11 +129,9 @@ def training_fit(plan: TrainingPlan, memory: Memory) -> TrainingEstimate:
     """Estimate memory on each device, the time and the cost. Raises CannotEstimate."""
     reference = _weights_on_each(plan) if plan.keeps_reference else 0
     weights, (trainable, states) = _weights_on_each(plan) + reference, _states(plan)
-    activations, process = _activation_bytes(plan, memory.kind), round(_PROCESS[memory.kind])
-    middle = weights + states + activations[1] + process
-    # A measured peak may leave out what libraries hold beside tensors, so the low estimate does too.
-    low = max(weights + round(states * 0.5) + activations[0], round(middle * (1 - _LARGEST_SPREAD)))
-    high = min(weights + round(states * 1.15) + activations[2] + 2 * process, round(middle * (1 + _LARGEST_SPREAD)))
+    working, process = max(_activation_bytes(plan), _step_bytes(plan)), _process_bytes(plan, memory.kind)
+    middle = weights + states + working + process
+    low, high = round(middle * (1 - _SPREAD)), round(middle * (1 + _SPREAD))
     spare = (memory.total_bytes - middle) / memory.total_bytes
     verdict: Verdict = "too_big" if spare < 0 else "tight" if spare < TIGHT_SPARE else "fits"
     speed = _speed(plan, memory)
@@ -140,7 +145,7 @@ def training_fit(plan: TrainingPlan, memory: Memory) -> TrainingEstimate:
         reason=_reason(verdict, middle, memory),
         weights_bytes=weights,
         optimizer_bytes=states,
-        activation_bytes=activations[1],
+        activation_bytes=working,
         overhead_bytes=process,
         total_bytes=middle,
         total_bytes_low=low,
@@ -171,9 +176,9 @@ def _base_bytes(plan: TrainingPlan) -> int:
 
 
 def _weights_on_each(plan: TrainingPlan) -> int:
-    """The base; or this device's part of it, beside the layer at work and the embeddings, which stay gathered."""
+    """The base; or this device's part of it, beside the layer at work, the one fetched next, and the embeddings."""
     whole = _base_bytes(plan)
-    gathered = whole // plan.shape.layers + 2 * plan.shape.embedding_parameters
+    gathered = 2 * whole // plan.shape.layers + 2 * plan.shape.embedding_parameters
     if plan.cpu_offload:
         return gathered
     return whole // plan.shares.weights + gathered if plan.shares.weights > 1 else whole
@@ -200,23 +205,47 @@ def _gradient_bytes(plan: TrainingPlan) -> float:
     return 4 if plan.optimizer == "adamw-fp32" else _GRADIENT_BYTES
 
 
-def _activation_bytes(plan: TrainingPlan, kind: str) -> tuple[int, int, int]:
-    """Low, middle and high: what layers keep, the working set of one of them, and the logits."""
+def _activation_bytes(plan: TrainingPlan) -> int:
+    """What layers keep, the working set of one of them, and the logits."""
     profile, shape, tokens = read_engine(plan.engine), plan.shape, plan.row_tokens
     size = 4 if plan.precision == "fp32" else 2
-    layer = tokens * (profile.hidden_kept * shape.hidden_size + profile.ffn_kept * shape.ffn_size) * size
+    handed_on = 2 * size if profile.upcasts and plan.method == "qlora" else size
+    ffn_kept = profile.ffn_kept * (1.0 if _is_gated(shape) else _UNGATED)
+    layer = tokens * (profile.hidden_kept * shape.hidden_size + ffn_kept * shape.ffn_size) * size
     kept = shape.layers * layer
     if plan.gradient_checkpointing:
-        kept = 0 if profile.offloads_checkpoints else tokens * shape.layers * shape.hidden_size * size
-    chunks = 8 if plan.chunked_loss else 1
+        offloads = profile.offloads_checkpoints or plan.offloads_checkpoints
+        kept = 0 if offloads else tokens * shape.layers * shape.hidden_size * handed_on
     per_entry = profile.logit_bytes if plan.preference == "none" else PREFERENCE_LOGIT_BYTES
-    logits = [tokens * shape.vocab_size * each / chunks for each in per_entry]
-    spread = (0.7, 1.0, 1.4) if kind == "gpu" else (0.5, 1.0, 1.5)
-    # The loss is over before the first layer is computed again, so only the larger of the two stands.
-    low, middle, high = (
-        round(kept * part + max(layer * part, each)) for part, each in zip(spread, logits, strict=True)
-    )
-    return low, middle, high
+    logits = tokens * shape.vocab_size * per_entry / (8 if plan.chunked_loss else 1)
+    # The loss is over before the first layer is computed again, but the allocator seldom fits one into the other's gap.
+    return round(kept + layer + logits)
+
+
+def _is_gated(shape: ModelShape) -> bool:
+    return any("gate" in each.name for each in shape.linear_matrices())
+
+
+def _step_bytes(plan: TrainingPlan) -> int:
+    """What the optimizer's step adds, when activations are gone again."""
+    if plan.method != "full" or plan.cpu_offload or read_engine(plan.engine).shards_adapters:
+        return 0
+    return round(STEP_COPY_BYTES.get(plan.optimizer, 0) * plan.shape.parameters / plan.shares.optimizer)
+
+
+def _process_bytes(plan: TrainingPlan, kind: str) -> int:
+    if kind == "cpu":
+        return round(_CPU_PROCESS)
+    profile = read_engine(plan.engine)
+    upcast = 2 * plan.shape.embedding_parameters if profile.upcasts and plan.method == "qlora" else 0
+    return round(profile.process_bytes + upcast + _bucket_bytes(plan))
+
+
+def _bucket_bytes(plan: TrainingPlan) -> float:
+    if plan.sharding not in ("zero1", "zero2"):
+        return 0
+    count = _BUCKETS if plan.method == "full" else _SMALL_BUCKETS
+    return count * _GRADIENT_BYTES * min(_BUCKET_VALUES, plan.shape.parameters)
 
 
 def _speed(plan: TrainingPlan, memory: Memory) -> Speed | None:
@@ -237,6 +266,8 @@ def _speed(plan: TrainingPlan, memory: Memory) -> Speed | None:
         method=plan.method,
         sequence_tokens=plan.sequence_tokens,
         devices=plan.devices,
+        step_tokens=plan.row_tokens,
+        recomputes=plan.gradient_checkpointing,
         offloads=plan.cpu_offload,
     )
 

@@ -2,7 +2,7 @@
 
 Engines differ in the logits: kept whole with a float32 copy and gradients (Hugging Face's loss), or taken in pieces;
 in what a layer keeps: compiled layers save less; and in where checkpoints lie: Unsloth moves them to RAM. The figures
-were read off measured peaks in bench/planner_data/fine_tunes.json and are checked against them by `make bench-planner`.
+were read off measured peaks in bench/planner_data/fine_tunes*.json; `make bench-planner` checks them.
 """
 
 from __future__ import annotations
@@ -31,24 +31,35 @@ class Method:
 class EngineProfile:
     """Bytes of logits a token and vocabulary entry; values a layer keeps a token, as multiples of hidden and ffn."""
 
-    logit_bytes: tuple[float, float, float]
+    logit_bytes: float
     hidden_kept: float = 10.0
     ffn_kept: float = 5.0
+    process_bytes: float = 0.3e9  # what libraries, and the allocator's gaps, hold beside tensors
     offloads_checkpoints: bool = False
     shards_adapters: bool = False  # LoRA over several GPUs splits the base instead of copying it
+    upcasts: bool = False  # peft's preparation of a 4-bit base: embeddings and what layers hand on become float32
 
 
-_PLAIN = EngineProfile((6.0, 10.0, 16.0))
+# Hugging Face's loss: 16-bit logits, their float32 copy and its gradient.
+_PLAIN = EngineProfile(12.5, process_bytes=1.0e9)
+_PEFT = EngineProfile(12.5, process_bytes=1.0e9, upcasts=True)
 ENGINES: dict[str, EngineProfile] = {
     "axolotl": _PLAIN,
     "llama-factory": _PLAIN,
+    "llamafactory": _PLAIN,
     "trl": _PLAIN,
-    "litgpt": EngineProfile((6.0, 10.0, 12.0)),
-    "unsloth": EngineProfile((0.3, 0.6, 2.0), offloads_checkpoints=True),
-    "torchtune": EngineProfile((0.5, 1.25, 4.0), hidden_kept=4.0, ffn_kept=3.0, shards_adapters=True),
+    "sfttrainer": _PLAIN,
+    "fsdp-qlora": _PLAIN,
+    # ms-swift also measures accuracy on the logits of rows of many lengths (modelscope/ms-swift, Benchmark.md).
+    "swift": EngineProfile(32.0, process_bytes=1.0e9, upcasts=True),
+    "litgpt": EngineProfile(10.0),
+    "lit-gpt": EngineProfile(10.0),
+    "lightning": EngineProfile(10.0),
+    "unsloth": EngineProfile(0.6, hidden_kept=6.0, ffn_kept=3.0, offloads_checkpoints=True),
+    "torchtune": EngineProfile(0.8, hidden_kept=4.0, ffn_kept=3.0, shards_adapters=True),
 }
-# A preference loss keeps 16-bit logits and their gradients only.
-PREFERENCE_LOGIT_BYTES = (3.0, 4.5, 10.0)
+# Of the answers' tokens alone, so less than of a plain row; more where the reference's scores are kept.
+PREFERENCE_LOGIT_BYTES = 9.0
 # Bytes of optimizer states a parameter. Master weights of mixed precision count as states.
 OPTIMIZERS: dict[str, float] = {
     "adamw": 4.0,  # both moments in the weights' 16 bits
@@ -58,20 +69,26 @@ OPTIMIZERS: dict[str, float] = {
     "lion": 2.0,
     "lion-8bit": 1.0,
     "adafactor": 0.05,
+    "galore": 1.0,  # moments of low rank, beside those of the embeddings (arXiv 2403.03507)
+    "adagrad": 2.0,
     "sgd": 0.0,
     "muon": 2.0,
 }
+# Whose step makes one more copy of the weights: torch's AdamW over many tensors at once.
+STEP_COPY_BYTES = {"adamw": 2.0, "adamw-fp32": 2.0}
 
 
 def read_method(text: str) -> Method:
     """A method from free text: "QLoRA (nf4)", "full finetune", "LoRA DPO r16". Raises CannotEstimate."""
     asked = text.strip().lower()[:80]
-    preference: Preference = "dpo" if "dpo" in asked or "kto" in asked else "orpo" if "orpo" in asked else "none"
-    if re.search(r"qlora|4[- ]?bit|8[- ]?bit|nf4|bnb|quant", asked):
+    preference: Preference = "none"
+    if re.search(r"dpo|kto|orpo|simpo|cpo", asked):
+        preference = "orpo" if re.search(r"orpo|simpo|cpo", asked) else "dpo"
+    if re.search(r"qlora|q-lora|[48][- ]?bit|(int|fp|nf)[48]\b|bnb|gptq|awq|hqq|quant", asked):
         return Method("qlora", 8 if re.search(r"8[- ]?bit|int8", asked) else 4, preference)
     if re.search(r"lora|dora|adapter|peft|freeze", asked) or not asked:
         return Method("lora", preference=preference)
-    if re.search(r"full|fft|sft|pretrain|bf16|amp", asked):
+    if re.search(r"full|fft|sft|pretrain|bf16|\bamp\b", asked):
         return Method("full", preference=preference)
     if preference != "none":
         return Method("lora", preference=preference)
@@ -113,27 +130,44 @@ def read_sharding(text: str) -> Sharding | None:
     return "ddp" if re.search(r"\bddp\b|data[ _-]?parallel|no[ _-]?shard", asked) else None
 
 
-def read_engine(text: str) -> EngineProfile:
-    """The profile of a tool named in free text; an unknown one counts as a plain Hugging Face trainer."""
+def known_engine(text: str) -> str | None:
+    """The tool that free text names; None where no profile knows it."""
     asked = re.sub(r"[ _]", "-", text.strip().lower())
-    return next((profile for name, profile in ENGINES.items() if name in asked), _PLAIN)
+    return next((name for name in ENGINES if name in asked), None)
 
 
-def read_optimizer(text: str, engine: str, method: str, devices: int = 1) -> str:
-    """The optimizer from free text such as "paged_adamw_8bit"; where it is empty, the tool's usual one."""
+def read_engine(text: str) -> EngineProfile:
+    """The profile of a tool named in free text; an unknown one counts as a plain Hugging Face trainer with peft."""
+    name = known_engine(text)
+    return ENGINES[name] if name else _PEFT
+
+
+def read_optimizer(text: str, engine: str, method: str, devices: int = 1, sharding: Sharding | None = None) -> str:
+    """The optimizer from free text such as "paged_adamw_8bit"; where it is empty, the tool's usual one.
+
+    Raises CannotEstimate. AdamW without a named precision: `_usual_adamw`.
+    """
     asked = re.sub(r"[ _]", "-", text.strip().lower())
     if not asked:
-        usual = method == "full" and devices == 1 and "torchtune" in engine.lower()
-        return "paged-adamw-8bit" if usual else "adamw"
-    if "adafactor" in asked:
-        return "adafactor"
-    for family in ("lion", "muon", "sgd"):
+        paged = method == "full" and devices == 1 and known_engine(engine) == "torchtune"
+        return "paged-adamw-8bit" if paged else _usual_adamw(engine, method, devices, sharding)
+    for family in ("adafactor", "galore", "apollo", "lion", "muon", "sgd", "adagrad", "rmsprop"):
         if family in asked:
-            return "lion-8bit" if family == "lion" and "8" in asked else family
+            same = {"apollo": "galore", "rmsprop": "adagrad"}
+            return "lion-8bit" if family == "lion" and "8" in asked else same.get(family, family)
     if re.search(r"8-?bit|int8", asked):
         return "paged-adamw-8bit" if "paged" in asked else "adamw-8bit"
     if re.search(r"fp32|32-?bit|amp|master|mixed", asked):
         return "adamw-fp32"
-    if "adam" in asked or "apollo" in asked or "galore" in asked:
-        return "adamw"
+    if "adam" in asked:
+        return "adamw" if re.search(r"bf16|16-?bit|pure", asked) else _usual_adamw(engine, method, devices, sharding)
     raise CannotEstimate(f"optimizer is {text[:40]!r}; use one of {', '.join(OPTIMIZERS)}.")
+
+
+def _usual_adamw(engine: str, method: str, devices: int, sharding: Sharding | None) -> str:
+    """DeepSpeed, and Accelerate's FSDP, keep float32 weights beside 16-bit ones; so does LLaMA-Factory without
+    pure_bf16. torchtune and LitGPT train in 16 bits alone, as does one GPU whose weights were loaded so."""
+    tool = known_engine(engine) or ""
+    sharded = sharding not in (None, "ddp") or (devices > 1 and sharding is None)
+    mixed = sharded and tool not in ("torchtune", "litgpt", "lit-gpt", "lightning")
+    return "adamw-fp32" if method == "full" and (mixed or tool.startswith("llama")) else "adamw"

@@ -1,8 +1,8 @@
 """How fast a fine-tune goes: the GPU's peak x the share that training reaches / the work of a token.
 
 Work: 6 FLOPs a parameter and token when all weights learn, 4 when only adapters do (PaLM, arXiv 2204.02311, appendix
-B), and 12 x layers x width x length for attention. The share counts that work only, not recomputation: runs with and
-without checkpointing reach the same one at their best batch (mosaicml/llm-foundry, scripts/train/benchmarking).
+B), and 12 x layers x width x length for attention. Checkpointing adds a forward pass: 2 a parameter and a third of
+attention, so adapters lose a third of their speed to it (modelscope/ms-swift, Benchmark.md: 6.19 and 4.31 samples/s).
 """
 
 from __future__ import annotations
@@ -14,11 +14,15 @@ from apps.planning.shapes import ModelShape
 
 Range = tuple[float, float, float]
 _CPU_CORE_FLOPS: Range = (1e9, 1e10, 4e10)  # float32 a core, as reached in training; wide, because builds differ
-# Share of the peak by generation, when all weights learn; then what adapters leave of it.
-_SHARES = {"a100": 0.57, "a800": 0.57, "h100": 0.43, "h200": 0.43, "h800": 0.43, "gh200": 0.43, "b200": 0.36}
-_OTHER_SHARE = 0.70
-_ADAPTER_SHARE = {"lora": 0.8, "qlora": 0.75, "full": 1.0}
-_OFFLOADED = 0.5  # weights and states travel from RAM
+# Share of the peak by generation, recomputation counted, when all weights learn; then what adapters leave of it.
+_SHARES = {"a100": 0.65, "a800": 0.65, "h100": 0.45, "h200": 0.45, "h800": 0.45, "gh200": 0.45, "b200": 0.38}
+_OTHER_SHARE = 0.80
+_ADAPTER_SHARE = {"lora": 0.85, "qlora": 0.8, "full": 1.0}
+_OFFLOADED = 0.8  # weights and states travel from RAM, mostly while the GPU works
+_MIXTURE = 0.8  # experts meet few tokens each
+# Adapters in eager mode: seconds that launching a layer's kernels takes, with recomputation, whatever the tokens.
+_LAUNCH_SECONDS = 0.0045
+_UNPACK_SECONDS = 12e-12  # a weight of a 4-bit base, turned into 16 bits in every pass of a step
 _SPREAD = (0.5, 1.0, 1.35)
 # Small models leave the GPU waiting for the next kernel.
 _SMALL = ((2e8, 0.75), (6e8, 0.88))
@@ -33,23 +37,37 @@ class Speed:
     high: float
 
 
-def flops_per_token(shape: ModelShape, *, trains_all: bool, sequence_tokens: int) -> float:
-    """Work of one training token, attention included, recomputation not."""
+def flops_per_token(shape: ModelShape, *, trains_all: bool, sequence_tokens: int, recomputes: bool = False) -> float:
+    """Work of one training token, attention and, where asked, the second forward pass of checkpointing included."""
     width = shape.attention_heads * shape.head_dim
-    return (6 if trains_all else 4) * shape.active_parameters + 12 * shape.layers * width * sequence_tokens
+    passes = (6 if trains_all else 4) + (2 if recomputes else 0)
+    return passes * shape.active_parameters + (16 if recomputes else 12) * shape.layers * width * sequence_tokens
 
 
 def gpu_speed(
-    kind: GpuType | None, shape: ModelShape, *, method: str, sequence_tokens: int, devices: int, offloads: bool = False
+    kind: GpuType | None,
+    shape: ModelShape,
+    *,
+    method: str,
+    sequence_tokens: int,
+    devices: int,
+    step_tokens: int,
+    recomputes: bool,
+    offloads: bool = False,
 ) -> Speed | None:
-    """None for a GPU whose throughput is not known."""
+    """None for a GPU whose throughput is not known. `step_tokens` are those of one pass on a device."""
     if kind is None or kind.bf16_flops is None:
         return None
     share = next((value for name, value in _SHARES.items() if kind.key.startswith(name)), _OTHER_SHARE)
     share *= _ADAPTER_SHARE[method] * next((part for size, part in _SMALL if shape.parameters < size), 1.0)
-    share *= (1.0 if devices <= 8 else 0.95) * (_OFFLOADED if offloads else 1.0)
-    work = flops_per_token(shape, trains_all=method == "full", sequence_tokens=sequence_tokens)
-    low, middle, high = (kind.bf16_flops * share * part / work for part in _SPREAD)
+    share *= (1.0 if devices <= 8 else 0.95) * (_OFFLOADED if offloads else 1.0) * (_MIXTURE if shape.is_moe else 1.0)
+    work = flops_per_token(shape, trains_all=method == "full", sequence_tokens=sequence_tokens, recomputes=recomputes)
+    middle = kind.bf16_flops * share / work
+    if method != "full":
+        launches = shape.layers * _LAUNCH_SECONDS * (1.0 if recomputes else 2 / 3)
+        unpacking = _UNPACK_SECONDS * shape.active_parameters if method == "qlora" else 0.0
+        middle = step_tokens / (max(step_tokens / middle, launches) + unpacking)
+    low, middle, high = (middle * part for part in _SPREAD)
     return Speed(low, middle, high)
 
 

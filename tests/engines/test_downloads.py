@@ -28,7 +28,7 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> list[Source]:
     """Stands in for the Hub; remembers each fetch."""
     fetched: list[Source] = []
 
-    def ask(source: Source) -> HubFiles:
+    def ask(source: Source, *, with_code: bool) -> HubFiles:
         hashes = {"model.safetensors": "0" * 64} if source.revision == "damaged" else {}
         return HubFiles("c0ffee", {"model.safetensors": 1}, hashes)
 

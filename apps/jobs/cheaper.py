@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 from django.utils import timezone
 
@@ -25,18 +26,20 @@ def cheaper_now(waiting: Sequence[WaitingJob], offered: Sequence[HostOffer]) -> 
     if not waiting:
         return {}
     jobs = Job.objects.in_bulk([each.pk for each in waiting])
-    room = f"{offered} {int(timezone.now().timestamp() // KEPT_SECONDS)}"
-    told = {each.pk: _told(jobs[each.pk], each, offered, room) for each in waiting if each.pk in jobs}
+    room, now = repr(offered), timezone.now().timestamp()
+    news: list[Job] = []
+    told: dict[int, str] = {}
+    for each in waiting:
+        if job := jobs.get(each.pk):
+            kept: dict[str, Any] = job.replan or {}
+            made_for = hashlib.sha256(f"{each.need} {room}".encode()).hexdigest()
+            if kept.get("made_for") != made_for or now > kept["made_at"] + KEPT_SECONDS:
+                kept = {"made_for": made_for, "made_at": now, "sentence": _sentence(job, each, offered)}
+                job.replan = kept
+                news.append(job)
+            told[each.pk] = kept["sentence"]
+    Job.objects.bulk_update(news, ["replan"])
     return {pk: sentence for pk, sentence in told.items() if sentence}
-
-
-def _told(job: Job, waiting: WaitingJob, offered: Sequence[HostOffer], room: str) -> str:
-    made_for = hashlib.sha256(f"{waiting.need} {room}".encode()).hexdigest()
-    kept = job.replan or {}
-    if kept.get("made_for") != made_for:
-        kept = {"made_for": made_for, "sentence": _sentence(job, waiting, offered)}
-        Job.objects.filter(pk=job.pk).update(replan=kept)
-    return str(kept["sentence"])
 
 
 def _sentence(job: Job, waiting: WaitingJob, offered: Sequence[HostOffer]) -> str:

@@ -35,8 +35,7 @@ def preview_eval_run(form: EvalRunForm, options: OptionsForm) -> dict[str, Any]:
     placement = Placement(variant="cuda" if plan.variant == "cuda" else "cpu")
     command = engine_named(ENGINE, kind="evaluate").command(plan.spec, placement)
     past = past_accuracy([new_estimate(plan, version=version, suite=suite)], "eval_seconds")
-    team = version.team
     return {"plan": plan, "past": past, "suite": suite, "command": command_facts(command)} | {
         "code_note": code_note(version),
-        "refusal": rule_against(version, team),
+        "refusal": rule_against(version, version.team),
     }

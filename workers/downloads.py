@@ -37,7 +37,7 @@ from workers.model_sources import (
     fetch_hub,
     fetch_package,
     git_id,
-    install_client,
+    leave_refusals_to_patience,
 )
 from workers.ollama_source import fetch_ollama
 from workers.peer_source import ARRIVING, Offer, copy_files, told
@@ -219,7 +219,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--peers", type=Path)
     parser.add_argument("--with-code", action="store_true")
     given = parser.parse_args(arguments)
-    install_client()
+    leave_refusals_to_patience()
     try:
         offer = Offer.model_validate_json(given.peers.read_text()) if given.peers else None
         into = given.into or default_folder(_named(given.source, offer), with_code=given.with_code)

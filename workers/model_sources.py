@@ -9,9 +9,9 @@ import subprocess
 import threading
 from collections import deque
 from collections.abc import Container, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
@@ -70,7 +70,7 @@ class HubFiles:
         return sum(self.sizes.values())
 
 
-def install_client() -> None:
+def leave_refusals_to_patience() -> None:
     """A refusal by 429 leaves the official client at once, so that `patience` alone decides how long to wait."""
 
     def leave(response: httpx2.Response) -> None:
@@ -107,6 +107,11 @@ def fetch_hub(source: Source, files: HubFiles, folder: Path, *, but: Container[s
     disk cannot hold them."""
     missing = [name for name in files.sizes if name not in but]
     check_room(folder, sum(files.sizes[name] for name in missing), str(source))
+    patient = patience(source)
+
+    def stop_waiting(ended: Future[str]) -> None:
+        if not ended.cancelled() and ended.exception():
+            patient.is_futile.set()
 
     def fetch(name: str) -> str:
         def ask() -> str:
@@ -115,11 +120,15 @@ def fetch_hub(source: Source, files: HubFiles, folder: Path, *, but: Container[s
                 source.name, name, revision=files.commit, local_dir=folder, cache_dir=folder / ".cache/hub"
             )
 
-        return patience(source).hear(ask)
+        return replace(patient).hear(ask)  # the waits of each file are its own
 
     with _hub_refusals(source), WatchedFolder(folder, files.total_bytes), ThreadPoolExecutor(AT_ONCE) as pool:
         try:
-            list(pool.map(fetch, missing))
+            fetched = [pool.submit(fetch, name) for name in missing]
+            for each in fetched:
+                each.add_done_callback(stop_waiting)
+            for each in as_completed(fetched):
+                each.result()
         except BaseException:
             pool.shutdown(cancel_futures=True)  # what has failed once need not fail for every other file
             raise

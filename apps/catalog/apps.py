@@ -8,12 +8,12 @@ class CatalogConfig(AppConfig):
 
     def ready(self) -> None:
         from apps.catalog.deletions import check_can_run_again
-        from apps.catalog.hub_repository import install_client
+        from apps.catalog.hub_repository import ask_through_egress
         from apps.catalog.peers import download_secrets, resolve_download
         from apps.catalog.registration import register_download
         from apps.jobs.kinds import KindHandler, register_kind
 
-        install_client()
+        ask_through_egress()
         handler = KindHandler(
             on_finished=register_download,
             on_retried=check_can_run_again,

@@ -31,7 +31,7 @@ class HubFacts:
     card: str = ""  # Markdown without its front matter
     size_bytes: int = 0  # of the weights that were asked for
     variant: str = ""  # the GGUF quantisation that these are; empty for safetensors
-    config: dict[str, Any] = field(default_factory=dict)  # of config.json, or as the GGUF header says it
+    needs_remote_code: bool = False  # of a repository, to be loaded at all
     task: str = ""  # e.g. text-generation
     languages: list[str] = field(default_factory=list)  # codes, as the card gives them
     monthly_downloads: int | None = None
@@ -84,7 +84,7 @@ def _read(repository: HubRepository, variant: str) -> HubFacts:
         summary=_summary(info),
         size_bytes=weights.size_bytes,
         variant=weights.variant,
-        config=config,
+        needs_remote_code=not weights.files and repository.needs_code(info, config),
         task=storable(str(info.pipeline_tag or ""))[:60],
         languages=_languages(info),
         monthly_downloads=info.downloads if isinstance(info.downloads, int) and 0 <= info.downloads < 2**53 else None,

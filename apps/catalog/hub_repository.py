@@ -42,6 +42,7 @@ from apps.catalog.source_problems import unreachable, web_patience
 from apps.engines.gguf_config import config_from_gguf
 from apps.engines.gguf_header import read_gguf
 from apps.engines.patience import Patience
+from apps.engines.repository_files import CODE_NAMING, CONFIG
 from apps.engines.safetensors_header import read_safetensors
 from apps.fleet.egress import egress_client
 
@@ -55,7 +56,7 @@ MOST_EVAL_RESULTS = 10  # files of a repository
 _EVAL_RESULTS = re.compile(r"\.eval_results/[^/]+\.yaml")
 
 
-def install_client() -> None:
+def ask_through_egress() -> None:
     """Every request that huggingface_hub makes in this process goes through the egress client."""
     set_client_factory(lambda: egress_client(allow_hosts=[urlsplit(endpoint()).hostname or ""]))
 
@@ -115,12 +116,17 @@ class HubRepository:
         """What llama.cpp goes by is the file's own header; everything else reads config.json."""
         commit = info.sha or ""
         if not weights.files:
-            config = json.loads(self.text("config.json", commit) or "{}")
+            config = json.loads(self.text(CONFIG, commit) or "{}")
             return config if isinstance(config, dict) else {}
         name = weights.files[0]
         size = file_sizes(info)[name]
         header = self.patience.hear(lambda: read_gguf(self._file(name, commit, size), size))
         return config_from_gguf(header)
+
+    def needs_code(self, info: ModelInfo, config: dict[str, Any]) -> bool:
+        """Whether its config, tokenizer or processor names Python of a repository."""
+        beside = [name for name in CODE_NAMING if name != CONFIG and name in file_sizes(info)]
+        return "auto_map" in config or any('"auto_map"' in self.text(name, info.sha or "") for name in beside)
 
     def stored_weights(self, info: ModelInfo) -> StoredWeights | None:
         """By the headers of its safetensors, as far as the budget goes; None without any, or with more than are

@@ -76,7 +76,7 @@ def version_facts(version: ModelVersion) -> list[tuple[str, str]]:
         ("Vocabulary", f"{facts['vocab_size']:,}" if facts.get("vocab_size") else ""),
         ("Chat template", {True: "yes", False: "none"}.get(facts.get("chat_template"), "")),
         ("Active parameters", f"{version.active_parameter_count:,}" if version.active_parameter_count else ""),
-        ("Remote code", "needed: its config names Python of the repository" if version.needs_remote_code else ""),
+        ("Remote code", "needed: its configs name Python of the repository" if version.needs_remote_code else ""),
         ("Base model", ", ".join(_base(each) for each in version.model.base_models)),
         ("Task", version.model.task.replace("-", " ")),
         ("Languages", ", ".join(version.model.languages)),

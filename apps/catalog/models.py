@@ -64,7 +64,7 @@ class ModelVersion(TeamOwned):
     parameter_count = models.BigIntegerField(null=True, blank=True)
     active_parameter_count = models.BigIntegerField(null=True, blank=True)  # of a mixture of experts: met by a token
     context_length = models.PositiveIntegerField(null=True, blank=True)  # tokens
-    needs_remote_code = models.BooleanField(default=False)  # its config.json names Python of the repository
+    needs_remote_code = models.BooleanField(default=False)  # one of its configs names Python of the repository
     facts = models.JSONField(default=dict)  # architecture, layers, heads, vocab ... from config.json
 
     class Meta:

@@ -10,7 +10,7 @@ from django.contrib.postgres.search import SearchRank
 from django.db.models import F, Q, Value
 
 from apps.accounts.querysets import OwnedQuerySet
-from apps.catalog.text_search import query_of, words_of
+from apps.catalog.text_search import ModelsHolding, query_of, words_of
 
 # what a person may sort by -> the field of a list's entry
 SORTS = {
@@ -31,8 +31,7 @@ class ModelQuerySet(OwnedQuerySet):
             fields = ("name", "publisher", "source_ref", "license", "summary")
             holds = Q(*((f"{field}__icontains", word) for field in fields), _connector=Q.OR)
             if (query := query_of(word)) is not None:
-                # A query of its own, so that the index answers it.
-                holds |= Q(pk__in=self.model._default_manager.filter(search=query).order_by().values("pk"))
+                holds |= Q(pk__in=ModelsHolding(query))
             found = found.filter(holds)
         return found
 

@@ -122,8 +122,9 @@ def _host_of(job: Job) -> Host:
 
 def _downloaded_version(row: ModelImport, produced: Produced) -> ModelVersion:
     config = produced.facts.get("config", {})
+    needs_remote_code = bool(produced.facts.get("needs_remote_code")) or "auto_map" in config  # older workers
     if rule := broken_rule(
-        policy_of(row.team), name=row.name, license=None, is_gguf=False, needs_remote_code="auto_map" in config
+        policy_of(row.team), name=row.name, license=None, is_gguf=False, needs_remote_code=needs_remote_code
     ):  # of a folder it is known only now
         raise CannotRegister(rule)
     model = _model_of(row)
@@ -140,7 +141,7 @@ def _downloaded_version(row: ModelImport, produced: Produced) -> ModelVersion:
             "parameter_count": produced.facts.get("parameters"),
             "active_parameter_count": active_parameters(config),
             "context_length": produced.facts.get("context_length"),
-            "needs_remote_code": "auto_map" in config,
+            "needs_remote_code": needs_remote_code,
             "facts": produced.facts,
         },
     )

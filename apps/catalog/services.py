@@ -149,7 +149,7 @@ def _described(source: Source, credentials: Sequence[HubCredential]) -> _Descrip
         "languages": hub.languages,
         "monthly_downloads": hub.monthly_downloads,
         "is_gated": hub.is_gated,
-        "needs_remote_code": "auto_map" in hub.config,
+        "needs_remote_code": hub.needs_remote_code,
         "base_models": hub.base_models,
         "scores": [asdict(score) for score in hub.scores],
     }

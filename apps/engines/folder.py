@@ -13,7 +13,7 @@ from typing import Any
 
 from apps.engines.file_headers import BadHeader
 from apps.engines.gguf_facts import gguf_facts
-from apps.engines.repository_files import GgufChoice, gguf_choices
+from apps.engines.repository_files import CODE_NAMING, GgufChoice, gguf_choices
 from apps.engines.safetensors_header import read_safetensors_file
 
 RECORD = ".stackweb.json"  # written by a finished download: where the folder came from, and its manifest
@@ -136,6 +136,7 @@ def model_facts(folder: Path, names: Sequence[str]) -> dict[str, Any]:
         "weights_bytes": sum(path.stat().st_size for path in folder.glob("*.safetensors")) or None,
         "chat_template": _has_chat_template(folder),
         "tokenizer": _tokenizer_class(folder),
+        "needs_remote_code": any("auto_map" in _json(folder / name) for name in CODE_NAMING),
         "config": config,
     }
     return {name: value for name, value in facts.items() if value is not None}

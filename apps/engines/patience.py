@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from threading import Event
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -17,11 +17,13 @@ _RESET = re.compile(r";\s*r=0\s*;\s*t=(\d{1,9})\b")
 
 @dataclass
 class Patience:
-    """`seconds_left`: of all waits together. `on_wait` hears of each before it begins."""
+    """`seconds_left`: of all waits together. `on_wait` hears of each before it begins. Once `is_futile` is set, waits
+    end and none begins."""
 
     tries: int
     seconds_left: float
     on_wait: Callable[[float], None] = lambda seconds: None
+    is_futile: Event = field(default_factory=Event)
 
     def hear(self, ask: Callable[[], T]) -> T:
         """What `ask` returns, asked again after each refusal by 429; raises the last one, and any other at once."""
@@ -34,7 +36,8 @@ class Patience:
                     raise
                 self.seconds_left -= seconds
                 self.on_wait(seconds)
-                time.sleep(seconds)
+                if self.is_futile.wait(seconds):
+                    raise
         return ask()
 
 

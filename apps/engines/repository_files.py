@@ -30,6 +30,9 @@ _LABEL = re.compile(
     r"(?:^|[-._/ ])((?:UD[-_])?(?:I?Q\d(?:_[A-Z0-9]+)*|TQ\d_\d|B?F16|F32|MXFP4(?:_MOE)?))(?=$|[-._/ ])", re.I
 )
 _BESIDE = re.compile(r"(^|[-._/])(mmproj|imatrix|mtp)([-._/]|$)", re.I)  # projectors, statistics, drafts
+# Where a model may name Python of a repository, as the `auto_map` of transformers, which runs it where it is trusted.
+CONFIG = "config.json"
+CODE_NAMING = (CONFIG, "tokenizer_config.json", "processor_config.json", "preprocessor_config.json")
 MOST_LABEL = 60
 LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,59}")
 

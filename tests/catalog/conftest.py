@@ -6,7 +6,7 @@ import pytest
 from huggingface_hub import close_session
 
 from apps.accounts.models import Role, Team, User
-from apps.catalog.hub_repository import install_client
+from apps.catalog.hub_repository import ask_through_egress
 from tests.catalog.hub_server import Hub, running_hub, tiny_repo
 from tests.factories import make_team, make_user
 
@@ -33,6 +33,6 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
         running.repos["tiny/model"] = tiny_repo()
         monkeypatch.setenv("HF_ENDPOINT", running.url)
         monkeypatch.delenv("HF_TOKEN", raising=False)
-        install_client()
+        ask_through_egress()
         yield running
         close_session()

@@ -18,6 +18,7 @@ from apps.catalog.policies import rule_against
 from apps.catalog.registration import CannotRegister, register_download
 from apps.catalog.services import copy_version, import_model
 from apps.engines.base import Result
+from apps.engines.repository_files import CODE_NAMING
 from apps.evals.services import create_eval_run
 from apps.finetunes.services import create_dataset, create_fine_tune
 from apps.fleet.models import Host
@@ -146,9 +147,15 @@ def test_the_preview_says_when_the_code_did_not_come(client: Client, team: Team,
     )
 
 
-def test_a_folders_code_is_judged_once_it_is_read(team: Team, admin: User, alice: User) -> None:
+@pytest.mark.parametrize(
+    "facts",
+    [{"config": {"auto_map": {"AutoModel": "modeling_tiny.TinyModel"}}}, {"config": {}, "needs_remote_code": True}],
+    ids=["of an older worker", "of a tokenizer"],
+)
+def test_a_folders_code_is_judged_once_it_is_read(
+    team: Team, admin: User, alice: User, facts: dict[str, object]
+) -> None:
     host = make_host()
-    facts = {"config": {"auto_map": {"AutoModel": "modeling_tiny.TinyModel"}}}
     result = Result(ok=True, produced=[make_produced().model_copy(update={"facts": facts})]).model_dump()
 
     def brought(ref: str) -> Job:
@@ -167,10 +174,11 @@ def test_a_folders_code_is_judged_once_it_is_read(team: Team, admin: User, alice
     assert ModelVersion.objects.get().needs_remote_code
 
 
-def test_remote_code_is_refused_before_it_is_fetched(hub: Hub, team: Team, admin: User, alice: User) -> None:
+@pytest.mark.parametrize("name", CODE_NAMING)
+def test_remote_code_is_refused_before_it_is_fetched(hub: Hub, team: Team, admin: User, alice: User, name: str) -> None:
     repo = tiny_repo()
-    config = json.loads(repo.files["config.json"]) | {"auto_map": {"AutoModel": "modeling_tiny.TinyModel"}}
-    repo.files["config.json"] = json.dumps(config).encode()
+    said = json.loads(repo.files.get(name, b"{}")) | {"auto_map": {"AutoModel": "modeling_tiny.TinyModel"}}
+    repo.files[name] = json.dumps(said).encode()
     hub.repos["tiny/model"] = repo
     make_host()
     with pytest.raises(Problem, match="needs Python code") as refused:

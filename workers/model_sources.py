@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Container, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
@@ -107,11 +107,11 @@ def fetch_hub(source: Source, files: HubFiles, folder: Path, *, but: Container[s
     disk cannot hold them."""
     missing = [name for name in files.sizes if name not in but]
     check_room(folder, sum(files.sizes[name] for name in missing), str(source))
-    patient = patience(source)
+    has_failed = threading.Event()
 
-    def stop_waiting(ended: Future[str]) -> None:
+    def end_waits(ended: Future[str]) -> None:
         if not ended.cancelled() and ended.exception():
-            patient.is_futile.set()
+            has_failed.set()
 
     def fetch(name: str) -> str:
         def ask() -> str:
@@ -120,13 +120,13 @@ def fetch_hub(source: Source, files: HubFiles, folder: Path, *, but: Container[s
                 source.name, name, revision=files.commit, local_dir=folder, cache_dir=folder / ".cache/hub"
             )
 
-        return replace(patient).hear(ask)  # the waits of each file are its own
+        return patience(source, has_failed).hear(ask)
 
     with _hub_refusals(source), WatchedFolder(folder, files.total_bytes), ThreadPoolExecutor(AT_ONCE) as pool:
         try:
             fetched = [pool.submit(fetch, name) for name in missing]
             for each in fetched:
-                each.add_done_callback(stop_waiting)
+                each.add_done_callback(end_waits)
             for each in as_completed(fetched):
                 each.result()
         except BaseException:
@@ -143,13 +143,14 @@ def cached_snapshot(source: Source, files: HubFiles) -> Path | None:
     return folder if is_whole and files.sizes else None
 
 
-def patience(source: Source) -> Patience:
-    """A download waits for minutes where it is asked to, and says so."""
+def patience(source: Source, is_futile: threading.Event | None = None) -> Patience:
+    """A download waits for minutes where it is asked to, says so, and ends its waits once they are futile."""
 
     def tell(seconds: float) -> None:
         say(progress_line(0, 1, "model", f"{source} waits {seconds:.0f} s, as its server asks"))
 
-    return Patience(tries=6, seconds_left=LONGEST_WAITS_SECONDS, on_wait=tell)
+    wait = (is_futile or threading.Event()).wait
+    return Patience(tries=6, seconds_left=LONGEST_WAITS_SECONDS, on_wait=tell, wait=wait)
 
 
 def _get(address: str) -> httpx2.Response:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from threading import Event
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -15,15 +15,20 @@ UNSAID_SECONDS = 5.0  # where the server does not say how long
 _RESET = re.compile(r";\s*r=0\s*;\s*t=(\d{1,9})\b")
 
 
+def sleep(seconds: float) -> bool:
+    time.sleep(seconds)
+    return False
+
+
 @dataclass
 class Patience:
-    """`seconds_left`: of all waits together. `on_wait` hears of each before it begins. Once `is_futile` is set, waits
-    end and none begins."""
+    """`seconds_left`: of all waits together. `on_wait` hears of each before it begins. `wait` takes the time, and tells
+    by a true answer that to wait has become futile."""
 
     tries: int
     seconds_left: float
     on_wait: Callable[[float], None] = lambda seconds: None
-    is_futile: Event = field(default_factory=Event)
+    wait: Callable[[float], bool] = sleep
 
     def hear(self, ask: Callable[[], T]) -> T:
         """What `ask` returns, asked again after each refusal by 429; raises the last one, and any other at once."""
@@ -36,7 +41,7 @@ class Patience:
                     raise
                 self.seconds_left -= seconds
                 self.on_wait(seconds)
-                if self.is_futile.wait(seconds):
+                if self.wait(seconds):
                     raise
         return ask()
 

@@ -72,6 +72,13 @@ def test_a_hub_that_asks_to_slow_down_is_waited_for(tiny_hub: Hub, tmp_path: Pat
     assert tiny_hub.slow_downs == []
 
 
+def test_what_fails_for_good_ends_the_waits_of_the_others(tiny_hub: Hub, tmp_path: Path) -> None:
+    tiny_hub.slow_downs = [("/config.json", {"Retry-After": "500"}), ("tokenizer_config.json", {"Retry-After": "9999"})]
+    ended = download(tiny_hub, tmp_path)
+    assert ended.exit_code == 1
+    assert "tokenizer_config.json" in ended.said.splitlines()[-1], ended.said
+
+
 def test_weights_arrive_whole_after_a_cut_and_pickles_never_do(tiny_hub: Hub, tmp_path: Path) -> None:
     weights = safetensors(elements=6_000_000)  # 12 MB: the client keeps what it has in pieces of 10 MB
     tiny_hub.repos["tiny/model"].files["model.safetensors"] = weights

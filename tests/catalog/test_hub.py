@@ -21,7 +21,7 @@ def test_a_branch_is_pinned_to_its_commit_with_licence_size_and_card(hub: Hub) -
     assert (facts.publisher, facts.license) == ("tiny", "apache-2.0")
     assert facts.size_bytes == len(hub.repos["tiny/model"].files["model.safetensors"])
     assert facts.card.startswith("# Tiny")
-    assert facts.config["num_hidden_layers"] == 2
+    assert not facts.needs_remote_code
     assert (facts.task, facts.languages) == ("text-generation", ["en"])
     assert (facts.monthly_downloads, facts.is_gated) == (1234, False)
 

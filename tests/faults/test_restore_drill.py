@@ -1,0 +1,73 @@
+"""R23, the whole drill on parts that run: a backup while engines work, more work, a restore; nothing alive is ended."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from stackweb.supervisor.programs import PYTHON
+from tests.faults import witness
+from tests.faults.host import of_attempt
+from tests.faults.rig import Rig
+from tests.faults.run import Run
+from tests.faults.site import wait_for
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+LONG = 600.0  # seconds, longer than the drill
+
+
+def stackweb(rig: Rig, *command: str) -> str:
+    done = subprocess.run(
+        [*PYTHON, "stackweb.cli", *command], env=rig.site.env, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_r23_engines_outlive_a_restore_and_each_is_known_adopted_or_ended(quiet: Run, tmp_path: Path) -> None:
+    rig, crowd, api = quiet.rig, quiet.rig.crowd, quiet.site.api
+    known = crowd.ask("known", seconds=LONG)
+    places = [quiet.where(known.job)]
+    for host in rig.hosts:
+        api.post(f"hosts/{host.name}/cordon", json={"reason": "drill"}).raise_for_status()
+    queued = crowd.ask("queued at the backup", seconds=LONG)
+    assert "counted and hashed" in stackweb(rig, "backup", str(tmp_path / "a.backup"))
+    for host in rig.hosts:
+        api.post(f"hosts/{host.name}/uncordon").raise_for_status()
+    later = crowd.ask("after the backup", seconds=LONG)
+    places += [quiet.where(queued.job), quiet.where(later.job)]
+    alive = {uuid: host.pids(uuid) for host, uuid in places}
+
+    for part in ("control", "web"):
+        rig.site.end(part, signal.SIGTERM)
+    assert "all there" in stackweb(rig, "restore", str(tmp_path / "a.backup"))
+    rig.site.heal()
+    wait_for(lambda: len(held(rig)) == 2, 60, "what began after the backup is held")
+    assert {uuid: host.pids(uuid) for host, uuid in places} == alive
+    assert all(map(of_attempt, alive)), "every engine lives"
+    assert rig.job(known.job)["status"] == "running"
+    assert api.get(f"jobs/{later.job}").status_code == 404
+
+    for uuid, is_known in held(rig).items():
+        step = "adopt" if is_known else "end"
+        api.post(f"reconcile-hold/attempts/{uuid}/{step}").raise_for_status()
+    api.post("reconcile-hold/end").raise_for_status()
+    wait_for(lambda: len([uuid for uuid in alive if of_attempt(uuid)]) == 2, 60, "only the unknown one is ended")
+    wait_for(lambda: rig.job(queued.job)["status"] == "running", 60, "the adopted one runs")
+    (adopted,) = rig.job(queued.job)["attempts"]
+    assert of_attempt(adopted["uuid"])
+    for promise in (known, queued):
+        api.post(f"jobs/{promise.job}/cancel").raise_for_status()
+        quiet.ends(promise.job, "cancelled")
+    for host in rig.hosts:  # which were cordoned at the backup
+        api.post(f"hosts/{host.name}/uncordon").raise_for_status()
+    assert not any(map(of_attempt, alive))
+    assert witness.lines_of(rig.witness / "double_use") == []
+
+
+def held(rig: Rig) -> dict[str, bool]:
+    """Attempt -> whether the restored database has its job."""
+    return {each["uuid"]: each["is_known"] for each in rig.site.get("reconcile-hold")["attempts"]}

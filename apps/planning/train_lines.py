@@ -41,12 +41,14 @@ def read_line(line: Mapping[str, Any]) -> tuple[TrainingPlan, Memory]:
     method, engine = read_method(text(line, "method")), text(line, "engine").lower()
     devices = gpu.gpus(whole(line, "gpus", most=65_536))
     checkpointing, offloads = _checkpointing(line)
-    sharding = read_sharding(f"{text(line, 'sharding')} {text(line, 'method')} {engine}")
+    # A tool's name, such as fsdp_qlora, says less than the field does.
+    sharding = read_sharding(text(line, "sharding")) or read_sharding(f"{text(line, 'method')} {engine}")
     plan = TrainingPlan(
         shape=shape,
         method=method.name,
         preference=method.preference,
         quantised_bits=method.bits,
+        is_gptq=method.is_gptq,
         engine=engine,
         optimizer=read_optimizer(text(line, "optimizer"), engine, method.name, devices, sharding),
         lora_rank=whole(line, "lora_rank", most=4096) or 0,

@@ -30,7 +30,7 @@ from apps.planning.training_methods import (
 from apps.planning.training_speed import Speed, cpu_speed, gpu_speed
 from apps.planning.weights import weights_bytes
 
-FORMULA_VERSION = "training-3"
+FORMULA_VERSION = "training-4"
 GIB = 2**30
 _ADAPTER_WEIGHT, _ADAPTER_MOMENTS = 4, 8  # float32 weight, the same of gradient, and two moments
 _GRADIENT_BYTES = 2
@@ -52,6 +52,7 @@ class TrainingPlan:
     preference: Preference = "none"
     precision: str = "bf16"  # of the base model as loaded; QLoRA loads `quantised_bits`
     quantised_bits: int = 4
+    is_gptq: bool = False  # the quantised base, else bitsandbytes
     engine: str = "axolotl"
     optimizer: str = "adamw"
     lora_rank: int = 16
@@ -209,7 +210,8 @@ def _activation_bytes(plan: TrainingPlan) -> int:
     """What layers keep, the working set of one of them, and the logits."""
     profile, shape, tokens = read_engine(plan.engine), plan.shape, plan.row_tokens
     size = 4 if plan.precision == "fp32" else 2
-    handed_on = 2 * size if profile.upcasts and plan.method == "qlora" else size
+    # peft leaves what a GPTQ base hands on in 16 bits (prepare_model_for_kbit_training).
+    handed_on = 2 * size if profile.upcasts and plan.method == "qlora" and not plan.is_gptq else size
     ffn_kept = profile.ffn_kept * (1.0 if _is_gated(shape) else _UNGATED)
     layer = tokens * (profile.hidden_kept * shape.hidden_size + ffn_kept * shape.ffn_size) * size
     kept = shape.layers * layer

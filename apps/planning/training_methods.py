@@ -25,6 +25,7 @@ class Method:
     name: MethodName
     bits: int = 4
     preference: Preference = "none"
+    is_gptq: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +86,7 @@ def read_method(text: str) -> Method:
     if re.search(r"dpo|kto|orpo|simpo|cpo", asked):
         preference = "orpo" if re.search(r"orpo|simpo|cpo", asked) else "dpo"
     if re.search(r"qlora|q-lora|[48][- ]?bit|(int|fp|nf)[48]\b|bnb|gptq|awq|hqq|quant", asked):
-        return Method("qlora", 8 if re.search(r"8[- ]?bit|int8", asked) else 4, preference)
+        return Method("qlora", 8 if re.search(r"8[- ]?bit|int8", asked) else 4, preference, "gptq" in asked)
     if re.search(r"lora|dora|adapter|peft|freeze", asked) or not asked:
         return Method("lora", preference=preference)
     if re.search(r"full|fft|sft|pretrain|bf16|\bamp\b", asked):

@@ -1,7 +1,9 @@
 """Fine-tunes that were found after the formulas: GiB and tokens a second on each GPU, each with the question asked.
 
 They then led to corrections (what a step and DeepSpeed's buckets take, float32 embeddings of 4-bit bases, the second
-forward pass of checkpointing), so they are no pure test.
+forward pass of checkpointing, what a GPTQ base hands on), so they are no pure test. No key of a question names
+fms-acceleration: its preparation of a 4-bit base on one GPU is asked as trl's, which casts nothing up, and under FSDP
+as peft's, whose runs beside it measured the same within 1 %.
 """
 
 from __future__ import annotations

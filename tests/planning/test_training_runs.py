@@ -174,3 +174,18 @@ def test_one_bad_line_is_refused_alone(tmp_path: Path, capsys: pytest.CaptureFix
     answers = [json.loads(each) for each in capsys.readouterr().out.splitlines()]
     assert ["error" in each for each in answers] == [False, True, False]
     assert "method is 'magic'" in answers[1]["error"]
+
+
+def test_a_field_says_more_than_the_name_of_a_tool() -> None:
+    """fsdp_qlora also trains with a whole copy on each GPU (its benchmarks: 22.0 GiB beside 16.1)."""
+    line = {"model_id": "meta-llama/Llama-2-7b-hf", "method": "lora", "engine": "fsdp_qlora", "gpu": "RTX 3090"}
+    line |= {"gpus": 2, "seq_len": 2048, "micro_batch": 4, "lora_rank": 64}
+    copied, split = (answer_line(line | {"sharding": each})["peak_gib_per_gpu"] for each in ("ddp", ""))
+    assert copied["low"] < 22.04 < copied["high"]
+    assert split["low"] < 16.14 < split["high"] < 22.04
+
+
+def test_a_gptq_base_hands_on_sixteen_bits() -> None:
+    line = {"model_id": "meta-llama/Llama-2-7b-hf", "engine": "transformers", "gpu": "A100 80GB", "seq_len": 8192}
+    gptq, bnb = (answer_line(line | {"method": f"qlora {each}"})["peak_gib_per_gpu"]["mid"] for each in ("gptq", "bnb"))
+    assert bnb - gptq == pytest.approx(8192 * 32 * 4096 * 2 / 2**30, rel=0.01)

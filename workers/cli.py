@@ -14,8 +14,7 @@ from typing import Any
 from workers.adoption import describe
 from workers.agent import Agent, AlreadyRuns, hold_state
 from workers.client import Refused, Server, Unreachable, is_loopback
-from workers.config import ConfigError, WorkerConfig, default_path
-from workers.downloads import models_dir
+from workers.config import ConfigError, WorkerConfig, default_path, models_dir
 from workers.environments import environments_root
 from workers.inventory import take_inventory
 from workers.records import Record

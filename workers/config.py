@@ -15,6 +15,12 @@ class ConfigError(Exception):
     """The configuration cannot be used; the text says which field and what would be right."""
 
 
+def models_dir() -> Path:
+    """$STACKWEB_MODELS_DIR, or a cache folder that outlives any one STACKWEB_HOME."""
+    configured = os.environ.get("STACKWEB_MODELS_DIR")
+    return Path(configured) if configured else Path.home() / ".cache/stackweb/models"
+
+
 class WorkerConfig(BaseModel):
     model_config = ConfigDict(extra="forbid")
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from apps.engines.folder import RECORD
 from apps.engines.lines import failed_line, progress_line
-from workers.downloads import models_dir
+from workers.config import models_dir
 from workers.environments import say
 
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import re
 import shutil
 import sys
@@ -28,6 +27,7 @@ from apps.engines.base import CauseReason
 from apps.engines.folder import RECORD, files_of_model, manifest, manifest_sha256, missing_parts, visible_files
 from apps.engines.lines import failed_line, measured_line, phase_line, progress_line
 from apps.engines.sources import Source, parse_source
+from workers.config import models_dir
 from workers.environments import InstallError, say
 from workers.model_sources import (
     DownloadError,
@@ -44,12 +44,6 @@ from workers.peer_source import ARRIVING, Offer, copy_files, told
 
 MEGABYTE = 1_000_000
 ORIGINS = {"hub": "the Hub", "ollama": "the Ollama registry", "package": "the package", "path": "the folder itself"}
-
-
-def models_dir() -> Path:
-    """$STACKWEB_MODELS_DIR, or a cache folder that outlives any one STACKWEB_HOME."""
-    configured = os.environ.get("STACKWEB_MODELS_DIR")
-    return Path(configured) if configured else Path.home() / ".cache/stackweb/models"
 
 
 def default_folder(source: Source, *, with_code: bool = False) -> Path:

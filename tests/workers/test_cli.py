@@ -79,3 +79,9 @@ def test_a_wrong_configuration_names_its_field(tmp_path: Path) -> None:
 def test_inventory_prints_json(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["inventory"]) == 0
     assert json.loads(capsys.readouterr().out)["ram_bytes"] > 0
+
+
+def test_a_worker_starts_without_the_hubs_client() -> None:
+    """Downloads are programs of their own; the client would take a fifth of a worker's start."""
+    said = "import sys, workers.cli; sys.exit('huggingface_hub' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", said], check=False).returncode == 0

@@ -149,10 +149,12 @@ def device_classes() -> list[DeviceClass]:
         DeviceClass(product_title(name), _short(name), "gpu", memory_bytes, count)
         for (name, memory_bytes), count in sorted(most.items(), key=lambda item: -item[0][1])
     ]
-    largest_ram = Host.objects.filter(cordoned=False).aggregate(most=Max("ram_bytes"))["most"] or 0
-    if not found and largest_ram > RAM_KEPT_BYTES:
-        found.append(DeviceClass("CPU", "CPU", "cpu", largest_ram - RAM_KEPT_BYTES))
-    return found
+    return found or _largest_cpu()
+
+
+def _largest_cpu() -> list[DeviceClass]:
+    ram_bytes = Host.objects.filter(cordoned=False).aggregate(most=Max("ram_bytes"))["most"] or 0
+    return [DeviceClass("CPU", "CPU", "cpu", ram_bytes - RAM_KEPT_BYTES)] if ram_bytes > RAM_KEPT_BYTES else []
 
 
 def product_title(product: str) -> str:

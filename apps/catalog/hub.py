@@ -31,7 +31,7 @@ class HubFacts:
     card: str = ""  # Markdown without its front matter
     size_bytes: int = 0  # of the weights that were asked for
     variant: str = ""  # the GGUF quantisation that these are; empty for safetensors
-    needs_remote_code: bool = False  # of a repository, to be loaded at all
+    needs_remote_code: bool = False  # its config, or that of its tokenizer or processor, names it; never GGUF
     task: str = ""  # e.g. text-generation
     languages: list[str] = field(default_factory=list)  # codes, as the card gives them
     monthly_downloads: int | None = None

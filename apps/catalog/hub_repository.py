@@ -37,12 +37,12 @@ from apps.catalog.remote_safetensors import (
     sum_of_files,
     weight_files,
 )
-from apps.catalog.remote_text import read_text
+from apps.catalog.remote_text import TEXT_LIMIT_BYTES, read_text
 from apps.catalog.source_problems import unreachable, web_patience
 from apps.engines.gguf_config import config_from_gguf
 from apps.engines.gguf_header import read_gguf
 from apps.engines.patience import Patience
-from apps.engines.repository_files import CODE_NAMING, CONFIG
+from apps.engines.repository_files import CODE_NAMING, CONFIG, MOST_CODE_NAMING_BYTES, names_code
 from apps.engines.safetensors_header import read_safetensors
 from apps.fleet.egress import egress_client
 
@@ -98,11 +98,13 @@ class HubRepository:
             raise unreachable("Hub", message) from None
         return info, said.get("model-index") or card.get("model-index")
 
-    def text(self, name: str, commit: str) -> str:
-        """A small text file of that commit; empty where it has none. Its length and time are those of `read_text`."""
+    def text(self, name: str, commit: str, *, most_bytes: int = TEXT_LIMIT_BYTES) -> str:
+        """A small text file of that commit; empty where it has none. Its time is that of `read_text`."""
         try:
             address = self._address(name, commit)
-            return self.patience.hear(lambda: read_text(get_session(), address, self._headers(), hf_raise_for_status))
+            return self.patience.hear(
+                lambda: read_text(get_session(), address, self._headers(), hf_raise_for_status, most_bytes)
+            )
         except EntryNotFoundError:
             return ""
 
@@ -125,8 +127,11 @@ class HubRepository:
 
     def needs_code(self, info: ModelInfo, config: dict[str, Any]) -> bool:
         """Whether its config, tokenizer or processor names Python of a repository."""
-        beside = [name for name in CODE_NAMING if name != CONFIG and name in file_sizes(info)]
-        return "auto_map" in config or any('"auto_map"' in self.text(name, info.sha or "") for name in beside)
+        if "auto_map" in config:
+            return True
+        beside = [name for name in CODE_NAMING if name in file_sizes(info)]
+        texts = (self.text(name, info.sha or "", most_bytes=MOST_CODE_NAMING_BYTES) for name in beside)
+        return any(map(names_code, texts))
 
     def stored_weights(self, info: ModelInfo) -> StoredWeights | None:
         """By the headers of its safetensors, as far as the budget goes; None without any, or with more than are

@@ -122,7 +122,9 @@ def _host_of(job: Job) -> Host:
 
 def _downloaded_version(row: ModelImport, produced: Produced) -> ModelVersion:
     config = produced.facts.get("config", {})
-    needs_remote_code = bool(produced.facts.get("needs_remote_code")) or "auto_map" in config  # older workers
+    # Workers of before say nothing of it.
+    said = (row.facts.get("needs_remote_code"), produced.facts.get("needs_remote_code"), "auto_map" in config)
+    needs_remote_code = any(said)
     if rule := broken_rule(
         policy_of(row.team), name=row.name, license=None, is_gguf=False, needs_remote_code=needs_remote_code
     ):  # of a folder it is known only now

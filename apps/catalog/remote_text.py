@@ -12,9 +12,13 @@ TEXT_SECONDS = 20.0
 
 
 def read_text(
-    client: httpx2.Client, url: str, headers: Mapping[str, str], check: Callable[[httpx2.Response], object]
+    client: httpx2.Client,
+    url: str,
+    headers: Mapping[str, str],
+    check: Callable[[httpx2.Response], object],
+    most_bytes: int = TEXT_LIMIT_BYTES,
 ) -> str:
-    """At most its first 400 kB, and no more than has arrived after 20 s.
+    """At most its first 400 kB unless told, and no more than has arrived after 20 s.
 
     `check` raises for an answer that is a refusal. Raises also what the client raises.
     """
@@ -23,6 +27,6 @@ def read_text(
         check(answer)
         for piece in answer.iter_bytes():
             held += piece
-            if len(held) > TEXT_LIMIT_BYTES or time.monotonic() > deadline:
+            if len(held) > most_bytes or time.monotonic() > deadline:
                 break
-    return bytes(held[:TEXT_LIMIT_BYTES]).decode("utf-8", "replace")
+    return bytes(held[:most_bytes]).decode("utf-8", "replace")

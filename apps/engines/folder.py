@@ -13,7 +13,13 @@ from typing import Any
 
 from apps.engines.file_headers import BadHeader
 from apps.engines.gguf_facts import gguf_facts
-from apps.engines.repository_files import CODE_NAMING, GgufChoice, gguf_choices
+from apps.engines.repository_files import (
+    CODE_NAMING,
+    MOST_CODE_NAMING_BYTES,
+    GgufChoice,
+    gguf_choices,
+    names_code,
+)
 from apps.engines.safetensors_header import read_safetensors_file
 
 RECORD = ".stackweb.json"  # written by a finished download: where the folder came from, and its manifest
@@ -136,7 +142,7 @@ def model_facts(folder: Path, names: Sequence[str]) -> dict[str, Any]:
         "weights_bytes": sum(path.stat().st_size for path in folder.glob("*.safetensors")) or None,
         "chat_template": _has_chat_template(folder),
         "tokenizer": _tokenizer_class(folder),
-        "needs_remote_code": any("auto_map" in _json(folder / name) for name in CODE_NAMING),
+        "needs_remote_code": "auto_map" in config or _names_code(folder),
         "config": config,
     }
     return {name: value for name, value in facts.items() if value is not None}
@@ -160,6 +166,16 @@ def _size(value: Any) -> int | None:
 
 def _has_chat_template(folder: Path) -> bool:
     return (folder / "chat_template.jinja").is_file() or "chat_template" in _json(folder / "tokenizer_config.json")
+
+
+def _names_code(folder: Path) -> bool:
+    beside = [folder / name for name in CODE_NAMING if (folder / name).is_file()]
+    return any(names_code(_beginning(path, MOST_CODE_NAMING_BYTES)) for path in beside)
+
+
+def _beginning(path: Path, most_bytes: int) -> str:
+    with path.open("rb") as file:
+        return file.read(most_bytes).decode("utf-8", "replace")
 
 
 def _tokenizer_class(folder: Path) -> str | None:

@@ -30,9 +30,12 @@ _LABEL = re.compile(
     r"(?:^|[-._/ ])((?:UD[-_])?(?:I?Q\d(?:_[A-Z0-9]+)*|TQ\d_\d|B?F16|F32|MXFP4(?:_MOE)?))(?=$|[-._/ ])", re.I
 )
 _BESIDE = re.compile(r"(^|[-._/])(mmproj|imatrix|mtp)([-._/]|$)", re.I)  # projectors, statistics, drafts
-# Where a model may name Python of a repository, as the `auto_map` of transformers, which runs it where it is trusted.
 CONFIG = "config.json"
-CODE_NAMING = (CONFIG, "tokenizer_config.json", "processor_config.json", "preprocessor_config.json")
+# Beside it, where a model may name Python of a repository, which transformers runs where it is trusted.
+CODE_NAMING = (
+    "tokenizer_config.json", "processor_config.json", "preprocessor_config.json", "video_preprocessor_config.json",
+)  # fmt: skip
+MOST_CODE_NAMING_BYTES = 10_000_000  # a tokenizer's holds each of its added words
 MOST_LABEL = 60
 LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,59}")
 
@@ -44,6 +47,11 @@ class GgufChoice:
     label: str
     files: tuple[str, ...]
     size_bytes: int
+
+
+def names_code(text: str) -> bool:
+    """Whether a config has an `auto_map` at any depth; read as text, for what names no code need not be sound."""
+    return '"auto_map"' in text
 
 
 def formats_of(sizes: Mapping[str, int]) -> dict[Format, int]:

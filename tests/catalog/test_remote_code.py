@@ -18,7 +18,7 @@ from apps.catalog.policies import rule_against
 from apps.catalog.registration import CannotRegister, register_download
 from apps.catalog.services import copy_version, import_model
 from apps.engines.base import Result
-from apps.engines.repository_files import CODE_NAMING
+from apps.engines.repository_files import CODE_NAMING, CONFIG
 from apps.evals.services import create_eval_run
 from apps.finetunes.services import create_dataset, create_fine_tune
 from apps.fleet.models import Host
@@ -174,10 +174,11 @@ def test_a_folders_code_is_judged_once_it_is_read(
     assert ModelVersion.objects.get().needs_remote_code
 
 
-@pytest.mark.parametrize("name", CODE_NAMING)
+@pytest.mark.parametrize("name", [CONFIG, *CODE_NAMING])
 def test_remote_code_is_refused_before_it_is_fetched(hub: Hub, team: Team, admin: User, alice: User, name: str) -> None:
     repo = tiny_repo()
-    said = json.loads(repo.files.get(name, b"{}")) | {"auto_map": {"AutoModel": "modeling_tiny.TinyModel"}}
+    before = {} if name == CONFIG else {"added_tokens_decoder": "x" * 500_000}  # as long as that of real tokenizers
+    said = json.loads(repo.files.get(name, b"{}")) | before | {"auto_map": {"AutoModel": "modeling_tiny.TinyModel"}}
     repo.files[name] = json.dumps(said).encode()
     hub.repos["tiny/model"] = repo
     make_host()

@@ -1,4 +1,4 @@
-"""Two rigs for the whole folder. What must hold for all tests of the first together is judged when it is put away."""
+"""One rig for the whole folder. What must hold for all tests together is judged when it is put away."""
 
 from __future__ import annotations
 
@@ -27,13 +27,6 @@ def run() -> Iterator[Run]:
         bars = judge(run, jobs)
         missed = [f"{bar.what}: {bar.value:g} {bar.found}" for bar in bars if not bar.ok and bar.id != "misses"]
     assert missed == []
-
-
-@pytest.fixture(scope="package")
-def quiet() -> Iterator[Run]:
-    """A rig without a crowd: what is asked for here is all there is."""
-    with running_rig(seed=5, hosts=2, gpus=2) as rig:
-        yield Run(rig, rig.random)
 
 
 @pytest.fixture

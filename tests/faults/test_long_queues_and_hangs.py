@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from collections.abc import Iterator
 
 import psycopg
 import pytest
@@ -25,6 +26,13 @@ spec = {{"kind": "train", "engine": "fake-train", "options": more.pop("options")
 row = {{"team": team, "kind": "train", "engine": "fake-train", "spec": spec, "gpus_needed": 1}} | more
 Job.objects.bulk_create([Job(**row, name="{name}") for _ in range({count})], batch_size=2000)
 """
+
+
+@pytest.fixture(scope="module")
+def quiet() -> Iterator[Run]:
+    """A rig without a crowd: what is asked for here is all there is."""
+    with running_rig(seed=5, hosts=2, gpus=2) as rig:
+        yield Run(rig, rig.random)
 
 
 def add_jobs(rig: Rig, name: str, count: int, options: TrainOptions, **more: object) -> None:

@@ -33,6 +33,7 @@ from apps.catalog.schemas import (
 )
 from apps.catalog.services import import_model
 from apps.jobs.api import job_out
+from apps.planning.modalities import inputs_of
 
 router = Router(tags=["models"])
 
@@ -157,6 +158,11 @@ def model_out(model: Model) -> dict[str, Any]:
         "license": model.license,
         "license_class": license_class(model.license),
         "summary": model.summary,
+        "task": model.task,
+        "languages": model.languages,
+        "monthly_downloads": model.monthly_downloads,
+        "is_gated": model.is_gated,
+        "base_models": model.base_models,
         "created_at": model.created_at,
         "versions": [version_out(version) for version in versions],
         "url": reverse("model", args=[model.public_id]),
@@ -173,6 +179,8 @@ def version_out(version: ModelVersion) -> dict[str, Any]:
         "note": version.note,
         "precision": version.precision,
         "parameters": version.parameter_count,
+        "active_parameters": version.active_parameter_count,
+        "needs_remote_code": version.needs_remote_code,
         "context_tokens": version.context_length,
         "size_bytes": sum(artifact.size_bytes for artifact in artifacts),
         "hosts": sorted({place.host.name for artifact in artifacts for place in artifact.locations.all()}),
@@ -183,7 +191,12 @@ def version_out(version: ModelVersion) -> dict[str, Any]:
 def version_detail(version: ModelVersion) -> dict[str, Any]:
     parents = version.parent_edges.select_related("parent__model", "job")
     children = version.child_edges.select_related("child__model", "job")
+    facts = version.facts
     return version_out(version) | {
+        "architecture": facts.get("architecture") or "",
+        "tokenizer": facts.get("tokenizer") or "",
+        "has_chat_template": facts.get("chat_template"),
+        "reads": inputs_of(facts.get("config") or {}),
         "artifacts": [_artifact_out(artifact) for artifact in version.artifacts.all()],
         "parents": [_edge_out(edge, edge.parent) for edge in parents],
         "children": [_edge_out(edge, edge.child) for edge in children],

@@ -23,9 +23,10 @@ TITLES: dict[LicenseClass, tuple[str, str]] = {
 }
 # The first pattern that a licence's name matches decides. Names are those of the Hub's license field.
 _PATTERNS: tuple[tuple[str, LicenseClass], ...] = (
+    (r"commons[-_ ]clause|^busl|^bsl-1\.1|business[-_ ]source", LicenseClass.UNKNOWN),  # other terms on a known name
     (r"(^|[-_ ])nc([-_ ]|$)|non-?commercial|research|\bmrl\b|mnpl", LicenseClass.NON_COMMERCIAL),
     (r"^(a|l)?gpl|-sa([-_ ]|$)|^eupl|^mpl|^osl|^cc-by-sa", LicenseClass.COPYLEFT),
-    (r"^apache|^mit$|^mit[-_ ]|^bsd|^isc$|^zlib|^unlicense|^wtfpl|^cc0|^cc-by-\d|^ms-pl|^postgresql|^ncsa|^bsl-1",
+    (r"^apache|^mit$|^mit[-_ ]|^bsd|^isc$|^zlib|^unlicense|^wtfpl|^cc0|^cc-by-\d|^ms-pl|^postgresql|^ncsa|^bsl-1\.0",
      LicenseClass.PERMISSIVE),
     (r"llama|gemma|qwen|tongyi|rail|deepseek|falcon|nvidia|nemotron|glm|yi-|internlm|baichuan|hunyuan|exaone|cohere"
      r"|minimax|kimi|grok|jamba|dbrx|databricks|bigscience|bigcode|apple|health-ai|lfm", LicenseClass.COMMUNITY),

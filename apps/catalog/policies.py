@@ -6,7 +6,7 @@ Asked at import, deploy, training and evaluation.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from django.db import transaction
@@ -131,8 +131,12 @@ def code_rule(version: ModelVersion, team: Team) -> str:
 
 def pickled_files(version: ModelVersion) -> list[str]:
     """Paths of its PyTorch files, which can run code when a program loads them; no engine here is told to."""
-    paths = (file["path"] for artifact in version.artifacts.all() for file in artifact.files)
-    return [path for path in paths if "pytorch" in formats_of({path: 1})]
+    return [path for artifact in version.artifacts.all() for path in pickles_of(artifact.files)]
+
+
+def pickles_of(files: Iterable[Mapping[str, Any]]) -> list[str]:
+    """As `pickled_files`, of a manifest."""
+    return [file["path"] for file in files if "pytorch" in formats_of({file["path"]: 1})]
 
 
 def require_allowed(version: ModelVersion, team: Team, field: str = "version") -> None:

@@ -15,7 +15,7 @@ from apps.accounts.services import lock_team
 from apps.catalog.card_scores import storable
 from apps.catalog.lineage_edges import join_lineage
 from apps.catalog.models import Artifact, CardScore, LineageEdge, Location, Model, ModelImport, ModelVersion
-from apps.catalog.policies import broken_rule, policy_of
+from apps.catalog.policies import broken_rule, pickles_of, policy_of
 from apps.engines.base import Produced, Result
 from apps.fleet.models import Host
 from apps.jobs.models import Job
@@ -23,7 +23,7 @@ from apps.jobs.states import JobStatus
 from apps.planning.config_precision import precision_of
 from apps.planning.configs import shape_from_config
 from apps.planning.precisions import UNSTATED, precision_name
-from apps.planning.shapes import CannotEstimate
+from apps.planning.shapes import CannotEstimate, ModelShape
 
 
 class CannotRegister(Exception):
@@ -125,9 +125,15 @@ def _downloaded_version(row: ModelImport, produced: Produced) -> ModelVersion:
     # Workers of before say nothing of it.
     said = (row.facts.get("needs_remote_code"), produced.facts.get("needs_remote_code"), "auto_map" in config)
     needs_remote_code = any(said)
-    if rule := broken_rule(
-        policy_of(row.team), name=row.name, license=None, is_gguf=False, needs_remote_code=needs_remote_code
-    ):  # of a folder it is known only now
+    rule = broken_rule(
+        policy_of(row.team),
+        name=row.name,
+        license=None,
+        is_gguf=produced.format == "gguf",
+        needs_remote_code=needs_remote_code,
+        has_pickle=bool(pickles_of(produced.files)),
+    )
+    if rule:  # of a folder it is known only now
         raise CannotRegister(rule)
     model = _model_of(row)
     version, is_new = ModelVersion.objects.get_or_create(
@@ -140,7 +146,7 @@ def _downloaded_version(row: ModelImport, produced: Produced) -> ModelVersion:
             "variant": row.variant,
             "note": row.facts.get("note", "")[:200],
             "precision": stored_precision(produced.facts),
-            "parameter_count": produced.facts.get("parameters"),
+            "parameter_count": total_parameters(produced.facts),
             "active_parameter_count": active_parameters(config),
             "context_length": produced.facts.get("context_length"),
             "needs_remote_code": needs_remote_code,
@@ -203,13 +209,26 @@ def stored_precision(facts: dict[str, Any]) -> str:
         return str(stored)[:20]
 
 
+def total_parameters(facts: dict[str, Any]) -> int | None:
+    """By the headers of the weights; of quantised ones, which pack several into one number, by the shape."""
+    config = facts.get("config") or {}
+    if not isinstance(config.get("quantization_config"), dict):
+        return facts.get("parameters")
+    shape = _shape(config)
+    return shape.parameters if shape else None
+
+
 def active_parameters(config: dict[str, Any]) -> int | None:
     """What a token meets in a mixture of experts; None for a dense or an unknown architecture."""
+    shape = _shape(config)
+    return shape.active_parameters if shape and shape.is_moe else None
+
+
+def _shape(config: dict[str, Any]) -> ModelShape | None:
     try:
-        shape = shape_from_config(config)
+        return shape_from_config(config)
     except CannotEstimate:
         return None
-    return shape.active_parameters if shape.is_moe else None
 
 
 def _artifact(version: ModelVersion, role: Artifact.Role, produced: Produced) -> Artifact:

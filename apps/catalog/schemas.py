@@ -46,6 +46,8 @@ class VersionOut(Schema):
     note: str
     precision: str
     parameters: int | None
+    active_parameters: int | None  # that a token meets in a mixture of experts; null: all of them, or not known
+    needs_remote_code: bool
     context_tokens: int | None
     size_bytes: int
     hosts: list[str]
@@ -66,10 +68,19 @@ class CardScoreOut(Schema):
 
 
 class VersionDetailOut(VersionOut):
+    architecture: str  # empty: not known
+    tokenizer: str  # its class; empty: not known
+    has_chat_template: bool | None
+    reads: list[str]  # text, image, audio
     artifacts: list[ArtifactOut]
     parents: list[ParentOut]
     children: list[ParentOut]
     reported_scores: list[CardScoreOut]
+
+
+class BaseModelOut(Schema):
+    name: str
+    relation: str  # fine_tune | adapter | merge | quantisation | distillation
 
 
 class ModelOut(Schema):
@@ -82,6 +93,11 @@ class ModelOut(Schema):
     license: str
     license_class: str  # permissive | copyleft | community | non_commercial | unknown
     summary: str
+    task: str  # as the Hub names it, e.g. text-generation
+    languages: list[str]  # codes of its card
+    monthly_downloads: int | None  # when it was imported
+    is_gated: bool
+    base_models: list[BaseModelOut]  # as its card says
     created_at: datetime
     versions: list[VersionOut]  # newest first
     url: str

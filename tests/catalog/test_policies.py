@@ -7,13 +7,16 @@ from typing import Any
 
 import pytest
 from django.test import Client
+from django.utils import timezone
 
 from apps.accounts.models import AuditEvent, Role, Team, User
 from apps.accounts.problems import Problem
 from apps.catalog.licenses import license_class
 from apps.catalog.models import ModelImport, ModelVersion, TeamPolicy
 from apps.catalog.policies import pickled_files, policy_facts, policy_of, rule_against, set_policy
+from apps.catalog.registration import CannotRegister, register_download
 from apps.catalog.services import import_model
+from apps.engines.base import Result
 from apps.evals.services import create_eval_run
 from apps.finetunes.services import create_dataset, create_fine_tune
 from apps.jobs.models import Job
@@ -21,7 +24,9 @@ from apps.serving.services import create_endpoint, start_endpoint, stop_endpoint
 from tests.catalog.hub_server import Hub, tiny_repo
 from tests.factories import (
     api_headers,
+    make_attempt,
     make_host,
+    make_produced,
     make_stored_version,
     make_suite,
     make_team,
@@ -51,6 +56,7 @@ def allow(team: Team, admin: User, **rules: Any) -> TeamPolicy:
         ("llama3.1", "community"), ("gemma", "community"), ("bigscience-openrail-m", "community"),
         ("qwen", "community"),
         ("cc-by-nc-4.0", "non_commercial"), ("cc-by-nc-sa-4.0", "non_commercial"), ("qwen-research", "non_commercial"),
+        ("bsl-1.0", "permissive"), ("bsl-1.1", "unknown"), ("apache-2.0 with commons clause", "unknown"),
         ("mrl", "non_commercial"), ("", "unknown"), ("other", "unknown"), ("house rules", "unknown"),
     ],
 )  # fmt: skip
@@ -105,6 +111,32 @@ def test_gguf_may_be_left_out(team: Team, admin: User, alice: User) -> None:
     with pytest.raises(Problem, match="Lab takes safetensors only"):
         import_model(team=team, user=alice, source="path", source_ref="/models/tiny.gguf", host=host)
     assert import_model(team=team, user=alice, source="path", source_ref="/models/tiny", host=host)
+
+
+@pytest.mark.parametrize(
+    ("found", "rule"),
+    [
+        ({"format": "gguf"}, "takes safetensors only, and tiny is GGUF"),
+        ({"files": [{"path": "pytorch_model.bin", "size_bytes": 9, "sha256": "ab" * 32}]}, "holds pickled PyTorch"),
+    ],
+)
+def test_a_folders_files_are_judged_once_they_are_read(
+    team: Team, admin: User, alice: User, found: dict[str, Any], rule: str
+) -> None:
+    allow(team, admin, license_classes=[], formats=["safetensors"])
+    host = make_host()
+    job = import_model(team=team, user=alice, source="path", source_ref="/models/tiny", host=host).job
+    make_attempt(job, host)
+    plain = make_produced()
+    produced = plain.model_copy(update=found | {"facts": plain.facts | {"quantisation": "Q4_K_M"}})
+    job.status, job.finished_at = "succeeded", timezone.now()
+    job.result = Result(ok=True, produced=[produced]).model_dump()
+    job.save()
+    with pytest.raises(CannotRegister, match=rule):
+        register_download(job)
+    allow(team, admin, formats=["safetensors", "gguf", "pytorch"])
+    register_download(job)
+    assert ModelVersion.objects.get().model.name == "tiny"
 
 
 def test_what_is_here_already_is_not_used_against_a_rule(team: Team, admin: User, alice: User) -> None:

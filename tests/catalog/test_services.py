@@ -9,14 +9,22 @@ import pytest
 from apps.accounts.models import AuditEvent, Role, Team, User
 from apps.accounts.problems import Problem
 from apps.catalog.models import Location, Model, ModelImport, ModelVersion
-from apps.catalog.registration import register_download, stored_precision
+from apps.catalog.registration import register_download, stored_precision, total_parameters
 from apps.catalog.services import import_model
 from apps.engines.base import Produced, Result
 from apps.fleet.models import Host
 from apps.jobs.lifecycle import end_attempt
 from apps.jobs.models import Job
 from tests.catalog.hub_server import COMMIT, Hub
-from tests.factories import make_attempt, make_host, make_produced, make_stored_version, make_team, make_user
+from tests.factories import (
+    LLAMA_CONFIG,
+    make_attempt,
+    make_host,
+    make_produced,
+    make_stored_version,
+    make_team,
+    make_user,
+)
 
 pytestmark = pytest.mark.django_db
 
@@ -205,3 +213,11 @@ def test_viewers_may_not_import() -> None:
 def test_stored_precision_goes_by_the_bits_of_the_config(quantization: dict[str, Any], precision: str) -> None:
     facts = {"quantisation": quantization["quant_method"], "config": {"quantization_config": quantization}}
     assert stored_precision(facts) == precision
+
+
+def test_parameters_of_quantised_weights_are_those_of_the_shape() -> None:
+    """Their headers count packed numbers: eight 4-bit weights in one of AWQ."""
+    packed = {"parameters": 2_000_000, "config": LLAMA_CONFIG | {"quantization_config": {"quant_method": "awq"}}}
+    plain = packed | {"config": LLAMA_CONFIG}
+    assert (total_parameters(plain), total_parameters(packed)) == (2_000_000, 134_515_008)
+    assert total_parameters({"parameters": 5, "config": {"quantization_config": {}, "model_type": "?"}}) is None

@@ -16,12 +16,14 @@ from stackweb.supervisor.programs import PYTHON
 from tests.faults.host import FakeHost, of_attempt
 from tests.faults.messages import send_duplicates
 from tests.faults.run import Run
+from tests.faults.site import wait_for
 from tests.faults.timing import LEASE_SECONDS
 from workers import processes
 
 Happen = Callable[[Run], str]
 PAST_LEASE_SECONDS = LEASE_SECONDS + 2.0
 ADOPT_SECONDS, EMPTY_SECONDS, NORMAL_SECONDS, END_SECONDS = 15.0, 10.0, 60.0, 45.0
+RACE_SECONDS = 600.0  # half a minute alone; several rigs on two cores take minutes
 
 
 @dataclass(frozen=True)
@@ -242,7 +244,11 @@ def race(run: Run) -> str:
     """Four processes with ten threads of five rounds each, beside the control worker's own."""
     argv = [*PYTHON, "tests.faults.schedulers", "10", "5"]
     racers = [subprocess.Popen(argv, env=run.site.env, cwd=run.site.folder) for _ in range(4)]
-    codes = [racer.wait(120) for racer in racers]
-    if any(codes):
-        run.miss("R17", f"schedulers ended with {codes}")
+    try:
+        wait_for(lambda: all(racer.poll() is not None for racer in racers), RACE_SECONDS, "the race is over")
+    finally:
+        for racer in racers:
+            racer.kill()
+    if any(racer.wait() for racer in racers):
+        run.miss("R17", f"schedulers ended with {[racer.returncode for racer in racers]}")
     return "4 × 10 × 5 rounds"

@@ -19,7 +19,7 @@ The tests here are its shorter set. Where each id of the trust plan is tried:
     R14  tests/catalog/test_download
     R16, R19   test_more_trouble, tests/workers/test_rough_times (a hundred starts in make test-long)
     R20  tests/workers/test_isolation (memory groups need rights)
-    R8, R23   test_restore; R23 on parts that run in test_restore_drill
+    R8, R23   test_restore; R23 on parts that run in test_restore_drill (make test-long)
     R22  tests/gateway/test_restart; R21  tests/workers/test_neighbouring_versions, test_rough_times
 
 R1 and R24 in full: test_for_hours. Not tried here: R15 (checkpoints of a real trainer).

@@ -15,7 +15,7 @@ from tests.faults.rig import Rig, running_rig
 from tests.faults.run import Run
 from tests.faults.site import wait_for
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.long, pytest.mark.timeout(300)]  # a minute; test_restore has its parts
 LONG = 600.0  # seconds, longer than the drill
 
 
@@ -38,11 +38,11 @@ def drill(run: Run, backup: Path) -> None:
     places = [run.where(known.job)]
     for host in rig.hosts:
         api.post(f"hosts/{host.name}/cordon", json={"reason": "drill"}).raise_for_status()
-    queued = crowd.ask("queued at the backup", seconds=LONG)
+    queued = crowd.ask("queued-at-backup", seconds=LONG)
     assert "counted and hashed" in stackweb(rig, "backup", str(backup))
     for host in rig.hosts:
         api.post(f"hosts/{host.name}/uncordon").raise_for_status()
-    later = crowd.ask("after the backup", seconds=LONG)
+    later = crowd.ask("after-backup", seconds=LONG)
     places += [run.where(queued.job), run.where(later.job)]
     engines = {uuid: set(host.pids(uuid).values()) for host, uuid in places}
 

@@ -22,6 +22,7 @@ from apps.catalog.api import router as catalog
 from apps.catalog.policies_api import router as policies
 from apps.catalog.worker_api import router as catalog_worker
 from apps.costs.api import router as costs
+from apps.dashboard.fleet_api import router as fleet_state
 from apps.dashboard.host_models_api import router as host_models
 from apps.dashboard.hosts_api import router as hosts
 from apps.dashboard.plan_api import router as planning
@@ -62,6 +63,7 @@ for router in (
     costs,
     calibration,
     fleet,
+    fleet_state,
     hosts,
     host_models,
     history,

@@ -185,6 +185,7 @@ MATRIX: dict[str, Access] = {
     "POST /api/v1/models/versions/<version_id>/copies": MEMBER,
     "GET /api/v1/hosts/<host_name>": SIGNED_IN,
     "GET /api/v1/hosts/<host_name>/history": SIGNED_IN,
+    "GET /api/v1/fleet": SIGNED_IN,
     "GET /api/v1/fleet/history": SIGNED_IN,
     "PATCH /api/v1/hosts/<host_name>": ADMIN,
     "DELETE /api/v1/hosts/<host_name>": ADMIN,

@@ -6,7 +6,7 @@ from datetime import date
 from typing import Any
 
 from django.conf import settings
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from ninja import Router, Schema
 
 from apps.accounts.problems import unknown_choice
@@ -14,9 +14,11 @@ from apps.accounts.rest import signed_in
 from apps.costs.models import CostEntry
 from apps.costs.months import month_named
 from apps.costs.querysets import GROUPS
+from apps.costs.spreadsheet import csv_answer
 from apps.jobs.lookups import visible_job
 
 router = Router(tags=["costs"])
+FORMATS = ("json", "csv")
 
 
 class SumOut(Schema):
@@ -52,12 +54,21 @@ def sum_out(row: dict[str, Any], label: str | None = None) -> dict[str, Any]:
 
 
 @router.get("/costs", response=CostsOut)
-def get_costs(request: HttpRequest, month: str = "", group: str = "team") -> dict[str, Any]:
-    """Sums of one month (UTC), as `2026-11`, by `team`, `gpu_type`, `kind` or `day`."""
+def get_costs(
+    request: HttpRequest, month: str = "", group: str = "team", format: str = "json"
+) -> dict[str, Any] | HttpResponse:
+    """Sums of one month (UTC), as `2026-11`, by `team`, `gpu_type`, `kind` or `day`.
+
+    `format=csv` answers with a line for each attempt and day, which no group sums up.
+    """
+    if format not in FORMATS:
+        raise unknown_choice("format", format, FORMATS, noun="format")
     if group not in GROUPS:
         raise unknown_choice("group", group, GROUPS, noun="group")
     first = month_named(month)
     entries = CostEntry.objects.visible_to(signed_in(request)).of_month(first)
+    if format == "csv":
+        return csv_answer(entries, first)
     return {
         "month": first,
         "currency": settings.CURRENCY,

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterator
+from datetime import date
 from typing import Any
+
+from django.http import HttpResponse
 
 from apps.costs.querysets import CostQuerySet
 
@@ -14,6 +17,12 @@ COLUMNS = (
 )  # fmt: skip
 # A cell that begins with one of these would be a formula to a spreadsheet (CWE-1236).
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
+
+def csv_answer(entries: CostQuerySet, first: date) -> HttpResponse:
+    """A file named after the month that begins on `first`."""
+    headers = {"Content-Disposition": f'attachment; filename="stackweb-usage-{first:%Y-%m}.csv"'}
+    return HttpResponse("".join(csv_lines(entries)), content_type="text/csv; charset=utf-8", headers=headers)
 
 
 class _Line:

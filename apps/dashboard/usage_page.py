@@ -19,7 +19,7 @@ from apps.costs.models import CostEntry
 from apps.costs.money import money, sign
 from apps.costs.months import month_named, months_back
 from apps.costs.querysets import CostQuerySet, next_month
-from apps.costs.spreadsheet import csv_lines
+from apps.costs.spreadsheet import csv_answer
 from apps.dashboard.usage import visible_usage
 from apps.dashboard.words import count_of
 from apps.jobs.models import Job, JobKind
@@ -39,10 +39,7 @@ def usage(request: HttpRequest) -> HttpResponse:
 @require_safe
 def usage_csv(request: HttpRequest) -> HttpResponse:
     first = _month(request)
-    lines = csv_lines(CostEntry.objects.visible_to(signed_in(request)).of_month(first))
-    name = f"stackweb-usage-{first:%Y-%m}.csv"
-    headers = {"Content-Disposition": f'attachment; filename="{name}"'}
-    return HttpResponse("".join(lines), content_type="text/csv; charset=utf-8", headers=headers)
+    return csv_answer(CostEntry.objects.visible_to(signed_in(request)).of_month(first), first)
 
 
 def _month(request: HttpRequest) -> date:

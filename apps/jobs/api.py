@@ -14,6 +14,7 @@ from apps.accounts.rest import page_of, signed_in
 from apps.jobs import services
 from apps.jobs.attempt_logs import log_text, read_log
 from apps.jobs.bulk import act_on_jobs
+from apps.jobs.environments import environment_used
 from apps.jobs.job_filters import JobFilter, check_filter, filtered_jobs
 from apps.jobs.lookups import visible_job
 from apps.jobs.models import Attempt, Job, JobEvent
@@ -84,6 +85,12 @@ def get_job(request: HttpRequest, job_id: str) -> dict[str, Any]:
         "preview": job.preview,
         "result": job.result,
         "after": [other.public_id for other in job.after.all()],
+        "followers": [other.public_id for other in job.followers.order_by("pk")],
+        "gpus": job.gpus_needed,
+        "gpu_memory_bytes": job.vram_bytes_needed,
+        "spread": job.spread,
+        "pinned_host": job.pinned_host.name if job.pinned_host else None,
+        "environment": environment_used(job, next(iter(job.attempts.all()), None)),
         "references": job.references,
         "priority": job.priority,
         "time_limit_seconds": job.time_limit_seconds,

@@ -185,11 +185,24 @@ class JobEventOut(Schema):
     actor: str
 
 
+class EnvironmentOut(Schema):
+    name: str
+    variant: str
+    path: str  # on the host of the newest attempt; empty before it starts
+    lock_sha256: str  # empty: of a path that an operator configured
+
+
 class JobDetailOut(JobOut):
     spec: dict[str, Any]
     preview: dict[str, Any]
     result: dict[str, Any]
     after: list[str]
+    followers: list[str]  # jobs that wait for this one
+    gpus: int  # 0: it runs on the CPU
+    gpu_memory_bytes: int  # needed on each GPU; 0: a whole one, whatever its size
+    spread: bool
+    pinned_host: str | None
+    environment: EnvironmentOut | None  # of the newest attempt, else as it would start now
     references: dict[str, dict[str, str]]  # options that are taken from the results of other jobs
     priority: int
     time_limit_seconds: int | None

@@ -77,6 +77,16 @@ def test_csv_has_every_attempt_and_no_formula(client: Client, team: Team, alice:
     assert (row["cost"], row["currency"]) == ("2.950000", "USD")
 
 
+def test_rest_gives_the_same_csv_to_a_token(client: Client, team: Team, alice: User) -> None:
+    ran(team, 1)
+    headers = api_headers(alice)
+    given = client.get("/api/v1/costs?month=2026-11&format=csv", headers=headers)
+    client.force_login(alice)
+    assert given.content == client.get("/usage.csv?month=2026-11").content
+    refused = client.get("/api/v1/costs?format=xlsx", headers=headers)
+    assert (refused.status_code, refused.json()["errors"][0]["field"]) == (422, "format")
+
+
 def test_rest_gives_the_sums_and_names_a_wrong_month(client: Client, team: Team, alice: User) -> None:
     ran(team, 2, gpus=2)
     headers = api_headers(alice)

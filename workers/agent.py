@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 from queue import Empty
 from types import FrameType
+from typing import Literal
 
 from workers import checkpoints
 from workers.adoption import describe, find_records
@@ -27,6 +28,8 @@ from workers.tasks import BELL
 logger = logging.getLogger(__name__)
 LEAVE_SECONDS = 60.0
 CHANGES_INVENTORY = ("install", "download")
+# What becomes of the attempts when the worker is told to stop; "leave": they end, and the host is gone for good.
+AtExit = Literal["go on", "end", "leave"]
 
 
 class AlreadyRuns(Exception):
@@ -34,9 +37,9 @@ class AlreadyRuns(Exception):
 
 
 class Agent:
-    def __init__(self, config: WorkerConfig, *, leaves_on_exit: bool = False) -> None:
+    def __init__(self, config: WorkerConfig, at_exit: AtExit = "go on") -> None:
         self.config = config
-        self.leaves_on_exit = leaves_on_exit
+        self.at_exit = at_exit
         self.server = Server(config.url, config.host_token)
         self.folder = config.state_dir / "attempts"
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -46,7 +49,7 @@ class Agent:
         self.is_reachable = True
 
     def run(self) -> None:
-        """Until TERM or INT. Raises AlreadyRuns, ConfigError."""
+        """Until TERM, INT or HUP. Raises AlreadyRuns, ConfigError."""
         lock = hold_state(self.config.state_dir)
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, self._on_signal)
@@ -66,6 +69,8 @@ class Agent:
                 sweep_at = now + self.config.sweep_seconds
             if self._rang(max(0.05, min(sweep_at, heartbeat_at) - time.monotonic())):
                 sweep_at = 0.0
+        if self.attempts and self.at_exit == "go on":
+            self.let_go()
         self.leave()
         os.close(lock)
 
@@ -189,8 +194,18 @@ class Agent:
             else:
                 logger.warning("%s. Attempts go on; trying again.", trouble)
 
+    def let_go(self) -> None:
+        """Ends this process at once, as a kill would: what is on disk says where the next start goes on.
+
+        Threads of attempts run to the last moment. In an interpreter that shuts down they would meet
+        errors, take them for failures, and end engines.
+        """
+        logger.info("Stopped. %d attempts go on; the next start takes them over.", len(self.attempts))
+        logging.shutdown()
+        os._exit(0)
+
     def leave(self) -> None:
-        """Ends the attempts and tells the server, for a limited time; engines never outlive a clean end."""
+        """Ends the attempts and tells the server, for a limited time."""
         for attempt in self.attempts.values():
             attempt.leave()
         deadline = time.monotonic() + LEAVE_SECONDS
@@ -202,7 +217,7 @@ class Agent:
                 heartbeat_at = time.monotonic() + self.config.heartbeat_seconds
             self.forget_ended()
         self.observer.stop()
-        if self.leaves_on_exit:
+        if self.at_exit == "leave":
             self._say_goodbye()
         self.server.close()
 

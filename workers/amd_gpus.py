@@ -8,6 +8,8 @@ from types import ModuleType
 from typing import Any
 
 MIB = 1024**2
+PREFIX = "AMD-"
+PROCESSES = "amdsmi_get_gpu_process_list"
 
 
 @cache
@@ -66,8 +68,22 @@ def sample_gpus() -> list[dict[str, Any]]:
     return [_sample(library, handle, index) for index, handle in enumerate(_handles(library))]
 
 
+def is_amd(uuid: str) -> bool:
+    return uuid.startswith(PREFIX)
+
+
+def processes_on(uuid: str) -> list[dict[str, int]] | None:
+    """`{pid, memory_bytes}` of everybody on that GPU; None when it does not say, or is not there any more."""
+    library = _library()
+    if library is not None:
+        for index, handle in enumerate(_handles(library)):
+            if _uuid(library, handle, index) == uuid:
+                return _processes(library, handle)
+    return None
+
+
 def _uuid(library: ModuleType, handle: Any, index: int) -> str:
-    return f"AMD-{_sensor(library, 'amdsmi_get_gpu_device_uuid', handle) or index}"
+    return f"{PREFIX}{_sensor(library, 'amdsmi_get_gpu_device_uuid', handle) or index}"
 
 
 def _sample(library: ModuleType, handle: Any, index: int) -> dict[str, Any]:
@@ -84,11 +100,15 @@ def _sample(library: ModuleType, handle: Any, index: int) -> dict[str, Any]:
         "sm_clock_mhz": _clock_mhz(library, handle, library.AmdSmiClkType.GFX),
         "memory_clock_mhz": _clock_mhz(library, handle, library.AmdSmiClkType.MEM),
         "throttle": [],
-        "processes": [
-            {"pid": row["pid"], "memory_bytes": row["mem"]}
-            for row in _sensor(library, "amdsmi_get_gpu_process_list", handle) or []
-        ],
+        "processes": _processes(library, handle) or [],
     }
+
+
+def _processes(library: ModuleType, handle: Any) -> list[dict[str, int]] | None:
+    if not hasattr(library, PROCESSES):
+        return []  # this version names nobody
+    rows = _sensor(library, PROCESSES, handle)
+    return None if rows is None else [{"pid": row["pid"], "memory_bytes": row["mem"]} for row in rows]
 
 
 def _clock_mhz(library: ModuleType, handle: Any, kind: Any) -> Any:

@@ -15,14 +15,14 @@ import threading
 from pathlib import Path
 from typing import Protocol
 
-import httpx
-
 from workers import cgroups, checkpoints, device_locks, journal, launch, processes, shim
 from workers.client import Fenced, Refused, Server, Unreachable
 from workers.config import WorkerConfig
 from workers.journal import FULL, Journal
+from workers.logfile import append_tail
 from workers.logs import LogLines
 from workers.outcome import Outcome, judge
+from workers.ports import answers
 from workers.problems import Ordered, Problem
 from workers.progress import Progress
 from workers.records import Order, Record, forget
@@ -31,7 +31,6 @@ from workers.reports import Reports
 logger = logging.getLogger(__name__)
 TURN_SECONDS = 0.5
 STUCK_SECONDS = 60.0  # of KILL without an end
-PROBE_TIMEOUT_SECONDS = 2.0
 CAUSES: dict[Order, str] = {
     "cancelled_by_user": "Cancelled by a person.",
     "interrupted": "The worker was stopped.",
@@ -272,6 +271,8 @@ class Attempt:
             self.killing_at = 0.0
         if found.cgroup:
             cgroups.remove_named(Path(found.cgroup), self.record.uuid)
+        with contextlib.suppress(OSError):  # a full disk has no room for the log's end
+            append_tail(self.folder)
         return found
 
     def _end_processes(self) -> None:
@@ -290,11 +291,12 @@ class Attempt:
         found = journal.read(self.folder)
         if found is None or found.boot_id not in ("", processes.boot_id()):
             return
-        with contextlib.suppress(OSError):
-            (self.folder / shim.STOP).touch()
         with self.guard:
-            if not self.is_forgotten:
-                self._keeper(found).send(signal.SIGTERM)
+            if self.is_forgotten:  # a new file would hold up the removal of its folder
+                return
+            with contextlib.suppress(OSError):
+                (self.folder / shim.STOP).touch()
+            self._keeper(found).send(signal.SIGTERM)
 
     def _take_line(self, plan: launch.Plan, line: str) -> None:
         try:
@@ -308,7 +310,7 @@ class Attempt:
         if plan.spec.kind != "serve" or self.progress.phase == "ready":
             return
         probe = plan.engine.probe(plan.spec)
-        if probe is not None and _answers(self.record.port, probe.path):
+        if probe is not None and answers(self.record.port, probe.path):
             self.progress.set_phase("ready")
 
     def _check_times(self, found: Journal) -> None:
@@ -340,11 +342,3 @@ class Attempt:
         with self.guard:
             if not self.is_forgotten:
                 self.record.save(self.folder)
-
-
-def _answers(port: int, path: str) -> bool:
-    try:
-        answer = httpx.get(f"http://127.0.0.1:{port}{path}", timeout=PROBE_TIMEOUT_SECONDS, trust_env=False)
-    except httpx.TransportError:
-        return False
-    return answer.status_code == 200

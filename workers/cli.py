@@ -56,9 +56,12 @@ def _parser() -> argparse.ArgumentParser:
     ):
         commands.add_parser(name, help=about).set_defaults(command=command)
     joining.set_defaults(command=join)
-    commands.choices["run"].add_argument(
-        "--leave-on-exit", action="store_true", help="say goodbye at the end: the jobs run elsewhere at once"
-    )
+    ending = commands.choices["run"].add_mutually_exclusive_group()
+    for option, at_exit, about in (
+        ("--end-on-exit", "end", "when told to stop, end what runs here; without it engines go on for the next start"),
+        ("--leave-on-exit", "leave", "the same, and say goodbye: the jobs run elsewhere at once"),
+    ):
+        ending.add_argument(option, dest="at_exit", action="store_const", const=at_exit, default="go on", help=about)
     for sub in commands.choices.values():
         # Also after the command's name; SUPPRESS keeps the value given before it.
         sub.add_argument("--config", type=Path, default=argparse.SUPPRESS, help=f"default: {default_path()}")
@@ -124,7 +127,7 @@ def run(given: argparse.Namespace) -> None:
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s %(message)s")
     for chatty in ("httpx", "httpcore", "celery", "kombu"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
-    Agent(WorkerConfig.load(given.config), leaves_on_exit=given.leave_on_exit).run()
+    Agent(WorkerConfig.load(given.config), given.at_exit).run()
 
 
 def inventory(given: argparse.Namespace) -> None:

@@ -30,6 +30,7 @@ class Journal:
     state: State = "starting"
     started_at: float = 0.0
     killing_at: float = 0.0  # since when everything gets KILL
+    was_asked: bool = False  # to stop, by a signal or the file for it
     exit_code: int | None = None  # negative: killed by that signal
     error: str = ""  # why the engine could not be started at all
     disk_full: bool = False  # output was lost because the disk had no room

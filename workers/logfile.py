@@ -9,18 +9,43 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from workers.journal import FULL
+from workers.journal import FULL, read_json, write_json
 
 LOG = "log"
 LINE_BYTES = 64 * 1024  # longer lines are split
 BAR_SECONDS = 1.0  # a bar that redraws itself becomes at most one line in this time
 TAIL_FILES = 2
+APPENDED = "appended.json"  # says from which byte on the log's end is the tail
 
 
 def tail_files(folder: Path) -> list[Path]:
     """The tail's files, oldest first."""
     found = [path for path in folder.glob("tail.*") if path.suffix[1:].isdigit()]
-    return sorted(found, key=lambda path: int(path.suffix[1:]))
+    return sorted(found, key=tail_number)
+
+
+def tail_number(path: Path) -> int:
+    return int(path.suffix[1:])
+
+
+def append_tail(folder: Path) -> None:
+    """Appends to the log what is kept of the tail, and before it how much is left out. Raises OSError.
+
+    Doing it again changes nothing, also after one that was cut off halfway.
+    """
+    parts = tail_files(folder)
+    if not parts:
+        return
+    mark = read_json(folder / APPENDED) or {"offset": (folder / LOG).stat().st_size}
+    write_json(folder / APPENDED, mark)
+    with (folder / LOG).open("r+b") as log:
+        log.seek(mark["offset"])
+        # Every part but the last is as long as the first that is kept.
+        left_out = (tail_number(parts[0]) - 1) * parts[0].stat().st_size
+        if left_out:
+            log.write(f"[{left_out} bytes left out here.]\n".encode())
+        for part in parts:
+            log.write(part.read_bytes())
 
 
 class Lines:
@@ -93,7 +118,6 @@ class CappedLog:
         self.tail = -1
         self.tail_number = 0
         self.tail_size = 0
-        self.beyond = 0  # bytes that came after the head was full
         self.disk_full = False
 
     def write(self, data: bytes) -> None:
@@ -109,9 +133,8 @@ class CappedLog:
         while rest:
             if self.tail < 0 or self.tail_size >= self.part_bytes:
                 self._next_tail()
-            done = _write(self.tail, rest[: self.part_bytes - self.tail_size])
+            done = os.write(self.tail, rest[: self.part_bytes - self.tail_size])
             self.tail_size += done
-            self.beyond += done
             rest = rest[done:]
 
     def _next_tail(self) -> None:
@@ -134,22 +157,14 @@ class CappedLog:
     def close(self) -> None:
         """Appends the tail to the log and puts it on disk."""
         try:
-            self._append_tail()
+            append_tail(self.folder)
             os.fsync(self.head)
         except OSError as error:
             self.disk_full = self.disk_full or error.errno in FULL
         finally:
             os.close(self.head)
-
-    def _append_tail(self) -> None:
-        if self.tail >= 0:
-            os.close(self.tail)
-            parts = tail_files(self.folder)
-            left_out = self.beyond - sum(part.stat().st_size for part in parts)
-            if left_out > 0:
-                _write(self.head, f"[{left_out} bytes left out here.]\n".encode())
-            for part in parts:
-                _write(self.head, part.read_bytes())
+            if self.tail >= 0:
+                os.close(self.tail)
 
 
 def _write(handle: int, data: bytes) -> int:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from workers.client import Lease, Server
-from workers.logfile import LOG, tail_files
+from workers.logfile import LOG, tail_files, tail_number
 
 CHUNK_BYTES = 1024 * 1024
 CHUNKS_A_TURN = 8  # so that a flood does not keep an attempt from being watched
@@ -89,10 +89,6 @@ class LogLines:
             return False
         if self.tail is None and self.offset < self.head_bytes:
             return False
-        later = [path for path in found if self.tail is None or _number(path) > _number(self.tail)]
+        later = [path for path in found if self.tail is None or tail_number(path) > tail_number(self.tail)]
         self.tail, self.offset = later[0], 0
         return True
-
-
-def _number(path: Path) -> int:
-    return int(path.suffix[1:])

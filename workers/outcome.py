@@ -59,6 +59,8 @@ def judge(plan: Plan, record: Record, journal: Journal, progress: Progress, fold
     code = journal.exit_code
     if record.order and record.order != "gone":
         return Outcome.failed(record.order, record.order_cause, code)
+    if journal.was_asked:  # by nobody of this worker, or there would be an order
+        return Outcome.failed("interrupted", "It was asked to stop from outside, as when a host shuts down.", code)
     if journal.error:
         return Outcome.failed("environment_failed", journal.error, code)
     if code == 0 and plan.spec.kind != "serve":

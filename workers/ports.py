@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import socket
 
+import httpx
+
+ANSWER_SECONDS = 2.0
+
 
 def is_free(port: int) -> bool:
     with socket.socket() as probe:
@@ -26,3 +30,12 @@ def pick_port(leased: int, taken: set[int]) -> int:
             port = int(probe.getsockname()[1])
         if port not in taken:
             return port
+
+
+def answers(port: int, path: str) -> bool:
+    """Whether a GET of that path comes back with 200 in time."""
+    try:
+        answer = httpx.get(f"http://127.0.0.1:{port}{path}", timeout=ANSWER_SECONDS, trust_env=False)
+    except httpx.TransportError:
+        return False
+    return answer.status_code == 200

@@ -189,9 +189,11 @@ class Shim:
             processes.send(pid, signal.SIGKILL)
 
     def is_stop_wanted(self) -> bool:
-        """Asked by signal or file; or the attempt's folder is gone, and with it whoever could ask."""
-        asked = self.is_asked_to_stop or (self.folder / STOP).exists()
-        return asked or not (self.folder / journal.NAME).exists()
+        """Asked; or the attempt's folder is gone, and with it whoever could ask."""
+        return self.was_asked() or not (self.folder / journal.NAME).exists()
+
+    def was_asked(self) -> bool:
+        return self.is_asked_to_stop or (self.folder / STOP).exists()
 
     def terminate(self) -> None:
         if self.engine_code is None:
@@ -207,6 +209,7 @@ class Shim:
             self.read_output(True)
         self.log.write(self.lines.end())
         self.log.close()
+        self.journal.was_asked = self.was_asked()
         if self.journal.exit_code is None:
             self.journal.exit_code = self.engine_code
         self.journal.memory_kills = cgroups.memory_kills(self.group)

@@ -6,7 +6,6 @@ import os
 from pathlib import Path
 
 from django.conf import settings
-from django.db import transaction
 from django.http import HttpResponse
 from django.http.response import HttpResponseBase
 
@@ -23,22 +22,20 @@ def log_path(attempt: Attempt) -> Path:
     return Path(settings.LOG_DIR) / f"{attempt.uuid}.log"
 
 
-@transaction.atomic
 def append_log(*, attempt: Attempt, offset: int, data: bytes) -> int:
-    """Appends what is new of `data` and returns the size now.
+    """Appends what is new of `data` and returns the size now. The attempt is locked, or nobody else writes it.
 
     Bytes already held change nothing, so a chunk may be sent twice. A gap raises Problem 409 with
     `expected_offset`. Past MAX_LOG_BYTES the text is dropped but still counted as held.
     """
-    row = Attempt.objects.select_for_update().get(pk=attempt.pk)
-    held: int = row.log_size_bytes
+    held: int = attempt.log_size_bytes
     if offset > held:
         raise conflict(f"The log has {held} bytes; the chunk starts at {offset}.", expected_offset=held)
     fresh = data[held - offset :]
     if fresh:
-        _write_at(log_path(row), held, fresh[: max(0, MAX_LOG_BYTES - held)])
-        row.log_size_bytes = held + len(fresh)
-        row.save(update_fields=["log_size_bytes"])
+        _write_at(log_path(attempt), held, fresh[: max(0, MAX_LOG_BYTES - held)])
+        attempt.log_size_bytes = held + len(fresh)
+        attempt.save(update_fields=["log_size_bytes"])
         note_talk(attempt.job)
     return held + len(fresh)
 

@@ -17,6 +17,7 @@ from apps.engines.base import RunSpec
 from apps.engines.registry import get_engine
 from apps.fleet.boots import check_boot, note_boot
 from apps.fleet.models import Host
+from apps.jobs.attempt_logs import append_log
 from apps.jobs.blobs import put_blob
 from apps.jobs.kinds import CannotPrepare, handler_of
 from apps.jobs.lifecycle import end_attempt, lock_attempt, note, switch_status
@@ -43,18 +44,40 @@ def attempt_of(host: Host, attempt_uuid: uuid.UUID) -> Attempt:
     """
     found: Attempt | None = Attempt.objects.select_related("job", "host").filter(pk=attempt_uuid, host=host).first()
     if found is None:
-        refuse_while_held(attempt_uuid)
-        raise not_found("attempt", str(attempt_uuid))
+        raise _unknown(attempt_uuid)
     return found
 
 
-def held_attempt(host: Host, attempt_uuid: uuid.UUID, lease: LeaseIn) -> Attempt:
-    """The open attempt whose lease this is. Raises Problem 409 for a stale one."""
-    attempt = attempt_of(host, attempt_uuid)
-    if attempt.ended_at is not None or (attempt.epoch, attempt.lease_token) != (lease.epoch, lease.lease_token):
-        raise conflict("This lease is not the attempt's open one. End what runs under it.")
+def _unknown(attempt_uuid: uuid.UUID) -> Problem:
+    refuse_while_held(attempt_uuid)
+    return not_found("attempt", str(attempt_uuid))
+
+
+def check_held(host: Host, attempt_uuid: uuid.UUID, lease: LeaseIn) -> None:
+    """Raises Problem 409 unless this is the lease of an open attempt; it may end at the next moment."""
+    _check_lease(attempt_of(host, attempt_uuid), lease)
+
+
+def lock_held(host: Host, attempt_uuid: uuid.UUID, lease: LeaseIn) -> Attempt:
+    """The open attempt whose lease this is, which stays open until the transaction ends.
+
+    Raises Problem 409 for a stale one, also for one whose end came while this waited. Two statements: logs and
+    metrics come by often.
+    """
+    try:
+        attempt = lock_attempt(attempt_uuid)
+    except Job.DoesNotExist:
+        raise _unknown(attempt_uuid) from None
+    if attempt.host_id != host.pk:
+        raise _unknown(attempt_uuid)
+    _check_lease(attempt, lease)
     _note_claim(attempt)
     return attempt
+
+
+def _check_lease(attempt: Attempt, lease: LeaseIn) -> None:
+    if attempt.ended_at is not None or (attempt.epoch, attempt.lease_token) != (lease.epoch, lease.lease_token):
+        raise conflict("This lease is not the attempt's open one. End what runs under it.")
 
 
 def _note_claim(attempt: Attempt) -> None:
@@ -116,9 +139,9 @@ def _placement(attempt: Attempt, host: Host, spec: RunSpec) -> PlacementOut:
 
 
 @transaction.atomic
-def record_started(*, attempt: Attempt, started: StartedIn) -> None:
+def record_started(*, host: Host, attempt_uuid: uuid.UUID, lease: LeaseIn, started: StartedIn) -> None:
     """Keeps exactly what ran, for the page and for whoever runs it again; told twice, it is noted once."""
-    attempt = lock_attempt(attempt.pk)
+    attempt = lock_held(host, attempt_uuid, lease)
     if not attempt.ran and (line := beginning(attempt, started.resumed)):
         note(attempt.job, **line, attempt=attempt)
     Attempt.objects.filter(pk=attempt.pk).update(ran=started.model_dump(mode="json"))
@@ -193,8 +216,16 @@ def _follow_phase(attempt: Attempt) -> None:
         )
 
 
-def record_metrics(*, attempt: Attempt, points: list[PointIn]) -> None:
+@transaction.atomic
+def record_log(*, host: Host, attempt_uuid: uuid.UUID, lease: LeaseIn, offset: int, data: bytes) -> int:
+    """The size now. Raises Problem 409 for a gap, see append_log."""
+    return append_log(attempt=lock_held(host, attempt_uuid, lease), offset=offset, data=data)
+
+
+@transaction.atomic
+def record_metrics(*, host: Host, attempt_uuid: uuid.UUID, lease: LeaseIn, points: list[PointIn]) -> None:
     """Points of the attempt's named series; one sent twice changes nothing."""
+    attempt = lock_held(host, attempt_uuid, lease)
     MetricPoint.objects.bulk_create(
         [MetricPoint(attempt=attempt, name=p.name[:60], step=p.step, value=p.value, at=p.at) for p in points],
         ignore_conflicts=True,
@@ -203,16 +234,19 @@ def record_metrics(*, attempt: Attempt, points: list[PointIn]) -> None:
         note_movement(attempt.job)
 
 
-def store_output(*, attempt: Attempt, name: str, data: bytes) -> Output:
+def store_output(*, host: Host, attempt_uuid: uuid.UUID, lease: LeaseIn, name: str, data: bytes) -> Output:
     """Keeps a result file; the same name sent again replaces it. Raises Problem 422 for a name out of range."""
+    check_held(host, attempt_uuid, lease)  # before its bytes are kept, which takes a while
     if not 1 <= len(name) <= MAX_NAME:
         raise invalid("name", f"A file's name has 1 to {MAX_NAME} characters.", value=name[:MAX_NAME])
     blob = put_blob(data)
-    output, _ = Output.objects.update_or_create(
-        attempt=attempt,
-        name=name,
-        defaults={"job_id": attempt.job_id, "sha256": blob.sha256, "size_bytes": blob.size_bytes},
-    )
+    with transaction.atomic():
+        attempt = lock_held(host, attempt_uuid, lease)
+        output, _ = Output.objects.update_or_create(
+            attempt=attempt,
+            name=name,
+            defaults={"job_id": attempt.job_id, "sha256": blob.sha256, "size_bytes": blob.size_bytes},
+        )
     return output
 
 

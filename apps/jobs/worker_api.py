@@ -19,7 +19,6 @@ from apps.fleet.schemas import InventoryIn
 from apps.fleet.services import note_host_seen
 from apps.fleet.worker_api import calling_host
 from apps.jobs import leases
-from apps.jobs.attempt_logs import append_log
 from apps.jobs.blobs import blob_path
 from apps.jobs.host_operations import host_leaves, take_inventory
 from apps.jobs.models import Attempt
@@ -74,7 +73,7 @@ def claim(request: HttpRequest, uuid: uuids.UUID, payload: ClaimIn) -> ClaimOut:
 
 @router.post("/attempts/{uuid}/started")
 def started(request: HttpRequest, uuid: uuids.UUID, lease: Query[LeaseIn], payload: StartedIn) -> dict[str, bool]:
-    leases.record_started(attempt=leases.held_attempt(calling_host(request), uuid, lease), started=payload)
+    leases.record_started(host=calling_host(request), attempt_uuid=uuid, lease=lease, started=payload)
     return {"ok": True}
 
 
@@ -89,20 +88,21 @@ def heartbeat(request: HttpRequest, payload: HeartbeatIn) -> dict[str, Any]:
 def logs(request: HttpRequest, uuid: uuids.UUID, lease: Query[LeaseIn], offset: int) -> dict[str, int]:
     if offset < 0:
         raise invalid("offset", "offset must be 0 or more.", value=offset)
-    attempt = leases.held_attempt(calling_host(request), uuid, lease)
-    return {"offset": append_log(attempt=attempt, offset=offset, data=request.body)}
+    host = calling_host(request)
+    size = leases.record_log(host=host, attempt_uuid=uuid, lease=lease, offset=offset, data=request.body)
+    return {"offset": size}
 
 
 @router.post("/attempts/{uuid}/metrics")
 def metrics(request: HttpRequest, uuid: uuids.UUID, lease: Query[LeaseIn], payload: PointsIn) -> dict[str, bool]:
-    leases.record_metrics(attempt=leases.held_attempt(calling_host(request), uuid, lease), points=payload.points)
+    leases.record_metrics(host=calling_host(request), attempt_uuid=uuid, lease=lease, points=payload.points)
     return {"ok": True}
 
 
 @router.post("/attempts/{uuid}/outputs")
 def outputs(request: HttpRequest, uuid: uuids.UUID, lease: Query[LeaseIn], name: str) -> dict[str, Any]:
-    attempt = leases.held_attempt(calling_host(request), uuid, lease)
-    output = leases.store_output(attempt=attempt, name=name, data=request.body)
+    host = calling_host(request)
+    output = leases.store_output(host=host, attempt_uuid=uuid, lease=lease, name=name, data=request.body)
     return {"sha256": output.sha256, "size_bytes": output.size_bytes}
 
 

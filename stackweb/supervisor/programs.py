@@ -25,6 +25,7 @@ CONTROL = [
     *("celery", "-A", "stackweb.celery", "worker", "-B", "-Q", "control", "--pool=threads"),
     *("--concurrency=4", "--loglevel=WARNING", "--without-gossip", "--without-mingle"),
 ]
+WORKER = ["stackweb-worker", "run", "--end-on-exit"]
 # A GPU host has no database password; the worker on this machine is held to that too.
 NOT_FOR_WORKERS = ("DATABASE_URL", "REDIS_URL", "STACKWEB_SECRET_KEY", "STACKWEB_WORKER_BROKER_URL")
 # The agent gives engines up to 60 s to end, then makes sure.
@@ -71,12 +72,7 @@ def own_programs(home: Home, address: Address, env: dict[str, str]) -> list[Prog
     web = [*PYTHON, *WEB, "--host", address.bind, "--port", str(address.port)]
     web += ["--timeout-graceful-shutdown", "5"]
     control = [*PYTHON, *CONTROL, "--schedule", str(home.run / "beat-schedule")]
-    worker = [
-        str(Path(sys.executable).with_name("stackweb-worker")),
-        "run",
-        "--config",
-        str(home.worker_config),
-    ]
+    worker = [str(Path(sys.executable).with_name(WORKER[0])), *WORKER[1:], "--config", str(home.worker_config)]
     worker_env = {name: value for name, value in env.items() if name not in NOT_FOR_WORKERS}
     return [
         Program("web", _always(web), env, home.path),

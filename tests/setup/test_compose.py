@@ -32,7 +32,8 @@ def test_web_runs_the_same_command_on_the_published_port(name: str) -> None:
 
 def test_control_and_worker_run_the_same_commands() -> None:
     assert SERVICES["control"]["command"][: len(programs.CONTROL)] == programs.CONTROL
-    assert SERVICES["worker"]["command"] == ["stackweb-worker", "run"]
+    # Its stop ends engines: those in a container would not outlive it.
+    assert SERVICES["worker"]["command"] == programs.WORKER == ["stackweb-worker", "run", "--end-on-exit"]
     assert SERVICES["worker"]["stop_grace_period"] == f"{programs.WORKER_STOP_SECONDS}s"
 
 

@@ -244,7 +244,7 @@ def test_after_a_reboot_a_reused_pid_is_left_alone(make_worker: Callable[..., Wo
 
 def test_ctrl_c_interrupts_and_leaves_nothing(make_worker: Callable[..., Worker], server: ProtocolServer) -> None:
     worker = make_worker()
-    worker.start()
+    worker.start("--end-on-exit")
     held = server.add(script(TREE % "time.sleep(600)"), grace_seconds=0.2)
     server.wait(lambda: b"tree" in held.log)
     assert worker.end(signal.SIGINT) == 0
@@ -256,7 +256,7 @@ def test_an_end_that_could_not_be_told_is_told_at_the_next_start(
     make_worker: Callable[..., Worker], server: ProtocolServer
 ) -> None:
     worker = make_worker()
-    worker.start()
+    worker.start("--end-on-exit")
     held = server.add(script(TREE % "time.sleep(600)"), grace_seconds=0.2)
     server.wait(lambda: b"tree" in held.log)
     server.is_down = True

@@ -7,13 +7,16 @@ import os
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
+import pynvml
 import pytest
 
 from tests.workers import fake_gpus
 from tests.workers.conftest import Worker, script
 from tests.workers.protocol_server import ProtocolServer
-from workers import device_locks, foreign
+from workers import amd_gpus, device_locks, foreign
 from workers.problems import Ordered, Problem
 from workers.processes import MARKER
 
@@ -52,7 +55,6 @@ def test_who_computes_counts_and_who_only_draws_windows_does_not(world: Path) ->
     assert [(row["pid"], row["memory_bytes"], row["user"]) for row in on_a] == [(pid, 3 * GIB, getpass.getuser())]
     assert [(row["pid"], row["memory_bytes"]) for row in on_b] == [(1, 2 * GIB), (2**22 + 5, 0)]
     assert on_b[1]["name"] == "not visible from here"
-    assert foreign.processes_on(["GPU-gone"]) == []
 
 
 def test_a_process_of_nobody_here_is_named_and_one_of_an_attempt_here_is_not_foreign(
@@ -67,6 +69,85 @@ def test_a_process_of_nobody_here_is_named_and_one_of_an_attempt_here_is_not_for
         assert part in found.value.cause
     with pytest.raises(Ordered):
         foreign.wait_until_free(["GPU-a"], [], lambda: True)
+
+
+def error(number: int) -> Callable[..., Any]:
+    def answer(*_: Any) -> Any:
+        raise pynvml.NVMLError(number)
+
+    return answer
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        "nvmlInit", "nvmlDeviceGetHandleByUUID", "nvmlDeviceGetComputeRunningProcesses",
+        "nvmlDeviceGetGraphicsRunningProcesses",
+    ],
+)  # fmt: skip
+def test_a_gpu_that_does_not_say_who_is_on_it_counts_as_busy(
+    function: str, world: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    foreign.wait_until_free(["GPU-a"], [], lambda: False)
+    monkeypatch.setattr(pynvml, function, error(pynvml.NVML_ERROR_UNKNOWN))
+    with pytest.raises(Problem, match="NVML does not say who is on GPU-a: Unknown Error") as found:
+        foreign.wait_until_free(["GPU-a"], [], lambda: False)
+    assert found.value.reason == "device_busy"
+    with pytest.raises(Ordered):
+        foreign.wait_until_free(["GPU-a"], [], lambda: True)
+
+
+def test_a_gpu_that_answers_again_within_the_wait_is_free(world: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(foreign, "RELEASE_SECONDS", 60)
+    monkeypatch.setattr(pynvml, "nvmlInit", error(pynvml.NVML_ERROR_GPU_IS_LOST))
+    pauses: list[float] = []
+
+    def pause(seconds: float) -> None:
+        pauses.append(seconds)
+        monkeypatch.setattr(pynvml, "nvmlInit", lambda: None)
+
+    monkeypatch.setattr(foreign.time, "sleep", pause)
+    foreign.wait_until_free(["GPU-a"], [], lambda: False)
+    assert pauses == [foreign.PAUSE_SECONDS]
+
+
+def test_a_driver_that_never_names_anybody_stops_nothing(world: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for kind in ("Compute", "Graphics"):
+        monkeypatch.setattr(pynvml, f"nvmlDeviceGet{kind}RunningProcesses", error(pynvml.NVML_ERROR_NOT_SUPPORTED))
+    foreign.wait_until_free(["GPU-a"], [], lambda: False)
+
+
+@pytest.fixture
+def amd(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+    """Two free GPUs as amdsmi shows them, and no NVML on that host."""
+    library = SimpleNamespace(
+        amdsmi_get_processor_handles=lambda: ["a", "b"],
+        amdsmi_get_gpu_device_uuid=lambda handle: handle,
+        amdsmi_get_gpu_process_list=lambda handle: [],
+    )
+    monkeypatch.setattr(amd_gpus, "_library", lambda: library)
+    monkeypatch.setattr(pynvml, "nvmlInit", error(pynvml.NVML_ERROR_LIBRARY_NOT_FOUND))
+    monkeypatch.setattr(foreign, "RELEASE_SECONDS", 0)
+    return library
+
+
+def test_an_amd_gpu_is_asked_too(amd: SimpleNamespace, bystander: subprocess.Popen[bytes]) -> None:
+    foreign.wait_until_free(["AMD-a", "AMD-b"], [], lambda: False)
+    rows = {"a": [{"pid": 1, "mem": GIB // 2}], "b": [{"pid": bystander.pid, "mem": 3 * GIB}]}
+    amd.amdsmi_get_gpu_process_list = rows.__getitem__
+    foreign.wait_until_free(["AMD-a"], [], lambda: False)  # a desktop's windows
+    foreign.wait_until_free(["AMD-b"], ["held"], lambda: False)
+    with pytest.raises(Problem, match=rf"3\.0 GiB of AMD-b: pid {bystander.pid} \(sleep\)"):
+        foreign.wait_until_free(["AMD-a", "AMD-b"], ["another"], lambda: False)
+
+
+def test_an_amd_gpu_that_does_not_say_counts_as_busy(amd: SimpleNamespace) -> None:
+    amd.amdsmi_get_gpu_process_list = lambda handle: 1 / 0
+    for uuid in ("AMD-a", "AMD-gone"):
+        with pytest.raises(Problem, match=f"amdsmi does not say who is on {uuid}"):
+            foreign.wait_until_free([uuid], [], lambda: False)
+    del amd.amdsmi_get_gpu_process_list  # a version without it
+    foreign.wait_until_free(["AMD-a"], [], lambda: False)
 
 
 def test_a_lock_is_shared_within_a_worker_and_refused_to_another(world: Path, tmp_path: Path) -> None:

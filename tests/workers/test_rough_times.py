@@ -67,8 +67,8 @@ def test_r1_an_agent_killed_again_and_again_never_costs_a_request(
     engine = journal_of(worker, held).engine_pid
     asker = Asker(held.beat["port"])
     asker.start()
-    for _ in range(AGENT_KILLS):
-        worker.end(signal.SIGKILL)
+    for turn in range(AGENT_KILLS):
+        worker.end(signal.SIGTERM if turn % 2 else signal.SIGKILL)  # an upgrade is a polite one
         held.beat = {}
         worker.start()
         server.wait(lambda: held.beat.get("phase") == "ready", 15)

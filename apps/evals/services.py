@@ -59,6 +59,8 @@ def create_eval_run(
         spec=plan.spec,
         variant=plan.variant,
         gpus=plan.gpus,
+        vram_bytes=plan.vram_bytes,
+        gpu_share=plan.gpu_share,
         ram_bytes=plan.ram_bytes,
         terms=terms,
     )

@@ -39,6 +39,8 @@ def _submit_again(job: Job, user: User, schedule: Schedule) -> Job:
         spec=RunSpec.model_validate(job.spec),
         variant=job.variant,
         gpus=job.gpus_needed,
+        vram_bytes=job.vram_bytes_needed,
+        gpu_share=job.gpu_share_needed,
         ram_bytes=job.ram_bytes_needed,
         pinned_host=job.pinned_host,
         terms=same_terms(job, schedule),

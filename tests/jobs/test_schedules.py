@@ -265,11 +265,14 @@ def test_any_other_job_is_submitted_again_with_its_spec(team: Team, alice: User,
         pinned_host=worker.host,
         terms=Terms(priority=3),
     )
+    first.vram_bytes_needed, first.gpu_share_needed = 5, 0.5
+    first.save()
     weekly = create_schedule(job=first, user=alice, cron="0 3 * * 1")
     make_due(weekly)
     run_due_schedules()
     again = weekly.jobs.get()
     same = ("kind", "name", "spec", "priority", "pinned_host_id", "created_by_id", "variant", "ram_bytes_needed")
+    same += ("vram_bytes_needed", "gpu_share_needed")
     assert [getattr(again, name) for name in same] == [getattr(first, name) for name in same]
 
 

@@ -197,12 +197,16 @@ def _stop_open_attempt(job: Job) -> None:
 
 @transaction.atomic
 def retry_job(*, job: Job, user: User) -> Job:
-    """Queues a failed, cancelled or held job again. Raises Problem 409 for any other, and where its room refuses."""
+    """Queues a failed, cancelled or held job again.
+
+    Raises Problem 409 for any other and where its room refuses, 403 where the month's GPU-hours do not suffice.
+    """
     job = Job.objects.select_for_update().get(pk=job.pk)
     require_role(user, Role.MEMBER, job.team)
     if job.status not in RETRYABLE:
         label = JobStatus(job.status).label.lower()
         raise conflict(f"{job.public_id} is {label}; only a failed, cancelled or held job can run again.")
+    require_gpu_hours(team=job.team, gpus=job.gpus_needed, time_limit_seconds=job.time_limit_seconds)
     handler_of(job).on_retried(job)
     # The scheduler asks for fresh installs and downloads: those that failed would fail it again, and those that go on
     # would tie it to their host.

@@ -72,7 +72,6 @@ def create_eval_run(
         suite=suite,
         engine=engine,
         tasks=plan.spec.payload["tasks"],
-        options=plan.spec.options,
         job=job,
     )
     audit(user, "eval_run.created", object_id=run.public_id, object_name=str(run), team=team)
@@ -90,7 +89,7 @@ def repeat_eval_run(job: Job, user: User, schedule: Schedule) -> Job:
         user=user,
         version=run.version,
         suite=run.suite,
-        options=run.options,
+        options=job.spec["options"],
         tasks=run.tasks,
         limit=payload.get("limit"),
         num_fewshot=payload.get("num_fewshot"),

@@ -126,7 +126,6 @@ def create_fine_tune(
         base=base,
         dataset=dataset,
         engine=engine,
-        options=spec.options,
         job=job,
     )
     audit(user, "fine_tune.created", object_id=fine_tune.public_id, object_name=name, team=team)

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
+from uuid import UUID
 
 from django.conf import settings
 from django.db.models import Max, Q, QuerySet
 
 from apps.costs.models import CPU, CostEntry
 from apps.fleet.energy import energy_joules
-from apps.fleet.models import Device, Host
+from apps.fleet.models import Device, Host, Reservation
 from apps.jobs.models import Attempt
 from apps.planning.gpu_types import gpu_type, mig_share
 
 OVERLAP = timedelta(hours=3)  # a host sends up to two hours of telemetry late
 JOULES_PER_KWH = 3_600_000
+Shares = dict[Device, float]  # of each whole GPU, what an attempt holds
 LIST_CURRENCY = "USD"  # of the list prices in apps.planning.gpu_types
 _WRITTEN_AGAIN = ["device_type", "device_seconds", "energy_joules", "hour_price", "cost", "currency", "accrued_at"]
 
@@ -25,9 +28,11 @@ def accrue_costs(*, now: datetime) -> int:
     """Brings the entries of every attempt that ran since the last call up to `now`; how many were written."""
     last = CostEntry.objects.aggregate(last=Max("accrued_at"))["last"]
     since = last - OVERLAP if last else None
+    ran = _attempts_since(since)
+    held = _held_shares(ran)
     entries = [
-        _entry(attempt, start, end, now)
-        for attempt in _attempts_since(since)
+        _entry(attempt, held.get(attempt.uuid) or _named_shares(attempt), start, end, now)
+        for attempt in ran
         for start, end in _days(attempt, since, now)
     ]
     CostEntry.objects.bulk_create(
@@ -63,11 +68,39 @@ def _midnight(day: date) -> datetime:
     return datetime.combine(day, time(), UTC)
 
 
-def _entry(attempt: Attempt, start: datetime, end: datetime, now: datetime) -> CostEntry:
+def _held_shares(attempts: QuerySet[Attempt]) -> dict[UUID, Shares]:
+    """Of each attempt on GPUs, what it reserved."""
+    theirs = Reservation.objects.filter(holder__in=attempts.values("uuid"), device__kind=Device.Kind.GPU)
+    slots: dict[tuple[UUID, Device], set[int]] = defaultdict(set)
+    for each in theirs.select_related("device").order_by("device__index", "device_id"):
+        slots[each.holder, each.device].add(each.slot)
+    held: dict[UUID, Shares] = defaultdict(dict)
+    for (holder, gpu), taken in slots.items():
+        held[holder][gpu] = share_of(gpu, slots=len(taken))
+    return held
+
+
+def _named_shares(attempt: Attempt) -> Shares:
+    """Of an attempt without reservations: a slot of each GPU that it names."""
+    gpus = [each for each in attempt.host.devices.all() if each.kind == Device.Kind.GPU and each.is_present]
+    return {gpu: share_of(gpu) for gpu in gpus if gpu.index in attempt.device_indexes}
+
+
+def _joules(shares: Shares, start: datetime, end: datetime) -> float | None:
+    """Each GPU's energy by the share that was held; None where no power was measured."""
+    parts = []
+    for share in set(shares.values()):
+        alike = [gpu for gpu, held in shares.items() if held == share]
+        joules = energy_joules(devices=alike, start=start, end=end)
+        parts += [] if joules is None else [share * joules]
+    return sum(parts) if parts else None
+
+
+def _entry(attempt: Attempt, shares: Shares, start: datetime, end: datetime, now: datetime) -> CostEntry:
     seconds = (end - start).total_seconds()
-    gpus = _gpus(attempt)
-    joules = energy_joules(devices=gpus, start=start, end=end) if gpus else None
-    device_seconds = seconds * sum(share_of(gpu) for gpu in gpus) if gpus else seconds
+    gpus = list(shares)
+    joules = _joules(shares, start, end)
+    device_seconds = seconds * sum(shares.values()) if gpus else seconds
     price = hour_price(attempt.host, gpus[0]) if gpus else None
     return CostEntry(
         attempt=attempt,
@@ -84,15 +117,9 @@ def _entry(attempt: Attempt, start: datetime, end: datetime, now: datetime) -> C
     )
 
 
-def _gpus(attempt: Attempt) -> list[Device]:
-    wanted = set(attempt.device_indexes)
-    devices = attempt.host.devices.all()
-    return [each for each in devices if each.kind == Device.Kind.GPU and each.index in wanted]
-
-
-def share_of(gpu: Device) -> float:
-    """Of the whole GPU, what one slot or MIG slice of it is charged."""
-    return mig_share(gpu.mig_profile) / gpu.slots
+def share_of(gpu: Device, *, slots: int = 1) -> float:
+    """Of the whole GPU, what so many slots of it, or of a MIG slice, are charged."""
+    return mig_share(gpu.mig_profile) * min(1.0, slots / gpu.slots)
 
 
 def hour_price(host: Host, gpu: Device) -> Decimal | None:

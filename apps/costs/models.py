@@ -19,8 +19,8 @@ class CostEntry(models.Model):
     team = models.ForeignKey(Team, on_delete=models.PROTECT, related_name="+")
     day = models.DateField()
     device_type = models.CharField(max_length=120)  # key of a GPU type, else the driver's name; "cpu"
-    device_seconds = models.FloatField()  # GPUs times seconds, a slot or MIG slice as its share; on the CPU seconds
-    energy_joules = models.FloatField(null=True)  # null: no power was measured
+    device_seconds = models.FloatField()  # GPUs times seconds, slots and MIG slices as their share; on the CPU seconds
+    energy_joules = models.FloatField(null=True)  # by the same share; null: no power was measured
     hour_price = models.DecimalField(max_digits=10, decimal_places=4, null=True)  # of one device; null: none known
     cost = models.DecimalField(max_digits=14, decimal_places=6, null=True)  # null while there is no price
     currency = models.CharField(max_length=3)

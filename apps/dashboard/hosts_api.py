@@ -46,7 +46,7 @@ class HostDetailOut(HostOut):
     events: list[HostEventOut]
 
 
-class ReasonIn(Schema):
+class ReasonIn(Schema, extra="forbid"):
     reason: str = ""
 
 
@@ -54,16 +54,16 @@ class DrainIn(ReasonIn):
     now: bool = False  # also stop what would run to its end
 
 
-class FenceIn(Schema):
+class FenceIn(Schema, extra="forbid"):
     confirm: str  # the host's name
     force: bool = False  # although it reported within the silent limit
 
 
-class HostPatch(Schema):
+class HostPatch(Schema, extra="forbid"):
     gpu_hour_price: Decimal | None  # null: the GPU type's
 
 
-class DevicePatch(Schema):
+class DevicePatch(Schema, extra="forbid"):
     slots: int
 
 

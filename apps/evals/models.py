@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 from django.db import models
 
@@ -47,13 +48,18 @@ class EvalRun(TeamOwned):
     suite = models.ForeignKey(Suite, on_delete=models.PROTECT, related_name="runs")
     engine = models.CharField(max_length=40)
     tasks = models.JSONField(default=list)  # names of the suite's tasks that were asked for
-    options = models.JSONField(default=dict)
     job = models.OneToOneField(Job, on_delete=models.PROTECT, related_name="eval_run")
 
     objects = EvalRunQuerySet.as_manager()  # type: ignore[misc]  # the abstract base names a wider one
 
     def __str__(self) -> str:
         return f"{self.version} on {self.suite}"
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The engine's, as the job has them: with what it took from other jobs, once it was placed."""
+        options: dict[str, Any] = self.job.spec.get("options", {})
+        return options
 
 
 class Score(models.Model):

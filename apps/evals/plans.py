@@ -15,13 +15,17 @@ from apps.fleet.querysets import largest_device
 from apps.jobs.kinds import CannotPrepare
 from apps.jobs.models import Attempt
 from apps.jobs.services import checked_options, default_placement, engine_named
+from apps.planning.configs import shape_from_config
 from apps.planning.durations import Duration, evaluation_duration
+from apps.planning.shapes import CannotEstimate
+from apps.planning.weights import weights_bytes
 
 ENGINE = "lm-eval"
 FORMULA_VERSION = "evaluation-1"
 MAX_FEWSHOT = 64
 _PROCESS_BYTES = 2 * 2**30  # torch, transformers and the harness itself
 _UNKNOWN_MODEL_BYTES = 2**30
+_PLAIN = ("fp32", "bf16", "fp16")  # loaded in another precision where that is asked for
 # FLOP/s that prompts reach: a CPU core in float32, a GPU in half precision. Wide apart; the range says so.
 _CPU_CORE_FLOPS, _GPU_FLOPS = 5e10, 4e13
 _DECODE_SHARE = 0.05  # writing is bound by memory, so a written token costs as much as 20 read ones
@@ -34,6 +38,8 @@ class EvalPlan:
     variant: str
     gpus: int
     ram_bytes: int  # reserved on the CPU device; 0 where a GPU holds the model
+    vram_bytes: int  # that the GPU must have at least; 0 on the CPU, and where it is not known
+    gpu_share: float  # all of that GPU, where its size is known: batches take what they find
     item_count: int
     prompt_tokens: int  # of all items together, as output_tokens
     output_tokens: int
@@ -71,12 +77,15 @@ def plan_eval_run(
         payload={"tasks": [task["name"] for task in chosen], "num_fewshot": num_fewshot, "limit": limit}
         | code_granted(version),
     )
-    variant, gpus = default_placement()
+    variant, gpus = default_placement(asked)
+    vram = _vram_bytes(version, spec.options) if gpus else 0
     return EvalPlan(
         spec=spec,
         variant=variant,
         gpus=gpus,
         ram_bytes=0 if gpus else _ram_bytes(version),
+        vram_bytes=vram,
+        gpu_share=1.0 if vram else 0.0,
         item_count=sum(_items(task, limit) for task in chosen),
         prompt_tokens=_tokens("prompt_tokens", chosen, limit),
         output_tokens=_tokens("output_tokens", chosen, limit),
@@ -124,6 +133,23 @@ def _check_range(field: str, value: int | None, low: int, high: int) -> None:
 def _ram_bytes(version: ModelVersion) -> int:
     """float32 weights and the process; a run on 135 M parameters was seen to peak at 1.3 GiB."""
     weights = version.parameter_count * 4 if version.parameter_count else _UNKNOWN_MODEL_BYTES
+    return weights + _PROCESS_BYTES
+
+
+def _vram_bytes(version: ModelVersion, options: dict[str, Any]) -> int:
+    """The weights in the precision that they are computed in, and the process; 0 where nothing is known of them."""
+    stored = version.precision or "bf16"
+    asked = str(options.get("dtype") or "auto")
+    try:
+        weights = weights_bytes(
+            shape=shape_from_config(version.facts.get("config", {})),
+            precision=asked if asked != "auto" and stored in _PLAIN else stored,
+            file_bytes=version.facts.get("weights_bytes"),
+            stored_precision=stored,
+            quantization=version.quantization,
+        )
+    except CannotEstimate:
+        return 0
     return weights + _PROCESS_BYTES
 
 

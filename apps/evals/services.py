@@ -59,6 +59,8 @@ def create_eval_run(
         spec=plan.spec,
         variant=plan.variant,
         gpus=plan.gpus,
+        vram_bytes=plan.vram_bytes,
+        gpu_share=plan.gpu_share,
         ram_bytes=plan.ram_bytes,
         terms=terms,
     )
@@ -70,7 +72,6 @@ def create_eval_run(
         suite=suite,
         engine=engine,
         tasks=plan.spec.payload["tasks"],
-        options=plan.spec.options,
         job=job,
     )
     audit(user, "eval_run.created", object_id=run.public_id, object_name=str(run), team=team)
@@ -88,7 +89,7 @@ def repeat_eval_run(job: Job, user: User, schedule: Schedule) -> Job:
         user=user,
         version=run.version,
         suite=run.suite,
-        options=run.options,
+        options=job.spec["options"],
         tasks=run.tasks,
         limit=payload.get("limit"),
         num_fewshot=payload.get("num_fewshot"),

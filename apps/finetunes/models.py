@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.db import models
 
 from apps.accounts.models import TeamOwned
@@ -36,7 +38,6 @@ class FineTune(TeamOwned):
     dataset = models.ForeignKey(Dataset, on_delete=models.PROTECT, related_name="fine_tunes")
     engine = models.CharField(max_length=40)
     method = models.CharField(max_length=20, default="lora")
-    options = models.JSONField(default=dict)
     job = models.OneToOneField(Job, on_delete=models.PROTECT, related_name="fine_tune")
     output = models.ForeignKey(ModelVersion, on_delete=models.SET_NULL, null=True, blank=True, related_name="made_by")
 
@@ -45,3 +46,9 @@ class FineTune(TeamOwned):
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The engine's, as the job has them: with what it took from other jobs, once it was placed."""
+        options: dict[str, Any] = self.job.spec.get("options", {})
+        return options

@@ -28,13 +28,14 @@ def preview_fine_tune(form: FineTuneForm, options: OptionsForm) -> dict[str, Any
     given = options.options if options.is_bound and options.is_valid() else {}
     if options.is_bound and options.errors:
         return {"estimate": None, "command": None, "refusal": "Mend the marked fields to see the estimate."}
-    variant, gpus = default_placement()
+    engine = engine_named(services.ENGINE, kind="train")
+    variant, gpus = default_placement(engine)
     try:
         spec = services.build_spec(base=base, dataset=dataset, engine=services.ENGINE, options=given)
     except Problem as problem:
         return {"estimate": None, "command": None, "refusal": str(problem)}
     placement = Placement(variant="cuda" if variant == "cuda" else "cpu")
-    command = engine_named(spec.engine, kind="train").command(spec, placement)
+    command = engine.command(spec, placement)
     estimate = estimate_training(base=base, dataset=dataset, options=spec.options, on_gpu=gpus > 0)
     device = largest_device("gpu" if gpus else "cpu")
     run = {"engine": spec.engine, "base": base, "dataset": dataset, "options": spec.options, "on_gpu": gpus > 0}

@@ -39,7 +39,7 @@ def repeat_fine_tune(job: Job, user: User, schedule: Schedule) -> Job:
         base=done.base,
         dataset=done.dataset,
         engine=done.engine,
-        options=done.options,
+        options=job.spec["options"],
         terms=same_terms(job, schedule),
     )
     repeated: Job = again.job

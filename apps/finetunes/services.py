@@ -102,7 +102,7 @@ def create_fine_tune(
     _check_parts(team, base, dataset)
     require_allowed(base, team, "base")
     spec = build_spec(base=base, dataset=dataset, engine=engine, options=options or {})
-    variant, gpus = default_placement()
+    variant, gpus = default_placement(engine_named(spec.engine, kind="train"))
     estimate = estimate_training(base=base, dataset=dataset, options=spec.options, on_gpu=gpus > 0)
     job = submit_job(
         team=team,
@@ -126,7 +126,6 @@ def create_fine_tune(
         base=base,
         dataset=dataset,
         engine=engine,
-        options=spec.options,
         job=job,
     )
     audit(user, "fine_tune.created", object_id=fine_tune.public_id, object_name=name, team=team)

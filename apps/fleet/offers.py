@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from django.utils import timezone
 
+from apps.engines.locks import lock_sha256
 from apps.engines.locks.platforms import HostFacts, Key, cannot_run
 from apps.fleet.host_states import HostState
 from apps.fleet.models import Device, EngineEnvironment, Host, Reservation
@@ -54,6 +55,32 @@ def fleet_now() -> FleetNow:
         of_host[device.host_id].append(device)
     own = _own_environments()
     return FleetNow([_offer(host, of_host[host.pk], own[host.pk], used, ram) for host in hosts], holders)
+
+
+def gpus_that_run(environment: str | None, *, only: Host | None = None) -> list[Device]:
+    """The present GPUs, largest first and with their hosts, where the engine environment runs with CUDA: of the hosts
+    that still belong to the fleet, or of one alone. All of them for one that no lock and no operator has placed yet."""
+    gpus = Device.objects.filter(kind=Device.Kind.GPU, is_present=True, host__removed_at=None)
+    gpus = gpus.filter(host=only) if only else gpus.filter(host__left_at=None, host__fenced_at=None)
+    found = list(gpus.select_related("host").order_by("-memory_bytes", "host__name", "index"))
+    own = _own_environments() if found and environment else {}
+    if not environment or not _is_placed(environment, own):
+        return found
+    of_host: dict[Host, list[Device]] = defaultdict(list)
+    for gpu in found:
+        of_host[gpu.host].append(gpu)
+    able = {
+        host
+        for host, those in of_host.items()
+        if (environment, "cuda") not in cannot_run(_facts(host, those, own.get(host.pk, set())))
+    }
+    return [gpu for gpu in found if gpu.host in able]
+
+
+def _is_placed(environment: str, own: dict[int, set[Key]]) -> bool:
+    return bool(lock_sha256(environment, "cuda")) or any(
+        name == environment for keys in own.values() for name, _ in keys
+    )
 
 
 def _own_environments() -> dict[int, set[Key]]:

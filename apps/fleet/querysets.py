@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from django.db.models import Count, Prefetch
+from django.db.models import Prefetch
 
 from apps.fleet.models import Device, FleetAlert, Host, HostLoad, Reservation
 
@@ -25,19 +25,11 @@ def reconcile_hold() -> FleetAlert | None:
     return FleetAlert.objects.filter(kind=FleetAlert.Kind.RESTORED, closed_at=None).first()
 
 
-def largest_device(kind: str) -> Device | None:
-    """The present device of that kind with the most memory, with its host."""
+def largest_device(kind: str, *, only: Host | None = None) -> Device | None:
+    """The present device of that kind (of one host alone) with the most memory, with its host."""
     devices = Device.objects.filter(kind=kind, is_present=True).select_related("host")
+    devices = devices.filter(host=only) if only else devices
     return devices.order_by("-memory_bytes").first()
-
-
-def most_gpus(*, only: Host | None = None) -> tuple[str, int]:
-    """Name and count of present GPUs of the host with the most, of those that still belong to the fleet (or of one
-    alone); ("", 0) where none has any."""
-    gpus = Device.objects.filter(kind=Device.Kind.GPU, is_present=True, host__removed_at=None)
-    gpus = gpus.filter(host=only) if only else gpus.filter(host__left_at=None, host__fenced_at=None)
-    by_host = gpus.values_list("host__name").annotate(count=Count("pk"))
-    return by_host.order_by("-count", "host__name").first() or ("", 0)
 
 
 def gpu_sizes(*, only: Host | None = None) -> dict[str, list[int]]:

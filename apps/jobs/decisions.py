@@ -19,7 +19,7 @@ from apps.jobs.environments import missing_environment
 from apps.jobs.kinds import handler_of
 from apps.jobs.lifecycle import switch_status
 from apps.jobs.models import Attempt, Job
-from apps.jobs.preparations import leave_preparations
+from apps.jobs.preparations import drop_cancelled_preparations, leave_preparations
 from apps.jobs.queue import NEEDS_NO_DEVICE
 from apps.jobs.quotas import team_limits
 from apps.jobs.reasons import Reason
@@ -120,14 +120,18 @@ def _start_attempt(job: Job, host: Host, choice: Choice) -> None:
 
 
 @transaction.atomic
-def fail_with_predecessor(*, job_pk: int) -> None:
-    """A job that waits for one that failed or was cancelled fails with it."""
+def fail_with_predecessor(*, job_pk: int) -> bool:
+    """A job that waits for one that failed or was cancelled fails with it.
+
+    But what the scheduler asked for, it asks for again where a person cancelled it: True then, the job waits no more.
+    """
     job = _still_waiting(job_pk)
     if job is None:
-        return
+        return False
+    let_go = drop_cancelled_preparations(job)
     other = job.after.filter(status__in=[JobStatus.FAILED, JobStatus.CANCELLED]).order_by("pk").first()
     if other is None:
-        return
+        return let_go
     reason = Reason.ENVIRONMENT_FAILED if other.kind == "install" else Reason.DEPENDENCY_FAILED
     if other.kind == "download" and other.reason:
         reason = Reason(other.reason)
@@ -141,3 +145,4 @@ def fail_with_predecessor(*, job_pk: int) -> None:
         reason=reason,
         cause=cause,
     )
+    return False

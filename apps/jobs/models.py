@@ -40,6 +40,7 @@ class Job(TeamOwned):
     variant = models.CharField(max_length=4, default="cpu")  # cpu | cuda
     gpus_needed = models.PositiveSmallIntegerField(default=0)
     vram_bytes_needed = models.BigIntegerField(default=0)  # on each GPU; 0: a whole one, whatever its size
+    gpu_share_needed = models.FloatField(default=0)  # that the engine takes of such a GPU; 0: those bytes
     spread = models.BooleanField(default=False)  # the emptiest host that fits instead of the fullest
     ram_bytes_needed = models.BigIntegerField(default=0)  # on the CPU device
     pinned_host = models.ForeignKey(Host, on_delete=models.PROTECT, null=True, blank=True, related_name="+")

@@ -35,6 +35,16 @@ def leave_preparations(job: Job, host: Host) -> None:
     Job.objects.filter(pk=job.pk).update(prepared_on=None)
 
 
+def drop_cancelled_preparations(job: Job) -> bool:
+    """What several jobs wait for, one person's cancel does not take from the others: True where it waited for some."""
+    gone = list(job.after.filter(status=JobStatus.CANCELLED, kind__in=PREPARING, created_by=None).order_by("pk"))
+    if gone:
+        job.after.remove(*gone)
+        named = ", ".join(f"{each.public_id} ({each.name})" for each in gone)
+        note(job, "Prepared anew", detail=f"{named} was cancelled.", tone="warn")
+    return bool(gone)
+
+
 def withdraw_preparations(host: Host, why: str) -> None:
     """For a host that takes part no more. Its jobs are placed anew; whoever joins under its name starts afresh."""
     waiting = Job.objects.filter(status=JobStatus.QUEUED, prepared_on=host)

@@ -53,6 +53,7 @@ _AS_THEY_ARE = ["pk", "name", "kind", "team_id", "priority", "created_at", "wait
 _AS_THEY_ARE += ["expected_start_at"]
 _COLUMNS = [*_AS_THEY_ARE, "team__name", "gpus_needed", "vram_bytes_needed", "spread", "ram_bytes_needed"]
 _COLUMNS += ["pinned_host__name", "prepared_on__name", "engine", "variant", "version", "time_limit_seconds"]
+_COLUMNS += ["gpu_share_needed"]
 
 
 def waiting_jobs(only: Q | None = None) -> list[WaitingJob]:
@@ -67,6 +68,7 @@ def _waiting_job(row: dict[str, Any]) -> WaitingJob:
         kind=row["kind"],
         gpus=row["gpus_needed"],
         vram_bytes=row["vram_bytes_needed"],
+        gpu_share=row["gpu_share_needed"],
         ram_bytes=row["ram_bytes_needed"],
         host=row["pinned_host__name"],
         spread=row["spread"],
@@ -117,6 +119,7 @@ def need_of_job(job: Job) -> Need:
         kind=job.kind,
         gpus=job.gpus_needed,
         vram_bytes=job.vram_bytes_needed,
+        gpu_share=job.gpu_share_needed,
         ram_bytes=job.ram_bytes_needed,
         host=job.pinned_host.name if job.pinned_host else None,
         spread=job.spread,
@@ -131,6 +134,7 @@ def need_of(
     kind: str,
     gpus: int,
     vram_bytes: int,
+    gpu_share: float,
     ram_bytes: int,
     host: str | None,
     spread: bool,
@@ -141,7 +145,15 @@ def need_of(
     no_ram = gpus > 0 or kind in NEEDS_NO_DEVICE
     name = get_engine(engine).environment if engine in ENGINES else None
     environment = (name, variant) if name else None
-    return Need(0 if no_ram else ram_bytes, gpus, vram_bytes if gpus else 0, host, spread, environment)
+    return Need(
+        ram_bytes=0 if no_ram else ram_bytes,
+        gpus=gpus,
+        vram_bytes=vram_bytes if gpus else 0,
+        gpu_share=gpu_share if gpus else 0.0,
+        host=host,
+        spread=spread,
+        environment=environment,
+    )
 
 
 class Predecessor(NamedTuple):

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TypedDict, Unpack
 
 from django.db import connection, transaction
 from django.db.models import Sum
@@ -165,21 +166,30 @@ def team_limits(team_ids: Collection[int], now: datetime, *, lock: bool = False)
     )
 
 
+class Limits(TypedDict, total=False):
+    gpus_at_once: int | None
+    gpu_hours_per_month: int | None
+
+
 @transaction.atomic
-def set_quota(*, team: Team, user: User, gpus_at_once: int | None, gpu_hours_per_month: int | None) -> Team:
-    """None means no limit. What runs goes on. Raises Problem 403 for other than admins, 422 for a wrong number."""
+def set_quota(*, team: Team, user: User, **limits: Unpack[Limits]) -> Team:
+    """None means no limit; one that is not named stays. What runs goes on.
+
+    Raises Problem 403 for other than admins, 422 for a wrong number.
+    """
     require_server_admin(user)
-    for name, value, most in (
-        ("gpus_at_once", gpus_at_once, MAX_GPUS),
-        ("gpu_hours_per_month", gpu_hours_per_month, MAX_GPU_HOURS),
-    ):
-        if value is not None and not 0 <= value <= most:
-            raise invalid(name, f"{name} must be from 0 to {most}, or empty for no limit.", value=value)
     team = Team.objects.select_for_update(no_key=True).get(pk=team.pk)
-    before = {"gpus_at_once": team.gpus_at_once, "gpu_hours_per_month": team.gpu_hours_per_month}
-    team.gpus_at_once, team.gpu_hours_per_month = gpus_at_once, gpu_hours_per_month
+    before: Limits = {"gpus_at_once": team.gpus_at_once, "gpu_hours_per_month": team.gpu_hours_per_month}
+    after: Limits = {**before, **limits}
+    team.gpus_at_once = _checked("gpus_at_once", after["gpus_at_once"], MAX_GPUS)
+    team.gpu_hours_per_month = _checked("gpu_hours_per_month", after["gpu_hours_per_month"], MAX_GPU_HOURS)
     team.save(update_fields=["gpus_at_once", "gpu_hours_per_month"])
-    after = {"gpus_at_once": gpus_at_once, "gpu_hours_per_month": gpu_hours_per_month}
     detail = {"before": before, "after": after}
     audit(user, "team.quota_set", object_id=team.slug, object_name=team.name, team=team, detail=detail)
     return team
+
+
+def _checked(name: str, value: int | None, most: int) -> int | None:
+    if value is not None and not 0 <= value <= most:
+        raise invalid(name, f"{name} must be from 0 to {most}, or empty for no limit.", value=value)
+    return value

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from apps.accounts.models import User
-from apps.accounts.problems import invalid
+from apps.accounts.problems import conflict, invalid
 from apps.engines.base import RunSpec
 from apps.jobs.kinds import handler_of, handler_of_kind
 from apps.jobs.models import Job, JobKind, Schedule
@@ -24,8 +24,11 @@ def check_repeatable(job: Job) -> None:
 
 
 def repeat_job(job: Job, user: User, schedule: Schedule) -> Job:
-    """Raises Problem where its room, or a limit of the team, refuses."""
+    """Raises Problem where its room, or a limit of the team, refuses, and before it has what it takes from others."""
     check_repeatable(job)
+    if job.references and not job.attempts.exists():
+        named = ", ".join(f"{name} from {each['from']}" for name, each in sorted(job.references.items()))
+        raise conflict(f"{job.public_id} was never placed, so it has not taken {named}; it is repeated once it has.")
     repeat = handler_of(job).repeat or _submit_again
     return repeat(job, user, schedule)
 
@@ -39,6 +42,8 @@ def _submit_again(job: Job, user: User, schedule: Schedule) -> Job:
         spec=RunSpec.model_validate(job.spec),
         variant=job.variant,
         gpus=job.gpus_needed,
+        vram_bytes=job.vram_bytes_needed,
+        gpu_share=job.gpu_share_needed,
         ram_bytes=job.ram_bytes_needed,
         pinned_host=job.pinned_host,
         terms=same_terms(job, schedule),

@@ -18,7 +18,7 @@ from apps.accounts.problems import FieldError, Problem, conflict, unknown_choice
 from apps.engines.base import Engine, Placement, RunSpec
 from apps.engines.registry import ENGINES, FAKES, get_engine
 from apps.fleet.models import Host
-from apps.fleet.querysets import most_gpus
+from apps.fleet.offers import gpus_that_run
 from apps.jobs import doorbell
 from apps.jobs.kinds import handler_of
 from apps.jobs.lifecycle import end_attempt, fresh_start, note, switch_status
@@ -69,10 +69,10 @@ def _option_error(engine: Engine, item: ErrorDetails) -> FieldError:
     return FieldError(f"options.{field}", item["msg"], value if isinstance(value, str | int | float) else None)
 
 
-def default_placement(*, only: Host | None = None) -> tuple[str, int]:
-    """(variant, GPUs) of a job that computes: one GPU where the fleet (or one host) has any, else the CPU device."""
-    _, most = most_gpus(only=only)
-    return ("cuda", 1) if most else ("cpu", 0)
+def default_placement(engine: Engine, *, only: Host | None = None) -> tuple[str, int]:
+    """(variant, GPUs) of a job that computes: one GPU where the fleet (or one host) has any on which the engine runs,
+    else the CPU device."""
+    return ("cuda", 1) if gpus_that_run(engine.environment, only=only) else ("cpu", 0)
 
 
 @transaction.atomic
@@ -86,13 +86,15 @@ def submit_job(
     variant: str = "cpu",
     gpus: int = 0,
     vram_bytes: int = 0,
+    gpu_share: float = 0.0,
     ram_bytes: int = 0,
     pinned_host: Host | None = None,
     terms: Terms = USUAL,
 ) -> Job:
     """Accepts a job: validated, stored with its preview, and looked at by the scheduler on commit.
 
-    `vram_bytes` are needed on each GPU; 0 asks for a whole one, whatever its size.
+    `vram_bytes` are needed on each GPU; 0 asks for a whole one, whatever its size. With `gpu_share` the engine takes
+    that part of a GPU of at least `vram_bytes`.
     Raises Problem 403 for a role below member and a quota used up, 422 for an unknown engine or option, for a
     limit out of range and for GPUs that no host has.
     """
@@ -117,6 +119,7 @@ def submit_job(
         variant=variant,
         gpus_needed=gpus,
         vram_bytes_needed=vram_bytes,
+        gpu_share_needed=gpu_share,
         spread=terms.spread,
         ram_bytes_needed=ram_bytes,
         pinned_host=pinned_host,
@@ -194,12 +197,16 @@ def _stop_open_attempt(job: Job) -> None:
 
 @transaction.atomic
 def retry_job(*, job: Job, user: User) -> Job:
-    """Queues a failed, cancelled or held job again. Raises Problem 409 for any other, and where its room refuses."""
+    """Queues a failed, cancelled or held job again.
+
+    Raises Problem 409 for any other and where its room refuses, 403 where the month's GPU-hours do not suffice.
+    """
     job = Job.objects.select_for_update().get(pk=job.pk)
     require_role(user, Role.MEMBER, job.team)
     if job.status not in RETRYABLE:
         label = JobStatus(job.status).label.lower()
         raise conflict(f"{job.public_id} is {label}; only a failed, cancelled or held job can run again.")
+    require_gpu_hours(team=job.team, gpus=job.gpus_needed, time_limit_seconds=job.time_limit_seconds)
     handler_of(job).on_retried(job)
     # The scheduler asks for fresh installs and downloads: those that failed would fail it again, and those that go on
     # would tie it to their host.

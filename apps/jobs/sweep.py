@@ -91,7 +91,7 @@ class Sweep:
 
     def _after(self, job: WaitingJob, others: Sequence[Predecessor]) -> Wait | None:
         if any(other.has_failed for other in others):
-            fail_with_predecessor(job_pk=job.pk)
+            self.is_unfinished |= fail_with_predecessor(job_pk=job.pk)
             return None
         return Wait(job, waits_for(others[0].label, others[0].name))
 

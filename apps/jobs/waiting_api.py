@@ -50,8 +50,8 @@ class WaitingOut(Schema):
     neighbours: list[NeighbourOut]
 
 
-class QuotaIn(Schema):
-    """null means no limit."""
+class QuotaIn(Schema, extra="forbid"):
+    """null means no limit; what is left out stays."""
 
     gpus_at_once: int | None = None
     gpu_hours_per_month: int | None = None
@@ -95,6 +95,6 @@ def get_quota(request: HttpRequest, team_slug: str) -> dict[str, Any]:
 
 @router.patch("/teams/{team_slug}/quota", response=QuotaOut)
 def patch_quota(request: HttpRequest, team_slug: str, payload: QuotaIn) -> dict[str, Any]:
-    """Sets both limits; what runs goes on."""
-    team = set_quota(team=team_or_404(signed_in(request), team_slug), user=signed_in(request), **payload.model_dump())
-    return _quota(team)
+    """Sets the limits that it names; what runs goes on."""
+    user, limits = signed_in(request), payload.model_dump(exclude_unset=True)
+    return _quota(set_quota(team=team_or_404(user, team_slug), user=user, **limits))

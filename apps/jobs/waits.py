@@ -73,7 +73,7 @@ def add_estimates(
         timeline.take(job.need, start, label=job.label, seconds=job.seconds)
     told: dict[tuple[Need, int, bool], list[str]] = {}
     for wait in roomless:
-        may_shrink = wait.job.kind != JobKind.SERVE
+        may_shrink = wait.job.kind not in (JobKind.SERVE, JobKind.EVALUATE)
         key = (wait.job.need, wait.job.ram_bytes, may_shrink)
         if key not in told and len(told) < HINTED_NEEDS:
             told[key] = hints(wait.job.need, offered, cpu_ram_bytes=wait.job.ram_bytes, may_shrink=may_shrink)

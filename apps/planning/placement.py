@@ -8,7 +8,8 @@ A job stays on one host. Of the hosts with room the one is taken that, in this o
 A job that asks to be spread goes to the emptiest host first, and only then by the same order.
 
 A GPU may be divided into slots with an equal share of its memory each. A job that names no memory takes
-whole GPUs, whatever their size. All sizes in bytes. Pure, and it looks only at what is free now.
+whole GPUs, whatever their size. One whose engine takes a share of the GPU, however large that is, gets as many slots
+as the share covers. All sizes in bytes. Pure, and it looks only at what is free now.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 GIB = 2**30
+# The CUDA context, which lies outside the share that an engine was told to take.
+_BESIDE_SHARE = GIB // 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,12 +33,17 @@ class DeviceOffer:
     linked: frozenset[int] = frozenset()
     name: str = ""
 
-    def slots_for(self, vram_bytes: int) -> int:
+    def slots_for(self, need: Need) -> int:
         """How many slots a job takes of it; more than there are where it is too small."""
-        return -(-vram_bytes * self.slots // max(1, self.total_bytes)) if vram_bytes else self.slots
+        if need.vram_bytes > self.total_bytes:
+            return self.slots + 1
+        taken = need.vram_bytes
+        if need.gpu_share:
+            taken = min(self.total_bytes, round(need.gpu_share * self.total_bytes) + _BESIDE_SHARE)
+        return -(-taken * self.slots // max(1, self.total_bytes)) if taken else self.slots
 
-    def has_room(self, vram_bytes: int) -> bool:
-        return self.slots_for(vram_bytes) <= self.free_slots
+    def has_room(self, need: Need) -> bool:
+        return self.slots_for(need) <= self.free_slots
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +73,7 @@ class Need:
     ram_bytes: int = 0
     gpus: int = 0
     vram_bytes: int = 0  # on each GPU; 0: a whole one
+    gpu_share: float = 0.0  # 0 to 1, that its engine takes of a GPU of at least `vram_bytes`; 0: just those bytes
     host: str | None = None  # pinned: this host or none
     spread: bool = False
     environment: tuple[str, str] | None = None  # the engine's and its variant: ("vllm", "cuda")
@@ -106,7 +115,7 @@ def find_place(need: Need, hosts: Sequence[HostOffer], *, preferred: Sequence[st
     return Choice(
         host.name,
         tuple(device.index for device in devices),
-        tuple(device.slots_for(need.vram_bytes) for device in devices),
+        tuple(device.slots_for(need) for device in devices),
     )
 
 
@@ -122,14 +131,14 @@ def has_room(need: Need, host: HostOffer) -> bool:
 
 def could_take(need: Need, host: HostOffer) -> bool:
     """True when the host would have room with nothing else on it."""
-    large_enough = sum(device.slots_for(need.vram_bytes) <= device.slots for device in host.devices)
+    large_enough = sum(device.slots_for(need) <= device.slots for device in host.devices)
     is_enough = host.total_ram_bytes >= need.ram_bytes and large_enough >= need.gpus
     return is_enough and not why_not_run(need, host)
 
 
 def choose_devices(need: Need, host: HostOffer) -> Sequence[DeviceOffer]:
     """The GPUs of a host with room that would be taken; none for the CPU device."""
-    fitting = [device for device in host.devices if device.has_room(need.vram_bytes)]
+    fitting = [device for device in host.devices if device.has_room(need)]
     fitting.sort(key=lambda device: (device.total_bytes, device.free_slots, device.index))
     if need.gpus < 2 or len(fitting) == need.gpus or not any(device.linked for device in fitting):
         return fitting[: need.gpus]
@@ -231,7 +240,7 @@ def _not_now(need: Need, hosts: Sequence[HostOffer]) -> str:
 
 
 def free_gpu_count(need: Need, host: HostOffer) -> int:
-    return sum(device.has_room(need.vram_bytes) for device in host.devices)
+    return sum(device.has_room(need) for device in host.devices)
 
 
 def wanted_gpus(need: Need) -> str:

@@ -88,7 +88,7 @@ class HostTimeline:
         """(time, index, labels waited for) of the `need.gpus` GPUs that are free first."""
         found = []
         for index, times in self.free_at.items():
-            count = self.devices[index].slots_for(need.vram_bytes)
+            count = self.devices[index].slots_for(need)
             if count <= min(len(times), self.devices[index].slots):
                 first = sorted(times)[:count]
                 found.append((first[-1][0], index, [label for _, label in first if label]))
@@ -111,7 +111,7 @@ class HostTimeline:
         self._known.clear()
         ends_at = start.at + seconds if seconds is not None and start.is_known else SOMETIME
         for index in start.devices:
-            count = self.devices[index].slots_for(need.vram_bytes)
+            count = self.devices[index].slots_for(need)
             self.free_at[index] = sorted(self.free_at[index])[count:] + [(ends_at, label)] * count
         if need.ram_bytes:
             self.ram += [(start.at, -need.ram_bytes, ""), (ends_at, need.ram_bytes, label)]

@@ -26,7 +26,7 @@ from apps.planning.timeline import FleetTimeline, Start
 def hints(need: Need, hosts: Sequence[HostOffer], *, cpu_ram_bytes: int = 0, may_shrink: bool = True) -> list[str]:
     """What would start it now, the smallest change first; empty where nothing small would.
 
-    A model that is served does not shrink with what it is given: `may_shrink` False names no smaller need.
+    A model that is served or evaluated does not shrink with what it is given: `may_shrink` False names no smaller need.
     """
     smaller = [*_less_memory(need, hosts), *_fewer_gpus(need, hosts)] if may_shrink else []
     return [*smaller, *_elsewhere(need, hosts, cpu_ram_bytes), *_with_an_environment(need, hosts)]

@@ -92,4 +92,4 @@ def _cheaper(job: Job, endpoint: Endpoint, plan: Plan, version: ModelVersion) ->
     changed = [f"max_model_len {length:,}"] if length and length != endpoint.options.get("max_model_len") else []
     changed += [gpu_count(plan.gpus)] if plan.gpus < job.gpus_needed else []
     words = " ".join([what] * bool(what) + ["with " + " and ".join(changed)] * bool(changed))
-    return CheaperPlan(words, plan.gpus, plan.capacity_bytes if plan.gpus else 0, plan.ram_bytes)
+    return CheaperPlan(words, plan.gpus, plan.vram_bytes, plan.ram_bytes)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -13,7 +14,8 @@ from apps.catalog.placement import check_loads, code_granted, model_ref, needed_
 from apps.engines.base import Engine, RunSpec
 from apps.fleet.local_host import local_host
 from apps.fleet.models import Device
-from apps.fleet.querysets import largest_device, most_gpus
+from apps.fleet.offers import gpus_that_run
+from apps.fleet.querysets import largest_device
 from apps.jobs.kinds import CannotPrepare
 from apps.jobs.services import checked_options, default_placement, engine_named
 from apps.planning.changes import smallest_change
@@ -45,6 +47,8 @@ class Plan:
     fit: FitEstimate | None
     why_not: str
     ram_bytes: int  # to reserve on the CPU device; 0 on GPUs
+    vram_bytes: int  # that each GPU must have at least; 0 on the CPU, and where it is not estimated
+    gpu_share: float  # that the engine takes of each GPU; 0: the bytes that it needs
     change: str = ""  # the smallest one that makes it fit; empty where it fits, or none is known
     speed: ServingSpeed | None = None
 
@@ -52,7 +56,13 @@ class Plan:
     def need(self) -> Need:
         """What its job asks of a host; an endpoint runs on the gateway's own, where that is a host."""
         gateway = local_host()
-        return Need(ram_bytes=self.ram_bytes, gpus=self.gpus, host=gateway.name if gateway else None)
+        return Need(
+            ram_bytes=self.ram_bytes,
+            gpus=self.gpus,
+            vram_bytes=self.vram_bytes,
+            gpu_share=self.gpu_share,
+            host=gateway.name if gateway else None,
+        )
 
 
 def plan_serving(*, version: ModelVersion, engine: str, options: dict[str, Any], name: str) -> Plan:
@@ -62,11 +72,13 @@ def plan_serving(*, version: ModelVersion, engine: str, options: dict[str, Any],
     check_loads(adapter, version, "engine")
     checked = checked_options(adapter, options)
     _check_quantization(version, checked)
-    variant, gpus = default_placement(only=local_host())  # where the replica will run
+    where = local_host()  # where the replica will run
+    variant, gpus = default_placement(adapter, only=where)
     gpus *= _whole(checked.get("tensor_parallel")) or 1
+    able = gpus_that_run(adapter.environment, only=where) if gpus else []
     if gpus > 1:
-        _require_host_with(gpus)
-    device = largest_device("gpu" if gpus else "cpu")
+        _require_host_with(gpus, able)
+    device = able[0] if able else largest_device("cpu", only=where)
     capacity = device.usable_bytes if device else 0
     judged = _judged(version, checked, adapter, device, capacity)
     fit = judged.fit
@@ -77,8 +89,21 @@ def plan_serving(*, version: ModelVersion, engine: str, options: dict[str, Any],
     model, code = model_ref(version), code_granted(version)
     spec = RunSpec(kind="serve", engine=engine, model=model, served_name=name, options=checked, payload=code)
     ram = 0 if gpus else _ram(judged.fit, version)
+    vram, share = _gpu_room(judged.fit, checked, version, device) if gpus else (0, 0.0)
     return Plan(
-        adapter, spec, variant, gpus, device, capacity, judged.fit, judged.why_not, ram, judged.change, judged.speed
+        engine=adapter,
+        spec=spec,
+        variant=variant,
+        gpus=gpus,
+        device=device,
+        capacity_bytes=capacity,
+        fit=judged.fit,
+        why_not=judged.why_not,
+        ram_bytes=ram,
+        vram_bytes=vram,
+        gpu_share=share,
+        change=judged.change,
+        speed=judged.speed,
     )
 
 
@@ -89,12 +114,11 @@ def _check_quantization(version: ModelVersion, options: dict[str, Any]) -> None:
         raise invalid("options.quantization", message, value=options["quantization"], nearest="none")
 
 
-def _require_host_with(gpus: int) -> None:
+def _require_host_with(gpus: int, able: list[Device]) -> None:
     """An endpoint's GPUs share one host: the gateway's own, where that is a host."""
-    gateway = local_host()
-    name, most = most_gpus(only=gateway)
+    name, most = Counter(gpu.host.name for gpu in able).most_common(1)[0]
     if gpus > most:
-        message = f"An endpoint can have at most {most} GPUs here, those of {name or gateway}; you ask for {gpus}."
+        message = f"An endpoint can have at most {most} GPUs here, those of {name}; you ask for {gpus}."
         raise invalid("options.tensor_parallel", message, value=gpus, nearest=str(most))
 
 
@@ -210,6 +234,28 @@ def _ram(fit: FitEstimate | None, version: ModelVersion) -> int:
         return fit.weights_bytes + fit.overhead_bytes + max(fit.kv_cache_bytes, _one_context(fit))
     # Twice the files: the CPU builds load 16-bit weights as float32.
     return 2 * weight_bytes(version) + UNKNOWN_OVERHEAD_BYTES + UNKNOWN_KV_BYTES
+
+
+def _gpu_room(
+    fit: FitEstimate | None, options: dict[str, Any], version: ModelVersion, device: Device | None
+) -> tuple[int, float]:
+    """What each GPU must have at least, and the share of it that the engine takes; (0, 0) where nobody can say.
+
+    Weights, overhead and the cache of one context must lie within the share.
+    """
+    if fit is None or device is None:
+        return 0, 0.0
+    share = float(options.get("gpu_memory_utilization") or 0)
+    held = _offloaded_bytes(fit, options, version) if version.is_gguf else fit.required_bytes
+    needed = int(held / (share or 1.0))
+    return (min(needed, device.memory_bytes) if fit.fits else needed), share  # it was judged on that device
+
+
+def _offloaded_bytes(fit: FitEstimate, options: dict[str, Any], version: ModelVersion) -> int:
+    """llama.cpp puts only so many layers on the GPU, each with its part of the cache."""
+    layers = _whole(version.facts.get("layers")) or 1
+    part = min(1.0, float(options.get("gpu_layers", layers)) / layers)
+    return fit.overhead_bytes + round(part * (fit.required_bytes - fit.overhead_bytes))
 
 
 def _one_context(fit: FitEstimate) -> int:

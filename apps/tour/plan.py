@@ -38,7 +38,7 @@ class TourPlan:
 
 def plan_tour() -> TourPlan:
     """For the first host of the fleet, which is where the first fit goes."""
-    variant, _ = default_placement()
+    variant, _ = default_placement(get_engine("vllm"))
     host = Host.objects.order_by("name").first()
     missing = [name for name in ENVIRONMENTS if host is None or not has_environment(host, name, variant)]
     return TourPlan(

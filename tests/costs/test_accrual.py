@@ -12,6 +12,7 @@ from apps.accounts.models import Team
 from apps.costs.accrual import accrue_costs
 from apps.costs.models import CostEntry
 from apps.fleet.models import Host
+from apps.fleet.reservations import release_all, reserve_gpus
 from apps.jobs.models import Attempt
 from tests.factories import make_attempt, make_host, make_job, make_sample, make_team, make_user
 
@@ -91,6 +92,58 @@ def test_a_slot_is_its_share_of_the_gpu_and_the_cpu_has_no_price(team: Team) -> 
         ("h100-sxm", 900.0, Decimal("0.7375")),
         ("cpu", 3600.0, None),
     }
+
+
+def hold(attempt: Attempt, slots: dict[int, int]) -> Attempt:
+    reserve_gpus(host=attempt.host, slots=slots, holder=attempt.uuid)
+    return attempt
+
+
+def test_time_and_energy_are_those_of_the_slots_that_were_held(team: Team) -> None:
+    host = h100_host()
+    host.devices.filter(kind="gpu", index=0).update(slots=4)
+    for second in (0, 5, 10):
+        make_sample(host, at=NOON + timedelta(seconds=second))  # 200 W each
+    end = NOON + timedelta(hours=1)
+    three = hold(ran(team, host, start=NOON, end=end, gpus=[0]), {0: 3})
+    both = hold(ran(team, host, start=NOON, end=end, gpus=[0, 1]), {0: 1, 1: 1})
+    release_all(holder=three.uuid)
+    accrue_costs(now=NOON + timedelta(hours=2))
+    entries = {entry.attempt_id: entry for entry in CostEntry.objects.all()}
+    assert entries[three.uuid].device_seconds == 0.75 * 3600
+    assert entries[three.uuid].energy_joules == pytest.approx(0.75 * 200 * 15)
+    assert entries[both.uuid].device_seconds == 1.25 * 3600
+    assert entries[both.uuid].energy_joules == pytest.approx(1.25 * 200 * 15)
+
+
+def test_the_energy_of_a_mig_slice_is_its_part_of_the_gpu(team: Team) -> None:
+    host = h100_host()
+    host.devices.filter(kind="gpu").update(mig_profile="3g.40gb")
+    make_sample(host, at=NOON)
+    hold(ran(team, host, start=NOON, end=NOON + timedelta(hours=1), gpus=[0]), {0: 1})
+    accrue_costs(now=NOON + timedelta(hours=2))
+    entry = CostEntry.objects.get()
+    assert (entry.device_seconds, entry.energy_joules) == (
+        pytest.approx(3600 * 3 / 7), pytest.approx(200 * 5 * 3 / 7)
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("is_reserved", [True, False])
+def test_a_gpu_that_was_replaced_is_charged_only_to_who_had_it(team: Team, is_reserved: bool) -> None:
+    host = h100_host()
+    end = NOON + timedelta(hours=1)
+    before = hold(ran(team, host, start=NOON, end=end, gpus=[0]), {0: 1}) if is_reserved else None
+    if before:
+        release_all(holder=before.uuid)
+    host.devices.filter(index=0, kind="gpu").update(is_present=False)
+    new = host.devices.create(kind="gpu", index=0, uuid="GPU-new", name="RTX 4090", gpu_type="rtx-4090")
+    after = ran(team, host, start=NOON, end=end, gpus=[0])
+    if is_reserved:
+        hold(after, {0: 1})
+    accrue_costs(now=NOON + timedelta(hours=2))
+    types = {entry.attempt_id: (entry.device_type, entry.device_seconds) for entry in CostEntry.objects.all()}
+    assert types.pop(after.uuid) == (new.gpu_type, 3600)
+    assert list(types.values()) == ([("h100-sxm", 3600)] if before else [])
 
 
 def test_an_attempt_that_never_started_costs_nothing(team: Team) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import uuid
 from datetime import timedelta
 from typing import Any
@@ -208,6 +209,8 @@ def test_forms_do_the_same_and_say_what_happened(site: Client) -> None:
         ("fence", {"confirm": "atlas"}, "has just reported, so it is not off"),
         ("price", {"gpu_hour_price": "2,5"}, "The price of atlas is kept"),
         ("price", {"gpu_hour_price": "cheap"}, "gpu_hour_price must be a number"),
+        ("price", {"gpu_hour_price": "nan"}, "gpu_hour_price must be from 0 to 1000"),
+        ("price", {"gpu_hour_price": "inf"}, "gpu_hour_price must be from 0 to 1000"),
         ("devices/0/slots", {"slots": "4"}, "The slots of GPU 0 are kept"),
         ("devices/0/slots", {"slots": "none"}, "slots must be from 1 to 16"),
         ("fence", {"confirm": "atlas", "force": "1"}, "atlas is fenced"),
@@ -217,6 +220,30 @@ def test_forms_do_the_same_and_say_what_happened(site: Client) -> None:
     assert site.post("/hardware/atlas/devices/7/slots", {"slots": "2"}).status_code == 404
     host = Host.objects.get()
     assert (str(host.gpu_hour_price), host.devices.get(kind="gpu").slots, host.state) == ("2.5000", 4, "fenced")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "field"),
+    [
+        ("POST", "/drain", {"Now": True}, "Now"),
+        ("POST", "/cordon", {"why": "disk"}, "why"),
+        ("POST", "/fence", {"confirm": "atlas", "forced": True}, "forced"),
+        ("PATCH", "", {"gpu_hour_price": 2, "gpu_price": 2}, "gpu_price"),
+        ("PATCH", "", {"gpu_hour_price": "NaN"}, "gpu_hour_price"),
+        ("PATCH", "/devices/0", {"slots": 2, "slot": 4}, "slot"),
+    ],
+)
+def test_a_misspelt_field_is_named_and_nothing_changes(
+    client: Client, boss: User, method: str, path: str, body: dict[str, Any], field: str
+) -> None:
+    make_host("atlas", gpus=1, last_seen_at=timezone.now() - timedelta(minutes=5))
+    before = list(Host.objects.values())
+    answer = client.generic(
+        method, f"/api/v1/hosts/atlas{path}", json.dumps(body), "application/json", headers=api_headers(boss)
+    )
+    assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, field)
+    assert list(Host.objects.values()) == before
+    assert not AuditEvent.objects.filter(action__startswith="host.").exists()
 
 
 def test_rest_sets_price_and_slots_and_names_what_is_wrong(client: Client, boss: User) -> None:

@@ -16,8 +16,11 @@ from apps.evals.models import Suite
 from apps.evals.plans import plan_eval_run
 from apps.evals.services import create_eval_run
 from apps.evals.shipped_suites import FOLDER, SuiteChanged, sync_suites
+from apps.fleet.offers import fleet_now
 from apps.jobs.blobs import blob_path
-from tests.factories import make_host, make_model_version, make_stored_version, make_user
+from apps.jobs.queue import need_of_job
+from apps.planning.placement import Choice, place
+from tests.factories import LLAMA_CONFIG, make_host, make_model_version, make_stored_version, make_user
 
 pytestmark = pytest.mark.django_db
 GIB = 2**30
@@ -88,6 +91,28 @@ def test_a_fleet_with_a_gpu_runs_there_and_reserves_no_ram(team: Team, suite: Su
     make_host(gpus=1)
     plan = plan_eval_run(version=make_stored_version(team), suite=suite, options={})
     assert (plan.variant, plan.gpus, plan.ram_bytes) == ("cuda", 1, 0)
+
+
+def test_it_asks_for_a_gpu_that_holds_the_weights_as_they_are_computed(team: Team, suite: Suite) -> None:
+    alice = make_user(team=team)
+    make_host("brio", gpus=1)
+    version = make_stored_version(team, facts={"config": LLAMA_CONFIG, "weights_bytes": 12 * GIB})
+    job = create_eval_run(team=team, user=alice, version=version, suite=suite).job
+    assert (job.vram_bytes_needed, job.gpu_share_needed) == (14 * GIB, 1.0)
+    asked = {"team": team, "user": alice, "version": version, "suite": suite, "options": {"dtype": "float32"}}
+    with pytest.raises(Problem, match=r"needs 26.0 GiB on each GPU; the largest GPU here is brio's with 24.0 GiB"):
+        create_eval_run(**asked)
+    large = make_host("atlas", gpus=1)
+    large.devices.filter(kind="gpu").update(memory_bytes=80 * GIB, slots=4)
+    wide = create_eval_run(**asked).job
+    assert isinstance(answer := place(need_of_job(wide), fleet_now().hosts), Choice)
+    assert (answer.host, answer.slots) == ("atlas", (4,))
+
+
+def test_of_a_model_outside_the_formulas_it_asks_for_a_whole_gpu_of_any_size(team: Team, suite: Suite) -> None:
+    make_host(gpus=1)
+    plan = plan_eval_run(version=make_stored_version(team, facts={}), suite=suite, options={})
+    assert (plan.gpus, plan.vram_bytes, plan.gpu_share) == (1, 0, 0.0)
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from apps.jobs.host_operations import drain_host, fence_host, host_leaves, remov
 from apps.jobs.models import Job
 from apps.jobs.scheduling import place_waiting_jobs
 from apps.jobs.services import cancel_job, retry_job, submit_job
-from tests.factories import make_host, make_stored_version, make_user
+from tests.factories import make_host, make_stored_version, make_team, make_user
 from tests.jobs.conftest import Worker
 
 SPEC = RunSpec(kind="serve", engine="vllm", served_name="m", model=ModelRef(name="m", path="/m"))
@@ -58,6 +58,37 @@ def block(how: str, host: Host, admin: User) -> None:
             drain_host(host=host, user=admin)
         case "silent":
             quiet(host)
+
+
+def test_one_persons_cancel_of_a_shared_install_fails_nobody(job: Job, alice: User) -> None:
+    other_team = make_team()
+    carol = make_user(team=other_team)
+    other = submit_job(team=other_team, user=carol, kind="serve", name="serve n", spec=SPEC)
+    place_waiting_jobs()
+    first = install_on("atlas")
+    assert {each.after.get() for each in (job, other)} == {first}
+    cancel_job(job=first, user=alice)
+    place_waiting_jobs()
+    for each in (job, other):
+        each.refresh_from_db()
+        second = each.after.get()
+        assert (each.status, second.status, second == first) == ("queued", "queued", False)
+        assert each.wait_reason == f"Waits for {second.public_id}: {second.name}"
+        assert each.events.get(what="Prepared anew").detail == f"{first.public_id} ({first.name}) was cancelled."
+    assert Job.objects.filter(kind="install").count() == 2
+
+
+def test_what_a_person_asked_for_and_cancelled_fails_those_that_wait_for_it(
+    job: Job, alice: User, team: Team, worker: Worker
+) -> None:
+    payload = {"engine": "vllm", "variant": "cpu"}
+    spec = RunSpec(kind="install", engine="install", payload=payload)
+    asked = submit_job(team=team, user=alice, kind="install", name="mine", spec=spec, pinned_host=worker.host)
+    job.after.add(asked)
+    cancel_job(job=asked, user=alice)
+    place_waiting_jobs()
+    job.refresh_from_db()
+    assert (job.status, job.reason) == ("failed", "environment_failed")
 
 
 HOWS = ["fenced", "left", "cordoned", "draining", "silent"]

@@ -11,6 +11,7 @@ from django.utils import timezone
 
 from apps.accounts.models import Team, User
 from apps.accounts.problems import Problem
+from apps.engines.registry import get_engine
 from apps.fleet.models import Reservation
 from apps.jobs.leases import MAX_RESULT_BYTES
 from apps.jobs.models import Attempt, Job, JobEvent, Output
@@ -200,7 +201,35 @@ def test_without_any_gpu_the_cpu_is_named(team: Team, alice: User, worker: Worke
 
 def test_a_gpu_of_a_host_that_left_is_no_default(worker: Worker) -> None:
     make_host("gone", gpus=2, left_at=timezone.now())
-    assert default_placement() == ("cpu", 0)
+    assert default_placement(get_engine("lm-eval")) == ("cpu", 0)
     make_host("brio", gpus=1)
-    assert default_placement() == ("cuda", 1)
-    assert default_placement(only=worker.host) == ("cpu", 0)
+    assert default_placement(get_engine("lm-eval")) == ("cuda", 1)
+    assert default_placement(get_engine("lm-eval"), only=worker.host) == ("cpu", 0)
+
+
+@pytest.mark.parametrize(
+    ("host", "gpu"),
+    [
+        ({}, {"uuid": "AMD-1", "name": "AMD Instinct MI300X"}),
+        ({}, {"driver": "470.42"}),
+        ({"architecture": "aarch64"}, {}),
+    ],
+)
+def test_a_gpu_on_which_the_engine_does_not_run_is_no_default(
+    worker: Worker, host: dict[str, str], gpu: dict[str, str]
+) -> None:
+    odd = make_host("odd", gpus=1, **host)
+    odd.devices.filter(kind="gpu").update(**gpu)
+    assert default_placement(get_engine("lm-eval")) == ("cpu", 0)
+    assert default_placement(get_engine("fake-eval")) == ("cuda", 1), "it needs no environment"
+    odd.environments.create(engine="lm-eval", variant="cuda", path="/opt/lm-eval")
+    assert default_placement(get_engine("lm-eval")) == ("cuda", 1), "its operator gave one"
+
+
+def test_an_engine_that_no_operator_gave_yet_is_asked_for_on_a_gpu(worker: Worker) -> None:
+    brio = make_host("brio", gpus=1)
+    assert default_placement(get_engine("llama-cpp")) == ("cuda", 1)
+    worker.host.environments.create(engine="llama-cpp", variant="cpu", path="/opt/llama")
+    assert default_placement(get_engine("llama-cpp")) == ("cpu", 0)
+    brio.environments.create(engine="llama-cpp", variant="cuda", path="/opt/llama")
+    assert default_placement(get_engine("llama-cpp")) == ("cuda", 1)

@@ -28,11 +28,13 @@ from apps.jobs.schedules import (
     run_due_schedules,
     run_schedule_now,
 )
+from apps.jobs.scheduling import place_waiting_jobs
+from apps.jobs.schemas import TermsIn
 from apps.jobs.services import cancel_job, submit_job
-from apps.jobs.terms import Terms
+from apps.jobs.terms import Terms, asked_terms
 from tests.factories import api_headers, make_job, make_stored_version, make_suite, make_user
 from tests.finetunes.conftest import lines, row
-from tests.jobs.conftest import Worker
+from tests.jobs.conftest import Worker, start
 from tests.jobs.test_promises import post
 
 pytestmark = pytest.mark.usefixtures("redis_url")
@@ -165,6 +167,33 @@ def test_a_fine_tune_is_repeated_under_the_next_name(team: Team, alice: User, wo
     assert [each.name for each in FineTune.objects.order_by("pk")] == ["polite", "polite-2", "polite-3"]
 
 
+def test_what_was_taken_from_another_job_is_shown_and_repeated(
+    team: Team, alice: User, worker: Worker, client: Client
+) -> None:
+    first, attempt = start(team, alice, worker)
+    taken = {"steps": {"from": first.public_id, "path": "data.steps"}}
+    plain, terms = asked_terms(alice, TermsIn(), taken)
+    version = make_stored_version(team, host=worker.host)
+    rows = create_dataset(team=team, user=alice, name="rows", data=lines(row()))
+    asked: dict[str, Any] = {"team": team, "user": alice, "options": plain, "terms": terms}
+    run = create_eval_run(version=version, suite=make_suite(), engine="fake-eval", **asked)
+    tune = create_fine_tune(name="polite", base=version, dataset=rows, engine="fake-train", **asked)
+    default = run.options["steps"]
+    schedules = [create_schedule(job=each.job, user=alice, cron="0 3 * * *") for each in (run, tune)]
+    for schedule in schedules:
+        refused = post(alice, f"schedules/{schedule.public_id}/run", {})
+        says = f"was never placed, so it has not taken options.steps from {first.public_id}"
+        assert (refused.status_code, says in refused.json()["detail"]) == (409, True)
+    worker.finish(attempt, exit_code=0, result={"ok": True, "data": {"steps": 7}})
+    place_waiting_jobs()
+    for schedule, kind, made in ((schedules[0], "eval-runs", run), (schedules[1], "fine-tunes", tune)):
+        shown = client.get(f"/api/v1/{kind}/{made.public_id}", headers=api_headers(alice)).json()["options"]
+        assert shown["steps"] == 7 != default
+        cancel_job(job=made.job, user=alice)
+        assert post(alice, f"schedules/{schedule.public_id}/run", {}).status_code in (200, 201)
+        assert schedule.jobs.get().spec["options"]["steps"] == 7
+
+
 def test_a_disabled_one_never_fires(nightly: Schedule, alice: User) -> None:
     make_due(nightly)
     disable_schedule(schedule=nightly, user=alice)
@@ -265,11 +294,14 @@ def test_any_other_job_is_submitted_again_with_its_spec(team: Team, alice: User,
         pinned_host=worker.host,
         terms=Terms(priority=3),
     )
+    first.vram_bytes_needed, first.gpu_share_needed = 5, 0.5
+    first.save()
     weekly = create_schedule(job=first, user=alice, cron="0 3 * * 1")
     make_due(weekly)
     run_due_schedules()
     again = weekly.jobs.get()
     same = ("kind", "name", "spec", "priority", "pinned_host_id", "created_by_id", "variant", "ram_bytes_needed")
+    same += ("vram_bytes_needed", "gpu_share_needed")
     assert [getattr(again, name) for name in same] == [getattr(first, name) for name in same]
 
 

@@ -16,6 +16,7 @@ from apps.fleet.models import Reservation
 from apps.jobs.models import Attempt, Job
 from apps.jobs.quotas import next_month, set_quota, usage_of
 from apps.jobs.scheduling import place_waiting_jobs
+from apps.jobs.services import cancel_job, retry_job
 from tests.factories import GIB, make_attempt, make_host, make_job, make_user
 from tests.jobs.conftest import Worker, submit
 
@@ -196,3 +197,22 @@ def test_a_job_without_a_time_limit_reserves_an_hour_until_it_has_used_it(team: 
     Attempt.objects.filter(pk=attempt.pk).update(claimed_at=now - timedelta(minutes=75))
     usage = usage_of(team, now)
     assert (usage.gpu_hours, usage.expected_gpu_hours) == (2.5, 0)
+
+
+@pytest.mark.parametrize("status", ["failed", "cancelled", "held"])
+def test_a_retry_reserves_its_hours_as_a_submit_does(team: Team, alice: User, status: str) -> None:
+    make_host("brio", gpus=2)
+    again = make_job(team, status=status, gpus_needed=2, variant="cuda")
+    set_quota(team=team, user=make_user(is_superuser=True), gpu_hours_per_month=3)
+    other = submit(team, alice, gpus=2)
+    with pytest.raises(Problem) as at_submit:
+        submit(team, alice, gpus=2)
+    with pytest.raises(Problem) as over:
+        retry_job(job=again, user=alice)
+    assert (over.value.status, str(over.value), over.value.extra) == (
+        403, str(at_submit.value), at_submit.value.extra
+    )  # fmt: skip
+    assert "2.0 reserved by open jobs; this job asks for 2.0" in str(over.value)
+    assert fresh(again).status == status
+    cancel_job(job=other, user=alice)
+    assert retry_job(job=again, user=alice).status == "queued"

@@ -76,6 +76,27 @@ def test_a_team_at_its_quota_waits_and_says_so(client: Client, team: Team, alice
     assert "quota" in jobs[1].wait_hint
 
 
+def test_a_limit_that_is_left_out_stays_and_a_misspelt_one_is_named(client: Client, team: Team) -> None:
+    boss = api_headers(make_user(is_superuser=True))
+
+    def patch(body: dict[str, Any]) -> Any:
+        return client.patch(f"/api/v1/teams/{team.slug}/quota", body, "application/json", headers=boss)
+
+    def limits() -> tuple[int | None, int | None]:
+        team.refresh_from_db()
+        return team.gpus_at_once, team.gpu_hours_per_month
+
+    assert patch({"gpus_at_once": 4, "gpu_hours_per_month": 100}).status_code == 200
+    assert patch({"gpus_at_once": 2}).json()["gpu_hours_per_month"] == 100
+    assert limits() == (2, 100)
+    refused = patch({"gpu_hour_per_month": 50})
+    assert (refused.status_code, refused.json()["errors"][0]["field"]) == (422, "gpu_hour_per_month")
+    assert patch({"gpus_at_once": 3, "gpu_hours_per_month": -1}).json()["errors"][0]["field"] == "gpu_hours_per_month"
+    assert limits() == (2, 100)
+    assert patch({"gpu_hours_per_month": None}).status_code == 200
+    assert limits() == (2, None)
+
+
 @pytest.mark.parametrize("value", ["-1", "many", "1.5"])
 def test_a_wrong_quota_is_named_and_changes_nothing(client: Client, team: Team, value: str) -> None:
     client.force_login(make_user(is_superuser=True))

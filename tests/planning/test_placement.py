@@ -43,6 +43,23 @@ def test_the_smallest_gpus_that_suffice_so_that_large_ones_stay_free() -> None:
     assert choice(place(Need(gpus=1, vram_bytes=20 * GIB), [mixed])) == ("m", (1,))
 
 
+def test_an_engine_that_takes_a_share_gets_the_slots_that_it_covers_of_a_gpu_that_is_large_enough() -> None:
+    split = HostOffer("s", 0, 0, (DeviceOffer(0, 80 * GIB, free_slots=4, slots=4),))
+
+    def slots(share: float, size: int = 0) -> tuple[int, ...]:
+        answer = place(Need(gpus=1, vram_bytes=size * GIB, gpu_share=share), [split])
+        assert isinstance(answer, Choice), answer
+        return answer.slots
+
+    assert [slots(share) for share in (0.2, 0.25, 0.5, 0.9, 1.0)] == [(1,), (2,), (3,), (4,), (4,)]
+    assert slots(0.2, 80) == (1,), "the size is the whole GPU's, not the slot's"
+    refused = place(Need(gpus=1, vram_bytes=81 * GIB, gpu_share=0.2), [split])
+    assert refused == Refusal("Needs 81.0 GiB on each GPU; the largest GPU has 80.0 GiB.", can_wait=False)
+    hosts = [host("a", 1, size=24), host("b", 0, size=80)]
+    waits = place(Need(gpus=1, vram_bytes=40 * GIB, gpu_share=0.9), hosts)
+    assert waits == Refusal("Needs 1 × 40.0 GiB on one host; b has 0 free.", can_wait=True)
+
+
 def test_preferred_host_first_but_only_with_room() -> None:
     hosts = [host("a", 1), host("b", 1, 1), host("c", 0)]
     assert choice(place(Need(gpus=1), hosts, preferred=["c", "b"])) == ("b", (0,))

@@ -32,7 +32,34 @@ def test_bits_and_groups_are_read_from_free_text(words: str, bits: float) -> Non
     assert read_precision(words).bits == pytest.approx(bits)
 
 
-@pytest.mark.parametrize("words", ["gptq int5", "int6", "fp6", "float7", "kv fp8", "sixteen", "gptq int4 g100"])
+@pytest.mark.parametrize(
+    ("words", "name"),
+    [
+        ("bnb int8", "int8"), ("int8 (bnb)", "int8"), ("8bit bnb", "int8"), ("8-bit (bitsandbytes)", "int8"),
+        ("unsloth int8", "int8"), ("bnb nf4 (8B model)", "nf4-plain"), ("bnb int4", "nf4-plain"),
+        ("bitsandbytes", "nf4-plain"), ("bnb nf4 double quant", "nf4"), ("unsloth 4-bit", "nf4"),
+        ("unsloth-bnb-4bit", "nf4"), ("unsloth bf16", "bf16"), ("unsloth fp8", "fp8"), ("q4f16_1", "int4-g32"),
+    ],
+)  # fmt: skip
+def test_the_bits_may_stand_before_or_after_the_quantiser(words: str, name: str) -> None:
+    assert read_precision(words).name == name
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "gptq int5",
+        "int6",
+        "fp6",
+        "float7",
+        "kv fp8",
+        "sixteen",
+        "gptq int4 g100",
+        "double precision",
+        "unsloth",
+        "q0f16",
+    ],
+)
 def test_unknown_text_is_refused_with_what_is_understood(words: str) -> None:
     with pytest.raises(CannotEstimate, match=r"is not known.*(gptq int3 g128|groups of 16, 32)"):
         read_precision(words)

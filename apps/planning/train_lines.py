@@ -14,7 +14,14 @@ from apps.planning.memory import GIB
 from apps.planning.serving_plan import Memory
 from apps.planning.shapes import CannotEstimate
 from apps.planning.training import TrainingEstimate, TrainingPlan, training_fit
-from apps.planning.training_methods import known_engine, read_method, read_optimizer, read_sharding
+from apps.planning.training_methods import (
+    known_engine,
+    optimizer_in,
+    read_method,
+    read_optimizer,
+    read_sharding,
+    sharding_asked,
+)
 
 # What is taken where a line leaves a key out; `notes` say so.
 _DEFAULTS: dict[str, Any] = {
@@ -39,10 +46,11 @@ def read_line(line: Mapping[str, Any]) -> tuple[TrainingPlan, Memory]:
     gpu_name, gpu = text(line, "gpu"), _gpu(line)
     line = _DEFAULTS | {key: value for key, value in line.items() if value is not None and value != ""}
     method, engine = read_method(text(line, "method")), text(line, "engine").lower()
+    optimizer = text(line, "optimizer") or optimizer_in(text(line, "method"))
     devices = gpu.gpus(whole(line, "gpus", most=65_536))
     checkpointing, offloads = _checkpointing(line)
     # A tool's name, such as fsdp_qlora, says less than the field does.
-    sharding = read_sharding(text(line, "sharding")) or read_sharding(f"{text(line, 'method')} {engine}")
+    sharding = sharding_asked(text(line, "sharding")) or read_sharding(f"{text(line, 'method')} {engine}")
     plan = TrainingPlan(
         shape=shape,
         method=method.name,
@@ -50,7 +58,7 @@ def read_line(line: Mapping[str, Any]) -> tuple[TrainingPlan, Memory]:
         quantised_bits=method.bits,
         is_gptq=method.is_gptq,
         engine=engine,
-        optimizer=read_optimizer(text(line, "optimizer"), engine, method.name, devices, sharding),
+        optimizer=read_optimizer(optimizer, engine, method.name, devices, sharding),
         lora_rank=whole(line, "lora_rank", most=4096) or 0,
         micro_batch=whole(line, "micro_batch", most=4096) or 0,
         sequence_tokens=whole(line, "seq_len", most=2**24) or 0,

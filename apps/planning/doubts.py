@@ -26,7 +26,7 @@ def doubted(fit: FitEstimate, plan: ServingPlan, gpu: NamedGpu, engine: str, *, 
         confidence = "low"
     if gpu.note:
         notes.append(gpu.note)
-        confidence = _at_most_medium(confidence)
+        confidence = "low" if gpu.is_doubtful else _at_most_medium(confidence)
     able = capability(gpu.kind, plan.precision, "llama.cpp" if is_gguf else engine, plan.cache_dtype)
     if able.why:
         notes.append(able.why)

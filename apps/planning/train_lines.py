@@ -36,7 +36,8 @@ def answer_line(line: Mapping[str, Any]) -> dict[str, Any]:
     """The answer to one question. Raises CannotEstimate naming the key that is wrong."""
     plan, memory = read_line(line)
     fit = training_fit(plan, memory)
-    fit = replace(fit, notes=(*fit.notes, *_gpu_notes(line, plan), *_reading_notes(line, plan)))
+    notes = (*fit.notes, *_gpu_notes(line, plan), *_reading_notes(line, plan))
+    fit = replace(fit, confidence="low" if _gpu(line).is_doubtful else fit.confidence, notes=notes)
     return {"id": line.get("id")} | _answer(fit) | {"api_prices": _api_prices(plan)}
 
 

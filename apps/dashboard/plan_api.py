@@ -40,6 +40,7 @@ class FitIn(ModelAsked):
     engine_version: str | None = None
     tensor_parallel: int | None = None
     pipeline_parallel: int | None = None
+    enable_expert_parallel: bool | None = None
     gpu_memory_utilization: float | None = None
     max_model_len: int | None = None
     max_num_seqs: int | None = None

@@ -84,7 +84,7 @@ def _same_weights(plan: ServingPlan) -> Iterator[_Candidate]:
 def _more_gpus(plan: ServingPlan, most_gpus: int) -> Iterator[_Candidate]:
     count = plan.tensor_parallel * plan.pipeline_parallel * 2
     while count <= most_gpus:
-        tensor, pipeline = split_over(plan.shape, count)
+        tensor, pipeline = split_over(plan.shape, count, plan.block, expert_parallel=plan.expert_parallel)
         options: tuple[tuple[str, int], ...] = (("tensor_parallel", tensor),)
         options += (("pipeline_parallel", pipeline),) if pipeline != plan.pipeline_parallel else ()
         words = f"use {count} GPUs ({', '.join(f'{name} {size}' for name, size in options)})"

@@ -7,13 +7,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from apps.planning.config_precision import precision_of
+from apps.planning.config_precision import fp8_block, precision_of
 from apps.planning.gguf import GgufSize, gguf_file_bytes
 from apps.planning.gguf_choice import chosen_quantisation, named_file
 from apps.planning.gpu_memory import NamedGpu, read_gpu
 from apps.planning.line_fields import flag, model_of, number, text, whole
 from apps.planning.other_engines import LLAMA_CPP, TRANSFORMERS, VLLM, engine_notes, read_engine
-from apps.planning.parallel import split_over
+from apps.planning.parallel import split_over, tensor_problem
 from apps.planning.precisions import PRECISIONS, Precision, read_precision
 from apps.planning.reference import Reference
 from apps.planning.serving_plan import Memory, ServingPlan
@@ -49,7 +49,10 @@ def read_question(line: Mapping[str, Any]) -> Question:
     precision, gguf, notes = _stored(line, shape, reference, config, engine)
     memory_gib = number(line, "gpu_memory_gib", least=0.1, most=1024)
     gpu = read_gpu(text(line, "gpu") or _missing_gpu(memory_gib), memory_gib)
-    tensor, pipeline = _parallel(line, gpu, shape)
+    quantization = None if gguf else _quantization(config)
+    experts_whole = bool(flag(line, "enable_expert_parallel")) or _says_expert_parallel(line)
+    block = fp8_block(quantization or {}, precision.name)
+    tensor, pipeline = _parallel(line, gpu, shape, block, experts_whole)
     if gguf and engine in ("", LLAMA_CPP):  # which gives each GPU whole layers
         tensor, pipeline = 1, tensor * pipeline
     plan = ServingPlan(
@@ -64,9 +67,11 @@ def read_question(line: Mapping[str, Any]) -> Question:
         max_num_seqs=whole(line, "max_num_seqs", most=10**6),
         max_num_batched_tokens=whole(line, "max_num_batched_tokens", most=10**7),
         enforce_eager=bool(flag(line, "enforce_eager")),
-        quantization=None if gguf else _quantization(config),
+        expert_parallel=experts_whole,
+        quantization=quantization,
         engine_version=(version or text(line, "engine")) if engine in ("", VLLM) else "",
     )
+    notes += _narrower(shape, tensor, pipeline, block, experts_whole)
     memory = Memory("gpu", gpu.usable_bytes, text(line, "gpu"), gpu.kind is None and memory_gib is None)
     notes += engine_notes(engine, version, is_gguf=gguf is not None)
     is_doubtful = engine not in ("", VLLM, LLAMA_CPP) or (engine == VLLM and gguf is not None)
@@ -112,18 +117,33 @@ def _missing_gpu(memory_gib: float | None) -> str:
     return f"{memory_gib}GB class"
 
 
-def _parallel(line: Mapping[str, Any], gpu: NamedGpu, shape: ModelShape) -> tuple[int, int]:
+def _says_expert_parallel(line: Mapping[str, Any]) -> bool:
+    """True for a precision such as "fp8 (DP8+EP)"."""
+    return bool(re.search(r"(?i)\bep\d*\b|expert[ _-]parallel", text(line, "precision")))
+
+
+def _parallel(
+    line: Mapping[str, Any], gpu: NamedGpu, shape: ModelShape, block: int, experts_whole: bool
+) -> tuple[int, int]:
     """Tensor and pipeline parallel. Where only the number of GPUs is given, all are used as the heads allow."""
     tensor, pipeline = whole(line, "tensor_parallel", most=1024), whole(line, "pipeline_parallel", most=1024)
     asked = whole(line, "gpus", most=4096)
     gpus = gpu.gpus(asked) if asked or gpu.count > 1 else None
     if tensor is None and pipeline is None:
-        return split_over(shape, gpus or 1)
+        return split_over(shape, gpus or 1, block, expert_parallel=experts_whole)
     pipeline = pipeline or 1
     tensor = tensor or max(1, (gpus or 1) // pipeline)
     if gpus is not None and tensor * pipeline > gpus:
         raise CannotEstimate(f"tensor_parallel {tensor} x pipeline_parallel {pipeline} is more than gpus = {gpus}.")
     return tensor, pipeline
+
+
+def _narrower(shape: ModelShape, tensor: int, pipeline: int, block: int, experts_whole: bool) -> tuple[str, ...]:
+    """Says where heads would allow more tensor parallel than FP8 blocks do."""
+    by_heads = next(size for size in range(tensor * pipeline, 0, -1)
+                    if tensor * pipeline % size == 0 and not tensor_problem(shape, size))  # fmt: skip
+    problem = tensor_problem(shape, by_heads, block, expert_parallel=experts_whole) if by_heads > tensor else ""
+    return (f"{problem}; planned as tensor parallel {tensor} x pipeline parallel {pipeline}.",) if problem else ()
 
 
 def _file_bytes(line: Mapping[str, Any], gguf: GgufSize | None, engine: str) -> int | None:

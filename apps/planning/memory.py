@@ -27,7 +27,7 @@ from apps.planning.serving_plan import FitEstimate, Memory, ServingPlan, Shortag
 from apps.planning.shapes import CannotEstimate, Confidence, ModelShape
 from apps.planning.weights import weights_bytes, weights_on_gpu
 
-FORMULA_VERSION = "vllm-4"
+FORMULA_VERSION = "vllm-5"
 GIB = 2**30
 TIGHT_USERS, TIGHT_SPARE = 2, 0.12
 # Until 0.20 graphs were captured in what the utilisation leaves free; with less than this, capture ran out of memory.
@@ -111,7 +111,8 @@ def _judge(plan: ServingPlan, memory: Memory, room: int, budget: int, layout: Kv
 
 
 def _check_parallel(plan: ServingPlan, memory: Memory) -> None:
-    check_parallel(plan.shape, plan.tensor_parallel, plan.pipeline_parallel)
+    split = (plan.tensor_parallel, plan.pipeline_parallel)
+    check_parallel(plan.shape, *split, plan.block, expert_parallel=plan.expert_parallel)
     if memory.kind == "cpu" and plan.tensor_parallel * plan.pipeline_parallel != 1:
         raise CannotEstimate(f"Tensor parallel is {plan.tensor_parallel}; on the CPU device it must be 1.")
 

@@ -46,6 +46,8 @@ class FitIn(ModelAsked):
     max_num_seqs: int | None = None
     kv_cache_dtype: str | None = None
     enforce_eager: bool | None = None
+    lora_slots: int | None = Field(None, description="adapters loaded at once (--max-loras)")
+    lora_rank: int | None = Field(None, description="the highest of theirs (--max-lora-rank)")
 
 
 class HostStart(Schema):

@@ -68,6 +68,8 @@ def read_question(line: Mapping[str, Any]) -> Question:
         max_num_batched_tokens=whole(line, "max_num_batched_tokens", most=10**7),
         enforce_eager=bool(flag(line, "enforce_eager")),
         expert_parallel=experts_whole,
+        lora_slots=whole(line, "lora_slots", least=0, most=1024) or 0,
+        lora_rank=whole(line, "lora_rank", most=4096) or 16,
         quantization=quantization,
         engine_version=(version or text(line, "engine")) if engine in ("", VLLM) else "",
     )

@@ -20,8 +20,8 @@ _FEWEST_BITS, _GIB = 1.5, 2**30
 def doubted(fit: FitEstimate, plan: ServingPlan, gpu: NamedGpu, engine: str, *, is_gguf: bool = False) -> FitEstimate:
     """The estimate with what is doubtful about it in its notes, and the confidence that leaves.
 
-    A precision that the GPU cannot run does not fit, whatever the memory; `shortage` then stays what memory lacks, if anything.
-    Raises CannotEstimate for weights_bytes that no files of this model can have.
+    A precision that the GPU cannot run does not fit, whatever the memory; `shortage` stays what memory lacks, if
+    anything. Raises CannotEstimate for weights_bytes that no files of this model can have.
     """
     found = _odd_files(plan, is_gguf)
     notes, confidence = list(found), fit.confidence

@@ -11,17 +11,24 @@ from apps.planning.config_precision import fp8_block, precision_of
 from apps.planning.gguf import GgufSize, gguf_file_bytes
 from apps.planning.gguf_choice import chosen_quantisation, named_file
 from apps.planning.gpu_memory import NamedGpu, read_gpu
-from apps.planning.line_fields import flag, model_of, number, text, whole
+from apps.planning.line_fields import flag, model_of, number, text, unread, whole
 from apps.planning.other_engines import LLAMA_CPP, TRANSFORMERS, VLLM, engine_notes, read_engine
 from apps.planning.parallel import split_over, tensor_problem
-from apps.planning.precisions import PRECISIONS, Precision, read_precision
+from apps.planning.precisions import PRECISIONS, UNSTATED, Precision, read_precision
 from apps.planning.reference import Reference
 from apps.planning.serving_plan import Memory, ServingPlan
 from apps.planning.shapes import CannotEstimate, ModelShape
 from apps.planning.weights import EXPERTS_ONLY
 
+KEYS = (
+    "id", "model_id", "model", "config", "weights_bytes", "precision", "engine", "engine_version", "gpu",
+    "gpu_memory_gib", "gpus", "tensor_parallel", "pipeline_parallel", "enable_expert_parallel",
+    "gpu_memory_utilization", "max_model_len", "max_num_seqs", "max_num_batched_tokens", "kv_cache_dtype",
+    "enforce_eager", "lora_slots", "lora_rank",
+)  # fmt: skip
 _STORED = ("fp32", "bf16", "fp16")
 _MOST_BYTES = 10**14
+_FAR = 1.5  # times the bits
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +82,10 @@ def read_question(line: Mapping[str, Any]) -> Question:
     )
     notes += _narrower(shape, tensor, pipeline, block, experts_whole)
     memory = Memory("gpu", gpu.usable_bytes, text(line, "gpu"), gpu.kind is None and memory_gib is None)
-    notes += engine_notes(engine, version, is_gguf=gguf is not None)
-    is_doubtful = engine not in ("", VLLM, LLAMA_CPP) or (engine == VLLM and gguf is not None)
+    notes += engine_notes(engine, version, is_gguf=gguf is not None) + unread(line, KEYS)
+    contradicts = _contradiction(line, precision, config)
+    notes += contradicts
+    is_doubtful = bool(contradicts) or engine not in ("", VLLM, LLAMA_CPP) or (engine == VLLM and gguf is not None)
     return Question(plan, memory, gpu, engine, gguf, notes, is_doubtful or (gguf is not None and gguf.is_own_mix))
 
 
@@ -86,7 +95,8 @@ def _stored(
     """How the weights are stored: their precision, or the GGUF file, and what was assumed about it."""
     model_id = text(line, "model_id") or text(line, "model")
     _, named, is_file = named_file(model_id)
-    asked = text(line, "precision") or named
+    said = text(line, "precision")
+    asked = named if said.strip().lower() == "auto" else said or named
     words = re.sub("gguf", "", asked, flags=re.I).strip(" ()")
     by_name = reference.precision if reference and not _quantization(config) else ""
     own = (reference.precision if reference else "") or _own_precision(config)
@@ -111,6 +121,17 @@ def _precision(line: Mapping[str, Any], asked: str, model_id: str) -> Precision:
     if precision.name == "nf4-plain" and re.search("bnb-4bit|unsloth", model_id.lower()):
         return PRECISIONS["nf4"]  # such releases are stored with double quantisation
     return precision
+
+
+def _contradiction(line: Mapping[str, Any], asked: Precision, config: Mapping[str, Any]) -> tuple[str, ...]:
+    """A precision that the model's own quantization_config is far from."""
+    own = _own_precision(config) if _quantization(config) else ""
+    if asked.gguf or not own or own.startswith(UNSTATED) or asked.name == UNSTATED:
+        return ()
+    stored = read_precision(own)
+    if max(stored.bits, asked.bits) < _FAR * min(stored.bits, asked.bits):
+        return ()
+    return (f"config.json says {stored.name}, precision says {text(line, 'precision')}: {asked.name} is counted.",)
 
 
 def _missing_gpu(memory_gib: float | None) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 from apps.planning.api_prices import api_costs
 from apps.planning.gpu_memory import NamedGpu, read_gpu
-from apps.planning.line_fields import flag, model_of, number, text, whole
+from apps.planning.line_fields import flag, model_of, number, text, unread, whole
 from apps.planning.memory import GIB
 from apps.planning.serving_plan import Memory
 from apps.planning.shapes import CannotEstimate
@@ -28,6 +28,11 @@ _DEFAULTS: dict[str, Any] = {
     "method": "lora", "engine": "axolotl", "lora_rank": 16, "micro_batch": 1, "seq_len": 2048,
     "gradient_checkpointing": True, "dataset_tokens": 10**6, "epochs": 1,
 }  # fmt: skip
+# `precision` and `weights_bytes` are of the files; training loads them at the bits that the method says.
+KEYS = (
+    "id", "model_id", "model", "config", "weights_bytes", "precision", "gpu", "gpu_memory_gib", "gpus", "optimizer",
+    "sharding", *_DEFAULTS,
+)  # fmt: skip
 _OFFLOADING = ("unsloth", "offload", "offload_disk")  # Axolotl's and Unsloth's words for checkpoints in RAM
 _WORDS = {"on": True, "enabled": True, "selective": True, "full": True, "off": False, "none": False, "disabled": False}
 
@@ -36,7 +41,7 @@ def answer_line(line: Mapping[str, Any]) -> dict[str, Any]:
     """The answer to one question. Raises CannotEstimate naming the key that is wrong."""
     plan, memory = read_line(line)
     fit = training_fit(plan, memory)
-    notes = (*fit.notes, *_gpu_notes(line, plan), *_reading_notes(line, plan))
+    notes = (*fit.notes, *_gpu_notes(line, plan), *_reading_notes(line, plan), *unread(line, KEYS))
     fit = replace(fit, confidence="low" if _gpu(line).is_doubtful else fit.confidence, notes=notes)
     return {"id": line.get("id")} | _answer(fit) | {"api_prices": _api_prices(plan)}
 

@@ -75,8 +75,9 @@ def flag(line: Mapping[str, Any], key: str) -> bool | None:
 _MEANT = {
     "tp": "tensor_parallel", "pp": "pipeline_parallel", "tensor_parallel_size": "tensor_parallel",
     "pipeline_parallel_size": "pipeline_parallel", "context": "max_model_len", "context_length": "max_model_len",
-    "kv_dtype": "kv_cache_dtype", "quantization": "precision", "quant": "precision", "dtype": "precision", "gpu_count": "gpus", "batch_size": "micro_batch",
-    "max_seq_length": "seq_len", "sequence_length": "seq_len", "rank": "lora_rank",
+    "kv_dtype": "kv_cache_dtype", "quantization": "precision", "quant": "precision", "dtype": "precision",
+    "gpu_count": "gpus", "batch_size": "micro_batch", "max_seq_length": "seq_len", "sequence_length": "seq_len",
+    "rank": "lora_rank",
 }  # fmt: skip
 _MOST_NAMED = 8
 

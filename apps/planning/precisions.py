@@ -135,7 +135,10 @@ def read_precision(text: str | None, *, is_sized: bool = False) -> Precision:
         if is_sized:
             return PRECISIONS[UNSTATED]
         words = lowered.replace(UNSTATED, "").strip()
-        raise CannotEstimate(f"Precision {words!r} does not state its bits; give weights_bytes, the size of its files.")
+        each = " matrix by matrix" if "bpw" in words else ""  # the average of a mix
+        raise CannotEstimate(
+            f"Precision {words!r} does not state its bits{each}; give weights_bytes, the size of its files."
+        )
     words = _CACHE.sub(" ", lowered)  # "bf16 (fp8 kv)" speaks of the weights first
     name = _of_words(words) or ("" if lowered.startswith("kv") else _of_words(lowered))
     if name:

@@ -71,6 +71,11 @@ def test_bits_that_are_not_stated_are_asked_for(words: str) -> None:
         read_precision(words)
 
 
+def test_an_average_of_bits_is_not_called_unstated() -> None:
+    with pytest.raises(CannotEstimate, match="does not state its bits matrix by matrix; give weights_bytes"):
+        read_precision("exl2 4.0bpw")
+
+
 def test_with_known_files_the_bits_may_go_unsaid() -> None:
     assert read_precision("aqlm", is_sized=True) is PRECISIONS["unstated"]
 

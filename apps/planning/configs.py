@@ -48,8 +48,7 @@ def shape_from_config(config: Mapping[str, Any]) -> ModelShape:
     tied = _is_tied(config, text, family)
     layers, caches = attention_layers(fields, name, family or Family(), heads, kinds)
     feed, moe = feedforward_layers(fields, name, family or Family(), heads.hidden_size, kinds)
-    if family is None and not moe.experts:
-        _check_dense(text, fields)
+    _check_experts_are_read(text, fields, is_known=family is not None or moe.experts > 0)
     others = modality_matrices(config, heads.hidden_size)
     matrices = (*_outer(fields, family or Family(), heads, tied), *layers, *feed, *others)
     _say_unless_tied(config, text, fields, name, matrices)
@@ -79,11 +78,11 @@ def shape_from_config(config: Mapping[str, Any]) -> ModelShape:
     return shape
 
 
-def _check_dense(text: Mapping[str, Any], fields: Fields) -> None:
+def _check_experts_are_read(text: Mapping[str, Any], fields: Fields, *, is_known: bool) -> None:
     """An unknown family whose experts go by other names would come out many times too small: CannotEstimate."""
     counts = (key for key, value in text.items()
               if re.search("expert|moe", str(key)[:80], re.I) and type(value) is int and value > 1)  # fmt: skip
-    key = next(counts, "")
+    key = "" if is_known else next(counts, "")
     if key and fields.raw("num_experts") is None:
         raise CannotEstimate(
             f"config.json says {key[:80]} = {text[key]}, experts of an architecture that is not known. Name them as "

@@ -145,9 +145,7 @@ def kv_value_bytes(kv_cache_dtype: str, precision: str = "bf16") -> float:
         return 1.0
     size = _KV_BYTES.get(asked) or _KV_BYTES.get(_plain_name(asked), 0.0)
     if not size:
-        raise CannotEstimate(
-            f"kv_cache_dtype {kv_cache_dtype[:40]!r} is not known; use auto, bf16, fp16 or fp8."
-        )
+        raise CannotEstimate(f"kv_cache_dtype {kv_cache_dtype[:40]!r} is not known; use auto, bf16, fp16 or fp8.")
     return size
 
 

@@ -65,5 +65,7 @@ def _odd_files(plan: ServingPlan, is_gguf: bool) -> tuple[str, ...]:
         raise CannotEstimate(f"{said} GiB. Give the bytes of all weight files of this model, or leave it out.")
     notes = [f"{said} GiB."] if not least / _PLAUSIBLE <= size <= most * _PLAUSIBLE else []
     if is_unstated:
-        notes.append("The quantiser does not state its bits: weights rest on weights_bytes alone, speed on a guess.")
+        notes.append(
+            "The bits of each matrix are not stated: weights rest on the size of the files alone, speed on a guess."
+        )
     return tuple(notes)

@@ -14,10 +14,10 @@ from apps.planning.gpu_memory import NamedGpu, read_gpu
 from apps.planning.line_fields import flag, model_of, number, text, unread, whole
 from apps.planning.other_engines import LLAMA_CPP, TRANSFORMERS, VLLM, engine_notes, read_engine
 from apps.planning.parallel import split_over, tensor_problem
-from apps.planning.precisions import PRECISIONS, UNSTATED, Precision, read_precision
+from apps.planning.precisions import PRECISIONS, UNSTATED, Precision, average_bits, read_precision
 from apps.planning.reference import Reference
 from apps.planning.serving_plan import Memory, ServingPlan
-from apps.planning.shapes import CannotEstimate, ModelShape
+from apps.planning.shapes import EMBEDDING, OUTPUT, CannotEstimate, ModelShape
 from apps.planning.weights import EXPERTS_ONLY
 
 KEYS = (
@@ -29,6 +29,7 @@ KEYS = (
 _STORED = ("fp32", "bf16", "fp16")
 _MOST_BYTES = 10**14
 _FAR = 1.5  # times the bits
+_HEAD_BITS = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +66,7 @@ def read_question(line: Mapping[str, Any]) -> Question:
     plan = ServingPlan(
         shape=shape,
         precision="bf16" if gguf else precision.name,
-        file_bytes=_file_bytes(line, gguf, engine),
+        file_bytes=_file_bytes(line, gguf, engine) or _average_bytes(line, shape),
         kv_cache_dtype=text(line, "kv_cache_dtype") or "auto",
         max_model_len=whole(line, "max_model_len"),
         tensor_parallel=tensor,
@@ -117,7 +118,8 @@ def _stored(
 
 
 def _precision(line: Mapping[str, Any], asked: str, model_id: str) -> Precision:
-    precision = read_precision(asked, is_sized=line.get("weights_bytes") is not None)
+    is_sized = line.get("weights_bytes") is not None or average_bits(text(line, "precision")) > 0
+    precision = read_precision(asked, is_sized=is_sized)
     if precision.name == "nf4-plain" and re.search("bnb-4bit|unsloth", model_id.lower()):
         return PRECISIONS["nf4"]  # such releases are stored with double quantisation
     return precision
@@ -174,6 +176,16 @@ def _file_bytes(line: Mapping[str, Any], gguf: GgufSize | None, engine: str) -> 
     if gguf is not None:
         return None if engine == TRANSFORMERS else gguf.middle
     return whole(line, "weights_bytes", most=_MOST_BYTES)
+
+
+def _average_bytes(line: Mapping[str, Any], shape: ModelShape) -> int | None:
+    """Of EXL2 and EXL3 files: the layers at the average, the embedding at 16 bits and the head at 6 (ExLlamaV2's
+    convert.py, -b and -hb)."""
+    bits = average_bits(text(line, "precision"))
+    if not bits:
+        return None
+    head, table = shape.parameters_of((OUTPUT,)), shape.parameters_of((EMBEDDING,))
+    return round((shape.parameters - head - table) * bits / 8 + head * _HEAD_BITS / 8 + table * 2)
 
 
 def _own_precision(config: Mapping[str, Any]) -> str:

@@ -118,6 +118,12 @@ def precision_name(text: str) -> str:
     return found.name
 
 
+def average_bits(text: str) -> float:
+    """Bits a weight of a mix that names its average, such as "exl2 4.0bpw"; 0 for any other text."""
+    found = re.search(r"exl[23].*?(?<![\d.])(\d+(?:\.\d+)?) ?bpw", text.lower()[:80])
+    return float(found[1]) if found and 1 <= float(found[1]) <= 16 else 0.0
+
+
 def read_precision(text: str | None, *, is_sized: bool = False) -> Precision:
     """A precision from free text: "awq int4", "fp8 (Marlin)", "Q4_K_M".
 

@@ -234,7 +234,5 @@ def test_no_more_context_is_promised_than_the_model_has() -> None:
 
 @pytest.mark.parametrize("text", ["q8_0", "banana", "awq"])
 def test_a_cache_type_that_is_not_known_is_named_by_its_key(text: str) -> None:
-    with pytest.raises(
-        CannotEstimate, match=f"^kv_cache_dtype '{text}' is not known; use auto, bf16, fp16 or fp8"
-    ):
+    with pytest.raises(CannotEstimate, match=f"^kv_cache_dtype '{text}' is not known; use auto, bf16, fp16 or fp8"):
         kv_value_bytes(text)

@@ -76,6 +76,16 @@ def test_an_average_of_bits_is_not_called_unstated() -> None:
         read_precision("exl2 4.0bpw")
 
 
+@pytest.mark.parametrize(("bits", "gigabytes"), [(4.0, 37.0), (2.4, 23.3), (6.0, 54.1)])
+def test_an_average_of_bits_sizes_the_files(bits: float, gigabytes: float) -> None:
+    """Of Llama 3 70B: its 68.5 billion weights in layers at the average, the embedding at 16 bits, the head at 6."""
+    line = {"model_id": "Meta-Llama-3-70B", "precision": f"exl2 {bits}bpw", "gpu": "H100 80GB", "max_model_len": 4096}
+    answer = fit_lines.answer_line(line)
+    assert answer["weights_gib_per_gpu"] * 2**30 / 1e9 == pytest.approx(gigabytes, rel=0.01)
+    assert answer["confidence"] == "low"
+    assert any("size of the files alone" in note for note in answer["notes"])
+
+
 def test_with_known_files_the_bits_may_go_unsaid() -> None:
     assert read_precision("aqlm", is_sized=True) is PRECISIONS["unstated"]
 

@@ -13,6 +13,7 @@ from django.db.models import Max
 
 from apps.catalog.models import ModelVersion
 from apps.fleet.models import RAM_KEPT_BYTES, Device, Host
+from apps.planning.capability import refusal
 from apps.planning.configs import shape_from_config
 from apps.planning.gpu_memory import usable_of
 from apps.planning.gpu_types import GpuType, gpu_type_of
@@ -223,6 +224,8 @@ def _fit(version: ModelVersion, device: DeviceClass, count: int, tokens_per_user
     try:
         if precision not in PRECISIONS:
             raise CannotEstimate(f"Weights stored as {precision or 'an unknown type'} are not estimated yet.")
+        if why := refusal(device.gpu_type, precision):
+            raise CannotEstimate(why)
         shape = _shape(json.dumps(version.facts.get("config", {}), sort_keys=True))
         tokens = min(tokens_per_user, shape.max_context or tokens_per_user)
         plan = ServingPlan(

@@ -15,7 +15,7 @@ from apps.catalog.fit import DeviceClass, RunsOn, best_fit, device_classes
 from apps.catalog.models import ModelVersion, Verdict
 from apps.planning.memory import FORMULA_VERSION
 
-RULES = f"{FORMULA_VERSION}, fp8 at load, 8 requests"  # what a verdict depends on beside its version and devices
+RULES = f"{FORMULA_VERSION}, fp8 at load, 8 requests, runs"  # what a verdict depends on beside its version and devices
 SWEEP = 500  # versions judged by one sweep: some seconds of work
 RUNS = ("fits", "tight")
 

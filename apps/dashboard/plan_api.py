@@ -40,11 +40,14 @@ class FitIn(ModelAsked):
     engine_version: str | None = None
     tensor_parallel: int | None = None
     pipeline_parallel: int | None = None
+    enable_expert_parallel: bool | None = None
     gpu_memory_utilization: float | None = None
     max_model_len: int | None = None
     max_num_seqs: int | None = None
     kv_cache_dtype: str | None = None
     enforce_eager: bool | None = None
+    lora_slots: int | None = Field(None, description="adapters loaded at once (--max-loras)")
+    lora_rank: int | None = Field(None, description="the highest of theirs (--max-lora-rank)")
 
 
 class HostStart(Schema):

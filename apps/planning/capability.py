@@ -91,6 +91,21 @@ def capability(gpu: GpuType | None, precision: str, engine: str = "vllm", kv_cac
     return Capability("runs")
 
 
+def refusal(gpu: GpuType | None, precision: str, engine: str = "vllm", kv_cache_dtype: str = "auto") -> str:
+    """Why `engine` cannot serve that there, in a sentence; empty where it can, or where that is not known.
+
+    16-bit weights are loaded as the kind that the GPU computes in: vLLM's dtype auto falls back to fp16.
+    """
+    found = capability(gpu, served_precision(gpu, precision), engine, kv_cache_dtype)
+    return found.why if found.runs == "does not run" else ""
+
+
+def served_precision(gpu: GpuType | None, precision: str) -> str:
+    """bf16 as vLLM's dtype auto loads it: as fp16 where the GPU has no bf16; every other precision as it is."""
+    falls_back = precision == "bf16" and capability(gpu, precision).runs == "does not run"
+    return "fp16" if falls_back else precision
+
+
 def _generation(gpu: GpuType | None) -> int | None:
     if gpu is None or gpu.key.startswith(_AMD):
         return None

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+from apps.planning.capability import refusal
+from apps.planning.gpu_types import GpuType
 from apps.planning.memory import serving_fit
 from apps.planning.parallel import split_over
 from apps.planning.serving_plan import FitEstimate, Memory, ServingPlan
@@ -13,9 +15,10 @@ from apps.planning.shapes import CannotEstimate
 _SHORTEST_CONTEXT = 2048
 # Each precision's next smaller ones, the one that costs least quality first.
 _SMALLER = {
-    "fp32": ("bf16", "fp8", "int4-awq"), "bf16": ("fp8", "int4-awq"), "fp16": ("fp8", "int4-awq"),
-    "fp8": ("int4-awq",), "int8": ("int4-awq",),
+    "fp32": ("bf16", "fp8", "int4-awq", "int4-gptq"), "bf16": ("fp8", "int4-awq", "int4-gptq"),
+    "fp16": ("fp8", "int4-awq", "int4-gptq"), "fp8": ("int4-awq", "int4-gptq"), "int8": ("int4-awq", "int4-gptq"),
 }  # fmt: skip
+_INSTEAD = ("fp16", "fp8", "int4-gptq")  # of one that the GPU does not run
 _FEWEST_SEQUENCES = 16
 
 
@@ -28,17 +31,23 @@ class Change:
     fit: FitEstimate
 
 
-def smallest_change(plan: ServingPlan, memory: Memory, most_gpus: int = 8, *, is_file: bool = False) -> Change | None:
+def smallest_change(
+    plan: ServingPlan, memory: Memory, most_gpus: int = 8, *, is_file: bool = False, gpu: GpuType | None = None
+) -> Change | None:
     """The first change that makes the plan fit; None where it fits already or nothing here helps.
 
-    `is_file`: a GGUF file, whose precision no engine changes.
+    `is_file`: a GGUF file, whose precision no engine changes. `gpu`: the type whose generation vLLM must run it on.
     """
+    is_refused = bool(_refused(plan, gpu))
     try:
-        if serving_fit(plan, memory).fits:
+        if serving_fit(plan, memory).fits and not is_refused:
             return None
     except CannotEstimate:
         return None
-    for words, options, changed in _candidates(plan, memory, most_gpus, is_file):
+    changes = _instead(plan) if is_refused else _candidates(plan, memory, most_gpus, is_file)
+    for words, options, changed in changes:
+        if _refused(changed, gpu):
+            continue
         try:
             fit = serving_fit(changed, memory)
         except CannotEstimate:
@@ -48,7 +57,20 @@ def smallest_change(plan: ServingPlan, memory: Memory, most_gpus: int = 8, *, is
     return None
 
 
+def _refused(plan: ServingPlan, gpu: GpuType | None) -> str:
+    return refusal(gpu, plan.precision, kv_cache_dtype=plan.cache_dtype)
+
+
 _Candidate = tuple[str, tuple[tuple[str, str | int | float], ...], ServingPlan]
+
+
+def _instead(plan: ServingPlan) -> Iterator[_Candidate]:
+    """Of a plan that the GPU does not run."""
+    if plan.kv_cache_dtype != "auto":
+        yield "leave kv_cache_dtype at auto", (("kv_cache_dtype", "auto"),), replace(plan, kv_cache_dtype="auto")
+    for precision in _INSTEAD:
+        other = replace(plan, precision=precision, file_bytes=None, quantization=None)
+        yield f"load it as {precision}", (("precision", precision),), other
 
 
 def _candidates(plan: ServingPlan, memory: Memory, most_gpus: int, is_file: bool) -> Iterator[_Candidate]:
@@ -84,7 +106,7 @@ def _same_weights(plan: ServingPlan) -> Iterator[_Candidate]:
 def _more_gpus(plan: ServingPlan, most_gpus: int) -> Iterator[_Candidate]:
     count = plan.tensor_parallel * plan.pipeline_parallel * 2
     while count <= most_gpus:
-        tensor, pipeline = split_over(plan.shape, count)
+        tensor, pipeline = split_over(plan.shape, count, plan.block, expert_parallel=plan.expert_parallel)
         options: tuple[tuple[str, int], ...] = (("tensor_parallel", tensor),)
         options += (("pipeline_parallel", pipeline),) if pipeline != plan.pipeline_parallel else ()
         words = f"use {count} GPUs ({', '.join(f'{name} {size}' for name, size in options)})"

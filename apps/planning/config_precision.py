@@ -22,6 +22,7 @@ _GROUPED: dict[str, tuple[Zeros, int]] = {
     "awq_marlin": ("packed", 128), "higgs": ("none", 256), "auto-round": ("none", 128), "auto_round": ("none", 128),
     "intel/auto-round": ("none", 128),
 }  # fmt: skip
+_LARGEST_BLOCK = 4096
 _MODELOPT = (("nvfp4", "nvfp4"), ("mxfp8", "mxfp8"), ("fp8", "fp8"), ("int4", "int4"), ("w4a16", "int4"))
 
 
@@ -55,6 +56,14 @@ def has_fp8_cache(quantization: Mapping[str, Any], version: tuple[int, int]) -> 
     since = (0, 12) if "modelopt" in str(quantization.get("quant_method")).lower() else (0, 10)
     algorithm = str(quantization.get("kv_cache_quant_algo") or "").upper()
     return (eight_bits or algorithm == "FP8") and version >= since
+
+
+def fp8_block(quantization: Mapping[str, Any], precision: str) -> int:
+    """Columns of a weight that share a scale, where it is stored in FP8 blocks; 0 for anything else."""
+    sizes = quantization.get("weight_block_size") if precision == "fp8" else None
+    if not isinstance(sizes, list | tuple):
+        return 0
+    return max((each for each in sizes if type(each) is int and 0 < each <= _LARGEST_BLOCK), default=0)
 
 
 def _of_bitsandbytes(quantization: Mapping[str, Any]) -> str:

@@ -6,6 +6,7 @@ lacks what the sizes depend on, or contradicts itself, is refused in words.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -47,6 +48,7 @@ def shape_from_config(config: Mapping[str, Any]) -> ModelShape:
     tied = _is_tied(config, text, family)
     layers, caches = attention_layers(fields, name, family or Family(), heads, kinds)
     feed, moe = feedforward_layers(fields, name, family or Family(), heads.hidden_size, kinds)
+    _check_experts_are_read(text, fields, is_known=family is not None or moe.experts > 0)
     others = modality_matrices(config, heads.hidden_size)
     matrices = (*_outer(fields, family or Family(), heads, tied), *layers, *feed, *others)
     _say_unless_tied(config, text, fields, name, matrices)
@@ -74,6 +76,18 @@ def shape_from_config(config: Mapping[str, Any]) -> ModelShape:
     )
     check_shape(shape)
     return shape
+
+
+def _check_experts_are_read(text: Mapping[str, Any], fields: Fields, *, is_known: bool) -> None:
+    """An unknown family whose experts go by other names would come out many times too small: CannotEstimate."""
+    counts = (key for key, value in text.items()
+              if re.search("expert|moe", str(key)[:80], re.I) and type(value) is int and value > 1)  # fmt: skip
+    key = "" if is_known else next(counts, "")
+    if key and fields.raw("num_experts") is None:
+        raise CannotEstimate(
+            f"config.json says {key[:80]} = {text[key]}, experts of an architecture that is not known. Name them as "
+            "num_experts, num_experts_per_tok and moe_intermediate_size."
+        )
 
 
 def _served_part(config: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -156,6 +170,6 @@ def _notes(name: str, family: Family | None, fields: Fields, others: bool) -> tu
         confidence = "medium"
     if family is None:
         called = f"The architecture {name}" if name else "An architecture without a model_type"
-        notes.append(f"{called} is not known; it is read as a plain transformer, so figures are a bound.")
+        notes.append(f"{called} is not known; it is read as a plain transformer, and takes at least about that.")
         confidence = "low"
     return tuple(notes), confidence

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from apps.planning.capability import capability
+from apps.planning.capability import capability, refusal
 from apps.planning.gpu_memory import NamedGpu
+from apps.planning.other_engines import VLLM
 from apps.planning.precisions import UNSTATED
 from apps.planning.serving_plan import FitEstimate, ServingPlan
 from apps.planning.shapes import CannotEstimate, Confidence
 from apps.planning.weights import weights_bytes
 
 _PLAUSIBLE, _ABSURD = 2.0, 10.0  # times more or less than the shape says
+_SIXTEEN_BITS = ("bf16", "fp16", "fp32", UNSTATED)
 _FEWEST_BITS, _GIB = 1.5, 2**30
 
 
 def doubted(fit: FitEstimate, plan: ServingPlan, gpu: NamedGpu, engine: str, *, is_gguf: bool = False) -> FitEstimate:
     """The estimate with what is doubtful about it in its notes, and the confidence that leaves.
 
-    Raises CannotEstimate for weights_bytes that no files of this model can have.
+    A precision that the GPU cannot run does not fit, whatever the memory; `shortage` stays what memory lacks, if
+    anything. Raises CannotEstimate for weights_bytes that no files of this model can have.
     """
     found = _odd_files(plan, is_gguf)
     notes, confidence = list(found), fit.confidence
@@ -26,13 +29,20 @@ def doubted(fit: FitEstimate, plan: ServingPlan, gpu: NamedGpu, engine: str, *, 
         confidence = "low"
     if gpu.note:
         notes.append(gpu.note)
-        confidence = _at_most_medium(confidence)
-    able = capability(gpu.kind, plan.precision, "llama.cpp" if is_gguf else engine, plan.cache_dtype)
+        confidence = "low" if gpu.is_doubtful else _at_most_medium(confidence)
+    engine = "llama.cpp" if is_gguf else engine
+    refused = refusal(gpu.kind, plan.precision, engine)
+    able = capability(gpu.kind, plan.precision, engine, plan.cache_dtype)
     if able.why:
         notes.append(able.why)
-    if able.runs == "does not run":
-        return replace(fit, confidence="low", reason=f"{able.why} {fit.reason}", notes=(*fit.notes, *notes))
-    return replace(fit, confidence=confidence, notes=(*fit.notes, *notes)) if notes else fit
+        confidence = "low" if able.runs == "does not run" else confidence
+    elif able.runs == "unknown" and engine in ("", VLLM) and plan.precision not in _SIXTEEN_BITS:
+        notes.append(f"Whether vLLM runs {plan.precision} on {gpu.title} is not known here.")
+        confidence = _at_most_medium(confidence)
+    fit = replace(fit, confidence=confidence, notes=(*fit.notes, *notes))
+    if not refused:
+        return replace(fit, reason=f"{able.why} {fit.reason}") if able.runs == "does not run" else fit
+    return replace(fit, fits=False, verdict="too_big", reason=f"{refused} {fit.reason}")
 
 
 def _at_most_medium(confidence: Confidence) -> Confidence:
@@ -55,5 +65,7 @@ def _odd_files(plan: ServingPlan, is_gguf: bool) -> tuple[str, ...]:
         raise CannotEstimate(f"{said} GiB. Give the bytes of all weight files of this model, or leave it out.")
     notes = [f"{said} GiB."] if not least / _PLAUSIBLE <= size <= most * _PLAUSIBLE else []
     if is_unstated:
-        notes.append("The quantiser does not state its bits: weights rest on weights_bytes alone, speed on a guess.")
+        notes.append(
+            "The bits of each matrix are not stated: weights rest on the size of the files alone, speed on a guess."
+        )
     return tuple(notes)

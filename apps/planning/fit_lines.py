@@ -17,6 +17,7 @@ from apps.planning.gguf_changes import smallest_gguf_change
 from apps.planning.llama_cpp import llama_cpp_fit
 from apps.planning.loading import download_duration, load_duration
 from apps.planning.memory import GIB, serving_fit
+from apps.planning.other_engines import VLLM
 from apps.planning.serving_plan import FitEstimate
 from apps.planning.speeds import serving_speed
 
@@ -52,7 +53,8 @@ def _fit(asked: Question) -> FitEstimate:
 def _change(asked: Question) -> str | None:
     if asked.gguf and asked.loads_gguf:
         return smallest_gguf_change(asked.plan, asked.memory, asked.gguf.middle) or None
-    change = smallest_change(asked.plan, asked.memory, is_file=asked.gguf is not None)
+    kind = asked.gpu.kind if asked.engine in ("", VLLM) and asked.gguf is None else None
+    change = smallest_change(asked.plan, asked.memory, is_file=asked.gguf is not None, gpu=kind)
     return change.words if change else None
 
 

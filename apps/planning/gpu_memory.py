@@ -7,10 +7,11 @@ for other types the usual share is taken: ECC costs GDDR6 cards a sixteenth, dri
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 
-from apps.planning.gpu_types import GPU_TYPES, GpuType, gpu_type_of
+from apps.planning.gpu_types import GB, GH200_HOST_GB, GPU_TYPES, GpuType, agrees, gpu_type_of
+from apps.planning.mig import mig_profile, slice_bytes, slice_of
 from apps.planning.shapes import CannotEstimate
 
 GIB = 2**30
@@ -31,17 +32,27 @@ _ANY_CARD = {"rtx", "nvidia", "pcie", "nvl", "laptop", "pro", "super", "ti"}
 _MOST_BYTES = 2**40  # no device has more
 _SEVERAL_SIZES = {
     "a100-sxm-80": ("A100", "40 or 80"), "a100-pcie-80": ("A100 PCIe", "40 or 80"), "v100-32": ("V100", "16 or 32"),
-    "gh200-96": ("GH200", "96 or 144"),
+    "gh200-96": ("GH200", "96 or 144"), "rtx-4060-ti": ("RTX 4060 Ti", "8 or 16"),
+    "rtx-5060-ti": ("RTX 5060 Ti", "8 or 16"), "rtx-3050": ("RTX 3050", "6 or 8"), "rtx-3060": ("RTX 3060", "8 or 12"),
+    "rtx-3080": ("RTX 3080", "10 or 12"),
 }  # fmt: skip
-_MIG_GIB = {"1g.5gb": 4.75, "2g.10gb": 9.75, "3g.20gb": 19.62, "1g.10gb": 9.62, "1g.20gb": 19.62, "2g.20gb": 19.62,
-            "3g.40gb": 39.25, "4g.40gb": 39.25, "7g.80gb": 79.15, "1g.12gb": 10.75, "2g.24gb": 21.75}  # fmt: skip
+_MUCH_MORE = 1.15  # times what the type has
+# All that may stand beside a mere size, and what shows that a name is one of a known maker's.
+_MERE_WORD = re.compile(
+    r"an?|any|one|single|each|per|of|or|with|unknown|class|type|gpus?|cards?|device|v?ram|memory|total|usable|nvidia|"
+    r"amd|cuda|graphics|consumer|data|center|datacenter|server|hbm\d?e?|gddr\dx?"
+)
+_MAKERS = re.compile(
+    r"\b(?:rtx|gtx|geforce|quadro|titan|tesla|jetson|instinct|radeon|rx|arc|gaudi|ascend|metax|hygon|cambricon|"
+    r"mi\d+x?|g?[abhlptv]\d{1,4}[a-z]?)\b"
+)
 
 
 @dataclass(frozen=True, slots=True)
 class NamedGpu:
     """A GPU that somebody named in words. `kind` is None for a mere size such as "24GB class".
 
-    `note` says what the words left open, and how they were read.
+    `note` says what the words left open, and how they were read; `is_doubtful` that this may be wrong.
     """
 
     title: str
@@ -49,6 +60,7 @@ class NamedGpu:
     usable_bytes: int
     count: int = 1
     note: str = ""
+    is_doubtful: bool = False
 
     def gpus(self, asked: int | None) -> int:
         """How many: as `asked`, or as the name says. Raises CannotEstimate where the two disagree."""
@@ -77,22 +89,21 @@ def read_gpu(text: str, memory_gib: float | None = None) -> NamedGpu:
     """A GPU from free text: "RTX 3090 24GB", "8xH100", "H100 x8", "A100 MIG 1g.5gb", "24GB class".
 
     `memory_gib` replaces the memory that the name stands for. Raises CannotEstimate for text without a known
-    type or a size, and for a size that no GPU has.
+    type or a mere size, for a size that no GPU has, and for a MIG profile that the type does not have.
     """
     named = text.strip()[:200]
     count, rest = _count(named)
-    rest = _spaced(rest)
+    rest = _REMARK.sub(" ", _spaced(rest))
     if not memory_gib:
         _check_size(named, rest)
-    kind, usable = _kind_and_bytes(rest)
-    note = "" if memory_gib else _left_open(rest, kind)
-    if memory_gib:
-        usable = round(memory_gib * GIB)
-    if not 0 < usable <= _MOST_BYTES:
-        raise CannotEstimate(f"GPU {named!r} is not known. {_nearest(rest)} A size such as '24GB class' works too.")
-    return NamedGpu(kind.title if kind else named, kind, usable, count, note)
+    profile = mig_profile(rest)
+    found = _of_slice(named, rest, profile, memory_gib) if profile else _of_name(named, rest, memory_gib)
+    if not 0 < found.usable_bytes <= _MOST_BYTES:
+        raise _unknown(named, rest)
+    return replace(found, count=count)
 
 
+_REMARK = re.compile(r"\(\s*[^\s()]+(?:\s+[^\s()]+){2,}\s*\)")  # (4.9 GiB used by another process), but not (80GB HBM3)
 _COUNTS = (
     r"^(?P<n>[1-9]\d{0,2})\s*[x×*]\s*(?=\w)",  # 8xH100, 2x24GB
     r"^(?P<n>[1-9]\d?)\s+(?=[a-z])(?!gi?b\b)",  # 8 H100
@@ -126,14 +137,14 @@ def _check_size(named: str, text: str) -> None:
         raise CannotEstimate(f"GPU {named!r} states a size that no GPU has; write it as in '24GB class'.")
 
 
-def _left_open(text: str, kind: GpuType | None) -> str:
-    """A100 and V100 are sold with two sizes; a name that says none is read as the usual one."""
-    if kind is None or kind.key not in _SEVERAL_SIZES or re.search(r"(?i)\d\s*gi?b\b", text):
+def _left_open(kind: GpuType) -> str:
+    """Some types are sold with two sizes; a name that says none is read as the usual one."""
+    if kind.key not in _SEVERAL_SIZES:
         return ""
     name, sizes = _SEVERAL_SIZES[kind.key]
-    return (
-        f"{name} comes with {sizes} GB; this is for {kind.memory_bytes / 1e9:.0f} GB. Say which, as in '{kind.title}'."
-    )
+    size = round(kind.memory_bytes / GB)
+    example = kind.title if f"{size} GB" in kind.title else f"{kind.title} {size} GB"
+    return f"{name} comes with {sizes} GB; this is for {size} GB. Say which, as in '{example}'."
 
 
 def _spaced(text: str) -> str:
@@ -147,22 +158,70 @@ def _spaced(text: str) -> str:
     return spaced if "rtx" in spaced.lower() else re.sub(r"\b([345]0[56789]0)\b", r"RTX \1", spaced)
 
 
-def _kind_and_bytes(text: str) -> tuple[GpuType | None, int]:
-    """The type, and the bytes of the whole GPU or of the MIG slice that the text names."""
-    mig = re.search(r"\b(\dg\.\d+gb)", text.lower())
-    without_size = re.sub(r"(?i)[\d.]+\s*gi?b\b", "", text)
-    if mig:
-        size = _MIG_GIB.get(mig[1]) or float(mig[1].split(".")[1][:-2]) * 0.96
-        return gpu_type_of(without_size), round(size * GIB)
-    kind = gpu_type_of(text)
-    if kind is not None:
-        return kind, usable_bytes(kind)
-    kind = gpu_type_of(without_size)
-    named = _SIZE.search(text)
-    size = float(named[1]) if named else 0.0
-    if size > 0:
-        return kind, round(size * _class_share(size) * GIB)
-    return kind, usable_bytes(kind) if kind else 0
+def _of_slice(named: str, text: str, profile: str, memory_gib: float | None) -> NamedGpu:
+    """Of the sizes of the type that is named, the one that has such a profile."""
+    whole, stated = gpu_type_of(_without_sizes(text)), _stated_gb(text)
+    rows = [row for row in _sizes_of(whole) if agrees(row, stated * GB)]
+    kinds = [each for each in (slice_of(row, profile) for row in rows) if each]
+    if not kinds and not memory_gib:
+        raise CannotEstimate(
+            f"GPU {named!r}: no {whole.title if whole else 'GPU'} has the MIG profile {profile}; give gpu_memory_gib."
+        )
+    kind = kinds[0] if whole and kinds else None
+    return NamedGpu(kind.title if kind else named, kind, round((memory_gib or 0) * GIB) or slice_bytes(profile))
+
+
+def _sizes_of(kind: GpuType | None) -> list[GpuType]:
+    """The rows of the table that differ from `kind` in memory alone; all of them for None."""
+    return [row for row in GPU_TYPES if kind is None or row.words == kind.words]
+
+
+def _of_name(named: str, text: str, memory_gib: float | None) -> NamedGpu:
+    kind, stated = gpu_type_of(_without_sizes(text)), _stated_gb(text)
+    if kind is None:
+        return _of_size(named, text, memory_gib, stated)
+    kind = next((row for row in _sizes_of(kind) if stated and agrees(row, stated * GB)), kind)
+    has = usable_bytes(kind)
+    if memory_gib:
+        usable = round(memory_gib * GIB)
+        note = f"{kind.title} has {has / GIB:.1f} GiB; this is for the {memory_gib:.1f} that were given."
+        return NamedGpu(kind.title, kind, usable, note=note if usable > _MUCH_MORE * has else "")
+    if not stated or agrees(kind, stated * GB):
+        return NamedGpu(kind.title, kind, has, note="" if stated else _left_open(kind))
+    note = f"{kind.title} has {kind.memory_bytes / GB:.0f} GB; this is for the {stated:g} GB that were named."
+    return NamedGpu(kind.title, kind, _usable_of_size(stated), note=note, is_doubtful=True)
+
+
+def _of_size(named: str, text: str, memory_gib: float | None, stated: float) -> NamedGpu:
+    """A mere size; or a type that is not in the table, of which only the size that is given counts."""
+    is_mere = all(map(_MERE_WORD.fullmatch, re.findall(r"[a-z0-9]+", _without_sizes(text).lower())))
+    note = "" if is_mere else (
+        f"GPU {named!r} is not known: only its memory counts here. Whether the engine runs on it is not checked."
+    )  # fmt: skip
+    if memory_gib:
+        return NamedGpu(named, None, round(memory_gib * GIB), note=note)
+    if not (is_mere or _MAKERS.search(text.lower())):
+        raise _unknown(named, text)
+    return NamedGpu(named, None, _usable_of_size(stated), note=note, is_doubtful=not is_mere)
+
+
+def _unknown(named: str, text: str) -> CannotEstimate:
+    return CannotEstimate(f"GPU {named!r} is not known. {_nearest(text)} A size such as '24GB class' works too.")
+
+
+def _without_sizes(text: str) -> str:
+    return re.sub(r"(?i)(?:\b\d+g|[\d.]+\s*/)?[\d.]+\s*gi?b\b", " ", text)
+
+
+def _stated_gb(text: str) -> float:
+    """The size that stands in a name, 0 without one; not that of the CPU beside a GH200."""
+    found = _SIZE.search(text)
+    size = float(found[1]) if found else 0.0
+    return 0.0 if "gh200" in text.lower() and size in GH200_HOST_GB else size
+
+
+def _usable_of_size(size: float) -> int:
+    return round(size * _class_share(size) * GIB)
 
 
 def _class_share(size: float) -> float:

@@ -121,6 +121,8 @@ GPU_TYPES: tuple[GpuType, ...] = (
     _row("rtx-5070-ti", "RTX 5070 Ti", "rtx 5070 ti", (16, 896, 88, 176, 300), "NVIDIA RTX Blackwell white paper"),
     _row("rtx-5070", "RTX 5070", "rtx 5070", (12, 672, 62, 123, 250), "NVIDIA RTX Blackwell white paper"),
     _row("rtx-5060-ti", "RTX 5060 Ti", "rtx 5060 ti", (16, 448, None, None, 180), "NVIDIA GeForce RTX 5060 Ti page"),
+    _row("rtx-5060-ti-8", "RTX 5060 Ti 8 GB", "rtx 5060 ti", (8, 448, None, None, 180),
+         "NVIDIA GeForce RTX 5060 Ti page"),
     _row("rtx-5060", "RTX 5060", "rtx 5060", (8, 448, None, None, 145), "NVIDIA GeForce RTX 5060 page"),
     _row("rtx-4080-super", "RTX 4080 SUPER", "rtx 4080 super", (16, 736, 104, 209, 320),
          "NVIDIA GeForce RTX 4080 SUPER page"),
@@ -130,16 +132,20 @@ GPU_TYPES: tuple[GpuType, ...] = (
     _row("rtx-4070-ti", "RTX 4070 Ti", "rtx 4070 ti", (12, 504, 80, 160, 285), "NVIDIA Ada white paper"),
     _row("rtx-4070", "RTX 4070", "rtx 4070", (12, 504, 58, 117, 200), "NVIDIA Ada white paper"),
     _row("rtx-4060-ti", "RTX 4060 Ti", "rtx 4060 ti", (16, 288, 44, 88, 165), "NVIDIA Ada white paper"),
+    _row("rtx-4060-ti-8", "RTX 4060 Ti 8 GB", "rtx 4060 ti", (8, 288, 44, 88, 160), "NVIDIA Ada white paper"),
     _row("rtx-4060", "RTX 4060", "rtx 4060", (8, 272, 30, 60, 115), "NVIDIA Ada white paper"),
     _row("rtx-4090", "RTX 4090", "rtx 4090", (24, 1008, 165, 330, 450), "NVIDIA Ada white paper"),
     _row("rtx-3090-ti", "RTX 3090 Ti", "rtx 3090 ti", (24, 1008, 80, None, 450), "NVIDIA GA102 white paper"),
     _row("rtx-3080-ti", "RTX 3080 Ti", "rtx 3080 ti", (12, 912, 68, None, 350), "NVIDIA GA102 white paper"),
     _row("rtx-3070-ti", "RTX 3070 Ti", "rtx 3070 ti", (8, 608, 43, None, 290), "NVIDIA GA102 white paper"),
     _row("rtx-3080", "RTX 3080", "rtx 3080", (10, 760, 60, None, 320), "NVIDIA GA102 white paper"),
+    _row("rtx-3080-12", "RTX 3080 12 GB", "rtx 3080", (12, 912, 61, None, 350), "NVIDIA GeForce RTX 3080 page"),
     _row("rtx-3070", "RTX 3070", "rtx 3070", (8, 448, 41, None, 220), "NVIDIA GA102 white paper"),
     _row("rtx-3060-ti", "RTX 3060 Ti", "rtx 3060 ti", (8, 448, 32, None, 200), "NVIDIA GA104 specifications"),
     _row("rtx-3060", "RTX 3060", "rtx 3060", (12, 360, 26, None, 170), "NVIDIA GA106 specifications"),
+    _row("rtx-3060-8", "RTX 3060 8 GB", "rtx 3060", (8, 240, 26, None, 170), "NVIDIA GeForce RTX 3060 page"),
     _row("rtx-3050", "RTX 3050", "rtx 3050", (8, 224, 18, None, 130), "NVIDIA GA106 specifications"),
+    _row("rtx-3050-6", "RTX 3050 6 GB", "rtx 3050", (6, 168, None, None, 70), "NVIDIA GeForce RTX 3050 page"),
     _row("quadro-rtx-8000", "Quadro RTX 8000", "quadro rtx 8000", (48, 672, None, None, 260),
          "NVIDIA Quadro RTX 8000 data sheet"),
     _row("quadro-rtx-6000", "Quadro RTX 6000", "quadro rtx 6000", (24, 672, None, None, 260),
@@ -166,7 +172,7 @@ GPU_TYPES: tuple[GpuType, ...] = (
 )  # fmt: skip
 
 _MEMORY_MARGIN = 0.15  # drivers report a little less than the label says
-_GH200_HOST_GB = (480, 624)  # in its product names: the memory of the CPU beside it
+GH200_HOST_GB = (480, 624)  # in its product names: the memory of the CPU beside it
 _SLICES = 7  # a MIG GPU is cut into seven parts
 
 
@@ -179,19 +185,20 @@ def gpu_type_of(product_name: str, memory_bytes: int = 0) -> GpuType | None:
         if (
             row.words <= words
             and ("laptop" in row.words) == ("laptop" in words)
-            and _agrees(row, memory_bytes or _named_bytes(words))
+            and agrees(row, memory_bytes or _named_bytes(words))
         ):
             return row
     return None
 
 
-def _agrees(row: GpuType, memory_bytes: int) -> bool:
+def agrees(row: GpuType, memory_bytes: float) -> bool:
+    """Whether a GPU of that memory can be of this type; one whose memory is not known (0) can."""
     return not memory_bytes or abs(memory_bytes - row.memory_bytes) <= _MEMORY_MARGIN * row.memory_bytes
 
 
 def _named_bytes(words: set[str]) -> int:
     sizes = [int(word[:-2]) for word in words if re.fullmatch(r"\d+gb", word)]
-    return sizes[0] * GB if len(sizes) == 1 and not ("gh200" in words and sizes[0] in _GH200_HOST_GB) else 0
+    return sizes[0] * GB if len(sizes) == 1 and not ("gh200" in words and sizes[0] in GH200_HOST_GB) else 0
 
 
 def gpu_type(key: str) -> GpuType | None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from difflib import get_close_matches
 from typing import Any
 
 from apps.planning.configs import shape_from_config
@@ -68,6 +69,32 @@ def flag(line: Mapping[str, Any], key: str) -> bool | None:
     if value in (0, 1) or str(value).lower() in ("true", "false", "yes", "no"):
         return str(value).lower() in ("1", "true", "yes")
     raise CannotEstimate(f"{key} is {str(value)[:40]!r}; it must be true or false.")
+
+
+# Other words for a key, as people and other tools write them.
+_MEANT = {
+    "tp": "tensor_parallel", "pp": "pipeline_parallel", "tensor_parallel_size": "tensor_parallel",
+    "pipeline_parallel_size": "pipeline_parallel", "context": "max_model_len", "context_length": "max_model_len",
+    "kv_dtype": "kv_cache_dtype", "quantization": "precision", "quant": "precision", "dtype": "precision",
+    "gpu_count": "gpus", "batch_size": "micro_batch", "max_seq_length": "seq_len", "sequence_length": "seq_len",
+    "rank": "lora_rank",
+}  # fmt: skip
+_MOST_NAMED = 8
+
+
+def unread(line: Mapping[str, Any], known: Iterable[str]) -> tuple[str, ...]:
+    """A note that names the keys that no reader knows, each with the one that it may have meant; none is an error."""
+    keys = set(known)
+    names = [str(key)[:40] for key, value in line.items() if key not in keys and value is not None]
+    words = [f"{name}{_hint(name.lower(), keys)}" for name in names[:_MOST_NAMED]]
+    more = [f"{len(names) - _MOST_NAMED} more"] if len(names) > _MOST_NAMED else []
+    return (f"Not read: {', '.join(words + more)}.",) if names else ()
+
+
+def _hint(name: str, known: set[str]) -> str:
+    meant = {other: key for other, key in _MEANT.items() if key in known} | {key: key for key in known}
+    near = get_close_matches(name, meant, n=1, cutoff=0.7)
+    return f" (did you mean {meant[near[0]]}?)" if near else ""
 
 
 def model_of(line: Mapping[str, Any]) -> tuple[ModelShape, Reference | None, Mapping[str, Any]]:

@@ -27,7 +27,7 @@ from apps.planning.serving_plan import FitEstimate, Memory, ServingPlan, Shortag
 from apps.planning.shapes import CannotEstimate, Confidence, ModelShape
 from apps.planning.weights import weights_bytes, weights_on_gpu
 
-FORMULA_VERSION = "vllm-4"
+FORMULA_VERSION = "vllm-5"
 GIB = 2**30
 TIGHT_USERS, TIGHT_SPARE = 2, 0.12
 # Until 0.20 graphs were captured in what the utilisation leaves free; with less than this, capture ran out of memory.
@@ -111,7 +111,8 @@ def _judge(plan: ServingPlan, memory: Memory, room: int, budget: int, layout: Kv
 
 
 def _check_parallel(plan: ServingPlan, memory: Memory) -> None:
-    check_parallel(plan.shape, plan.tensor_parallel, plan.pipeline_parallel)
+    split = (plan.tensor_parallel, plan.pipeline_parallel)
+    check_parallel(plan.shape, *split, plan.block, expert_parallel=plan.expert_parallel)
     if memory.kind == "cpu" and plan.tensor_parallel * plan.pipeline_parallel != 1:
         raise CannotEstimate(f"Tensor parallel is {plan.tensor_parallel}; on the CPU device it must be 1.")
 
@@ -142,10 +143,17 @@ def kv_value_bytes(kv_cache_dtype: str, precision: str = "bf16") -> float:
         return 4.0 if precision in ("fp32", "float32") else 2.0
     if asked.startswith("fp8"):
         return 1.0
-    size = _KV_BYTES.get(asked) or _KV_BYTES.get(precision_name(asked), 0.0)
+    size = _KV_BYTES.get(asked) or _KV_BYTES.get(_plain_name(asked), 0.0)
     if not size:
-        raise CannotEstimate(f"KV cache type {kv_cache_dtype!r} is not known; use auto, bf16, fp16 or fp8.")
+        raise CannotEstimate(f"kv_cache_dtype {kv_cache_dtype[:40]!r} is not known; use auto, bf16, fp16 or fp8.")
     return size
+
+
+def _plain_name(text: str) -> str:
+    try:
+        return precision_name(text)
+    except CannotEstimate:
+        return ""
 
 
 def kv_bytes_per_token(
@@ -260,7 +268,8 @@ def _reason(plan: ServingPlan, memory: Memory, verdict: Verdict, case: _Case, sh
     if verdict == "tight":
         return f"{room}, with {max(0.0, case.spare):.0%} of {where} to spare."
     if case.tokens >= BLOCK_TOKENS and case.verdict == "too_big":
-        return f"{plan.context:,} tokens of context do not fit; set max_model_len to {case.tokens:,} or less."
+        most = min(case.tokens, plan.longest_context)
+        return f"{plan.context:,} tokens of context do not fit; set max_model_len to {most:,} or less."
     if short <= 0:
         return f"CUDA graphs need more than is left free on {where}; lower gpu_memory_utilization or use enforce_eager."
     return f"Short by {short / GIB:.1f} GiB on {where}: weights, overhead and one context do not fit."

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Literal
 
+from apps.planning.capability import refusal, served_precision
 from apps.planning.configs import shape_from_config
 from apps.planning.gpu_memory import NamedGpu
 from apps.planning.memory import serving_fit
@@ -24,7 +25,7 @@ from apps.planning.weights import weights_on_gpu
 Objective = Literal["quality", "speed", "context"]
 QUALITY_BENCHMARK = "MMLU-Pro"
 GOOD_ENOUGH = 0.75  # of the best score that fits here
-_PRECISIONS = ("bf16", "fp8", "int4-awq")
+_PRECISIONS = ("bf16", "fp8", "int4-awq", "int4-gptq")
 _COUNTS = (1, 2, 4, 8)
 
 
@@ -90,12 +91,13 @@ def _scored() -> tuple[tuple[str, ReportedScore], ...]:
 
 
 def _best_of(name: str, score: ReportedScore, owned: list[NamedGpu], context: int) -> ModelChoice | None:
-    """The model where it runs best: on the fewest GPUs, at the widest precision that fits."""
+    """The model where it runs best: on the fewest GPUs, at the widest precision that fits and that the GPU runs."""
     reference, shape = reference_model(name), _shape(name)
     precisions = (reference.precision,) if reference.precision else _PRECISIONS
     for count in _COUNTS:
-        for precision in precisions:
+        for asked in precisions:
             for gpu in owned:
+                precision = served_precision(gpu.kind, asked)
                 plan = ServingPlan(shape, precision=precision, max_model_len=context, tensor_parallel=count)
                 fit = _fit(plan, gpu)
                 if fit:
@@ -111,8 +113,8 @@ def _shape(name: str) -> ModelShape:
 
 
 def _fit(plan: ServingPlan, gpu: NamedGpu) -> FitEstimate | None:
-    """None where it does not fit; weights are looked at first, as most models fail there."""
-    if plan.tensor_parallel > gpu.count:
+    """None where it does not fit or run; weights are looked at first, as most models fail there."""
+    if plan.tensor_parallel > gpu.count or refusal(gpu.kind, plan.precision):
         return None
     try:
         weights = weights_on_gpu(plan.shape, precision=plan.precision, tensor_parallel=plan.tensor_parallel)

@@ -83,14 +83,17 @@ _UNDERSTOOD = (
     "fp32, bf16, fp16, fp8, mxfp8, int8, mxfp4, nvfp4, nf4, bitnet, w8a8, w4a16; awq, gptq, hqq, quanto or torchao "
     "with bits and group as in 'gptq int3 g128'; or a GGUF one: Q4_K_M"
 )
+_BNB = r"bnb|bitsandbytes"
 # Words that settle the precision, the narrow ones first.
 _FORMATS = (
-    (r"nvfp4|fp4.*nv", "nvfp4"), (r"mxfp4", "mxfp4"), (r"mxfp8", "mxfp8"), (r"double|unsloth|bnb-4bit", "nf4"),
-    (r"(bnb|bitsandbytes).*(?<!\d)8(?!\d)", "int8"), (r"bnb|bitsandbytes|nf4|qlora", "nf4-plain"),
+    (r"nvfp4|fp4.*nv", "nvfp4"), (r"mxfp4", "mxfp4"), (r"mxfp8", "mxfp8"),
+    (rf"(?=.*(?:{_BNB}))(?!.*(?:nf4|int4|4[ _-]?bit)).*(?<![\d.])8(?!\d|b\b)", "int8"),
+    (rf"(?=.*(?:double|dq\b|unsloth)).*(?:{_BNB}|nf4|qlora|int4|4[ _-]?bit)|bnb-4bit", "nf4"),
+    (rf"{_BNB}|nf4|qlora", "nf4-plain"),
     (r"fp_?quant", "nvfp4"), (r"bitnet|1\.58", "bitnet"), (r"fp8|float8|e4m3|e5m2", "fp8"), (r"eetq", "int8"),
-    (r"(int4|w4a16).*native", "int4-g32"),
+    (r"(int4|w4a16).*native|\bq4f(16|32)_", "int4-g32"),  # the latter MLC's, with a 16-bit scale for 32
 )  # fmt: skip
-_PLAIN = ((r"bf16|bfloat16", "bf16"), (r"fp16|float16|half|f16", "fp16"), (r"fp32|float32", "fp32"))
+_PLAIN = ((r"bf16|bfloat16", "bf16"), (r"fp16|float16|half|(?<![a-z\d])f16", "fp16"), (r"fp32|float32", "fp32"))
 _ONLY_FILES_TELL = re.compile(rf"aqlm|vptq|higgs|spqr|exl[23]|quip|squeezellm|{UNSTATED}")
 # Quantiser -> where its zero points are, usual bits (0: said each time) and usual group.
 _SCHEMES: dict[str, tuple[Zeros, int, int]] = {
@@ -115,6 +118,12 @@ def precision_name(text: str) -> str:
     return found.name
 
 
+def average_bits(text: str) -> float:
+    """Bits a weight of a mix that names its average, such as "exl2 4.0bpw"; 0 for any other text."""
+    found = re.search(r"exl[23].*?(?<![\d.])(\d+(?:\.\d+)?) ?bpw", text.lower()[:80])
+    return float(found[1]) if found and 1 <= float(found[1]) <= 16 else 0.0
+
+
 def read_precision(text: str | None, *, is_sized: bool = False) -> Precision:
     """A precision from free text: "awq int4", "fp8 (Marlin)", "Q4_K_M".
 
@@ -132,7 +141,10 @@ def read_precision(text: str | None, *, is_sized: bool = False) -> Precision:
         if is_sized:
             return PRECISIONS[UNSTATED]
         words = lowered.replace(UNSTATED, "").strip()
-        raise CannotEstimate(f"Precision {words!r} does not state its bits; give weights_bytes, the size of its files.")
+        each = " matrix by matrix" if "bpw" in words else ""  # the average of a mix
+        raise CannotEstimate(
+            f"Precision {words!r} does not state its bits{each}; give weights_bytes, the size of its files."
+        )
     words = _CACHE.sub(" ", lowered)  # "bf16 (fp8 kv)" speaks of the weights first
     name = _of_words(words) or ("" if lowered.startswith("kv") else _of_words(lowered))
     if name:

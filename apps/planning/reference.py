@@ -30,6 +30,8 @@ _QUANTISED = (
     (r"-?fp8(-dynamic|-kv|-block|-static.*)?", "fp8"), (r"-?mxfp4", "mxfp4"), (r"-?int4|-4bit", "int4"),
     (r"(-qat-q4-0)?-?gguf", ""),
 )  # fmt: skip
+# Qwen's own FP8 releases all have this quantization_config.
+_QWEN_FP8, _BLOCKS = re.compile(r"(qwen/)?qwen3[^/]*-fp8"), {"quant_method": "fp8", "weight_block_size": [128, 128]}
 _DRESSES = ("instruct", "chat", "it", "hf", "bf16")
 _DRESS = re.compile(r"-(hf|instruct|chat|it|base|pt|thinking|instruct-hf|chat-hf|preview)$")
 
@@ -56,7 +58,7 @@ def reference_model(model_id: str) -> Reference:
     for name in (bare, _DRESS.sub("", bare), *(f"{bare}-{dress}" for dress in _DRESSES)):
         row = rows.get(name) or _dressed().get(name)
         if row:
-            return _as_asked(row, precision)
+            return _as_asked(row, precision, _BLOCKS if _QWEN_FP8.fullmatch(model_id.lower()) else None)
     typical = _typical(bare)
     if typical:
         title = f"a typical model of {bare.upper()}"
@@ -71,11 +73,13 @@ def reference_model(model_id: str) -> Reference:
     )
 
 
-def _as_asked(row: dict[str, Any], precision: str) -> Reference:
-    """The row, at another precision than its own where the name asked for one."""
+def _as_asked(row: dict[str, Any], precision: str, stored: dict[str, Any] | None = None) -> Reference:
+    """The row, at another precision than its own where the name asked for one; `stored`: how it is quantised."""
     config = dict(row["config"])
     if precision:
         config.pop("quantization_config", None)
+    if stored:
+        config["quantization_config"] = stored
     return Reference(row["id"], config, precision or _own_precision(config), row["source"])
 
 

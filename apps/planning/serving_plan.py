@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from apps.planning.config_precision import has_fp8_cache
+from apps.planning.config_precision import fp8_block, has_fp8_cache
 from apps.planning.overhead import parse_version
 from apps.planning.shapes import CannotEstimate, Confidence, ModelShape
 
@@ -42,6 +42,7 @@ class ServingPlan:
     tokens_per_user: int | None = None  # max_model_len when None
     tensor_parallel: int = 1
     pipeline_parallel: int = 1
+    expert_parallel: bool = False  # experts are dealt out whole instead of cut
     gpu_memory_utilisation: float | None = None  # the engine version's own when None
     kv_space_bytes: int | None = None  # CPU only; what fits, up to two users, when None
     max_num_seqs: int | None = None
@@ -61,6 +62,11 @@ class ServingPlan:
         """What the KV cache is kept in; `auto` follows the checkpoint's own scheme where it has one."""
         scheme = self.quantization if isinstance(self.quantization, Mapping) else {}
         return "fp8" if self.kv_cache_dtype == "auto" and has_fp8_cache(scheme, self.version) else self.kv_cache_dtype
+
+    @property
+    def block(self) -> int:
+        """Of weights that are stored in FP8 blocks, else 0."""
+        return fp8_block(self.quantization if isinstance(self.quantization, Mapping) else {}, self.precision)
 
     @property
     def context(self) -> int:

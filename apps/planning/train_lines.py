@@ -9,18 +9,30 @@ from typing import Any
 
 from apps.planning.api_prices import api_costs
 from apps.planning.gpu_memory import NamedGpu, read_gpu
-from apps.planning.line_fields import flag, model_of, number, text, whole
+from apps.planning.line_fields import flag, model_of, number, text, unread, whole
 from apps.planning.memory import GIB
 from apps.planning.serving_plan import Memory
 from apps.planning.shapes import CannotEstimate
 from apps.planning.training import TrainingEstimate, TrainingPlan, training_fit
-from apps.planning.training_methods import known_engine, read_method, read_optimizer, read_sharding
+from apps.planning.training_methods import (
+    known_engine,
+    optimizer_in,
+    read_method,
+    read_optimizer,
+    read_sharding,
+    sharding_asked,
+)
 
 # What is taken where a line leaves a key out; `notes` say so.
 _DEFAULTS: dict[str, Any] = {
     "method": "lora", "engine": "axolotl", "lora_rank": 16, "micro_batch": 1, "seq_len": 2048,
     "gradient_checkpointing": True, "dataset_tokens": 10**6, "epochs": 1,
 }  # fmt: skip
+# `precision` and `weights_bytes` are of the files; training loads them at the bits that the method says.
+KEYS = (
+    "id", "model_id", "model", "config", "weights_bytes", "precision", "gpu", "gpu_memory_gib", "gpus", "optimizer",
+    "sharding", *_DEFAULTS,
+)  # fmt: skip
 _OFFLOADING = ("unsloth", "offload", "offload_disk")  # Axolotl's and Unsloth's words for checkpoints in RAM
 _WORDS = {"on": True, "enabled": True, "selective": True, "full": True, "off": False, "none": False, "disabled": False}
 
@@ -29,7 +41,8 @@ def answer_line(line: Mapping[str, Any]) -> dict[str, Any]:
     """The answer to one question. Raises CannotEstimate naming the key that is wrong."""
     plan, memory = read_line(line)
     fit = training_fit(plan, memory)
-    fit = replace(fit, notes=(*fit.notes, *_gpu_notes(line, plan), *_reading_notes(line, plan)))
+    notes = (*fit.notes, *_gpu_notes(line, plan), *_reading_notes(line, plan), *unread(line, KEYS))
+    fit = replace(fit, confidence="low" if _gpu(line).is_doubtful else fit.confidence, notes=notes)
     return {"id": line.get("id")} | _answer(fit) | {"api_prices": _api_prices(plan)}
 
 
@@ -39,10 +52,11 @@ def read_line(line: Mapping[str, Any]) -> tuple[TrainingPlan, Memory]:
     gpu_name, gpu = text(line, "gpu"), _gpu(line)
     line = _DEFAULTS | {key: value for key, value in line.items() if value is not None and value != ""}
     method, engine = read_method(text(line, "method")), text(line, "engine").lower()
+    optimizer = text(line, "optimizer") or optimizer_in(text(line, "method"))
     devices = gpu.gpus(whole(line, "gpus", most=65_536))
     checkpointing, offloads = _checkpointing(line)
     # A tool's name, such as fsdp_qlora, says less than the field does.
-    sharding = read_sharding(text(line, "sharding")) or read_sharding(f"{text(line, 'method')} {engine}")
+    sharding = sharding_asked(text(line, "sharding")) or read_sharding(f"{text(line, 'method')} {engine}")
     plan = TrainingPlan(
         shape=shape,
         method=method.name,
@@ -50,7 +64,7 @@ def read_line(line: Mapping[str, Any]) -> tuple[TrainingPlan, Memory]:
         quantised_bits=method.bits,
         is_gptq=method.is_gptq,
         engine=engine,
-        optimizer=read_optimizer(text(line, "optimizer"), engine, method.name, devices, sharding),
+        optimizer=read_optimizer(optimizer, engine, method.name, devices, sharding),
         lora_rank=whole(line, "lora_rank", most=4096) or 0,
         micro_batch=whole(line, "micro_batch", most=4096) or 0,
         sequence_tokens=whole(line, "seq_len", most=2**24) or 0,

@@ -210,7 +210,8 @@ def _activation_bytes(plan: TrainingPlan) -> int:
     """What layers keep, the working set of one of them, and the logits."""
     profile, shape, tokens = read_engine(plan.engine), plan.shape, plan.row_tokens
     size = 4 if plan.precision == "fp32" else 2
-    # peft leaves what a GPTQ base hands on in 16 bits (prepare_model_for_kbit_training).
+    # peft leaves what a GPTQ base hands on in 16 bits (prepare_model_for_kbit_training). It leaves the embeddings so
+    # too, but `_process_bytes` keeps their upcast: measured runs of short rows ask for it.
     handed_on = 2 * size if profile.upcasts and plan.method == "qlora" and not plan.is_gptq else size
     ffn_kept = profile.ffn_kept * (1.0 if _is_gated(shape) else _UNGATED)
     layer = tokens * (profile.hidden_kept * shape.hidden_size + ffn_kept * shape.ffn_size) * size

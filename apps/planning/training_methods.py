@@ -79,21 +79,42 @@ OPTIMIZERS: dict[str, float] = {
 STEP_COPY_BYTES = {"adamw": 2.0, "adamw-fp32": 2.0}
 
 
+# An optimizer named among a method's words; its bits say nothing of the base.
+_OPTIMIZER = re.compile(
+    r"(?:\b(?:paged|bnb|bitsandbytes)[ _-]*)*(?:(?:8|32)[ _-]?bits?[ _-]*|(?:int8|fp32)[ _-]*)?(?:paged[ _-]*)?"
+    r"(?:adamw?|lion|adafactor|galore|apollo|muon|sgd|adagrad|rmsprop)(?![a-z])"
+    r"(?:[ _-]*(?:(?:8|32)[ _-]?bits?|bf16|fp32)\b)?"
+    r"|(?:8|32)[ _-]?bits? optimi[sz]er"
+)
+_UNQUANTISED = re.compile(r"\b(?:not?|non|un|without)[ _-]?(?:any )?(?:quanti[sz]\w*|quant\b)")
+_QUANTISED = re.compile(r"[48][ _-]?bits?|(?:int|fp|nf)[48]\b|float8|bnb|bitsandbytes|gptq|awq|hqq|quant")
+_EIGHT_BITS = re.compile(r"8[ _-]?bits?|(?:int|fp|float)8")
+
+
 def read_method(text: str) -> Method:
     """A method from free text: "QLoRA (nf4)", "full finetune", "LoRA DPO r16". Raises CannotEstimate."""
-    asked = text.strip().lower()[:80]
+    asked = _UNQUANTISED.sub(" ", _OPTIMIZER.sub(" ", text.strip().lower()[:80]))
     preference: Preference = "none"
     if re.search(r"dpo|kto|orpo|simpo|cpo", asked):
         preference = "orpo" if re.search(r"orpo|simpo|cpo", asked) else "dpo"
-    if re.search(r"qlora|q-lora|[48][- ]?bit|(int|fp|nf)[48]\b|bnb|gptq|awq|hqq|quant", asked):
-        return Method("qlora", 8 if re.search(r"8[- ]?bit|int8", asked) else 4, preference, "gptq" in asked)
-    if re.search(r"lora|dora|adapter|peft|freeze", asked) or not asked:
+    has_adapter = re.search(r"lora|dora|adapter|peft|freeze", asked)
+    if re.search(r"full|fft|pretrain", asked) and not has_adapter:
+        return Method("full", preference=preference)
+    if re.search(r"qlora|q-lora", asked) or _QUANTISED.search(asked):
+        return Method("qlora", 8 if _EIGHT_BITS.search(asked) else 4, preference, "gptq" in asked)
+    if has_adapter or not text.strip():
         return Method("lora", preference=preference)
-    if re.search(r"full|fft|sft|pretrain|bf16|\bamp\b", asked):
+    if re.search(r"sft|bf16|\bamp\b", asked):
         return Method("full", preference=preference)
     if preference != "none":
         return Method("lora", preference=preference)
     raise CannotEstimate(f"method is {text[:40]!r}; use lora, qlora, full, dpo or orpo.")
+
+
+def optimizer_in(method: str) -> str:
+    """The optimizer that a method's words name, as in "full, 8-bit adam"; empty where they name none."""
+    found = _OPTIMIZER.search(method.strip().lower()[:80])
+    return found[0].strip() if found else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,18 +138,26 @@ def shares(sharding: Sharding, devices: int) -> Shares:
     )
 
 
+def sharding_asked(text: str) -> Sharding | None:
+    """What the field `sharding` says; None where it is empty. Raises CannotEstimate for words that say nothing."""
+    found = read_sharding(text)
+    if found is None and text.strip():
+        raise CannotEstimate(f"sharding is {text[:40]!r}; use ddp, zero1, zero2, zero3 or fsdp.")
+    return found
+
+
 def read_sharding(text: str) -> Sharding | None:
     """How devices share a run, from free text such as "full zero-2", "FSDP" or "ddp"; None where it says nothing."""
     asked = text.strip().lower()[:80]
-    stage = re.search(r"(?:zero|stage)[ _-]?(?:stage[ _-]?)?([123])\b", asked)
+    stage = re.search(r"(?:(?<![a-z])z|zero|stage)[ _-]?(?:stage[ _-]?)?([123])(?![\d.])", asked)
     if stage:
         named: dict[str, Sharding] = {"1": "zero1", "2": "zero2", "3": "zero3"}
         return named[stage[1]]
     if re.search(r"shard[ _-]?grad[ _-]?op", asked):
         return "zero2"
-    if re.search(r"fsdp|full[ _-]?shard", asked):
+    if re.search(r"[fh]sdp|(?:full|hybrid)[ _-]?shard", asked):
         return "zero3"
-    return "ddp" if re.search(r"\bddp\b|data[ _-]?parallel|no[ _-]?shard", asked) else None
+    return "ddp" if re.search(r"\bddp\b|data[ _-]?parallel|no[ _-]?shard|^(none|no|off|single)$", asked) else None
 
 
 def known_engine(text: str) -> str | None:

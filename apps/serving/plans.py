@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from apps.accounts.problems import invalid
 from apps.catalog.fit import PLAIN_PRECISIONS, gguf_plan
-from apps.catalog.models import ModelVersion
+from apps.catalog.models import LineageEdge, ModelVersion
 from apps.catalog.placement import check_loads, code_granted, model_ref, needed_files, promise_of
 from apps.engines.base import Engine, RunSpec
 from apps.fleet.local_host import local_host
@@ -18,12 +18,14 @@ from apps.fleet.offers import gpus_that_run
 from apps.fleet.querysets import largest_device
 from apps.jobs.kinds import CannotPrepare
 from apps.jobs.services import checked_options, default_placement, engine_named
+from apps.planning.capability import refusal
 from apps.planning.changes import smallest_change
 from apps.planning.configs import shape_from_config
 from apps.planning.gpu_types import GpuType, gpu_type_of
 from apps.planning.llama_cpp import llama_cpp_fit
 from apps.planning.memory import GIB, serving_fit
 from apps.planning.placement import Need
+from apps.planning.precisions import precision_name
 from apps.planning.serving_plan import FitEstimate, Memory, ServingPlan
 from apps.planning.shapes import CannotEstimate
 from apps.planning.speeds import ServingSpeed, serving_speed
@@ -149,9 +151,11 @@ def _judged(
             plan = _with_gguf_options(gguf_plan(version, shape), options)
             return _judged_gguf(plan, options, version, memory, kind_of_gpu)
         asked = ServingPlan(shape=shape, quantization=version.quantization, engine_version=engine.version)
-        plan = _with_files(_with_options(asked, options, kind), version)
+        plan = _with_files(_with_options(asked, options, kind, is_adapter=_is_adapter(version)), version)
+        if why := refusal(kind_of_gpu, precision_name(plan.precision), engine.name, plan.kv_cache_dtype):
+            return _Judged(None, why)
         plan, fit = _with_its_context(plan, memory)
-        change = smallest_change(plan, memory, most_gpus=_gpus_of(device))
+        change = smallest_change(plan, memory, most_gpus=_gpus_of(device), gpu=kind_of_gpu)
         speed = serving_speed(plan, kind_of_gpu) if kind_of_gpu and fit.fits else None
         return _Judged(fit, "", change.words if change else "", speed)
     except CannotEstimate as error:
@@ -189,13 +193,19 @@ def _gpus_of(device: Device) -> int:
     return device.host.devices.filter(kind=device.kind, name=device.name, is_present=True).count()
 
 
-def _with_options(plan: ServingPlan, options: dict[str, Any], kind: str) -> ServingPlan:
+def _is_adapter(version: ModelVersion) -> bool:
+    return version.parent_edges.filter(relation=LineageEdge.Relation.ADAPTER).exists()
+
+
+def _with_options(plan: ServingPlan, options: dict[str, Any], kind: str, *, is_adapter: bool) -> ServingPlan:
     """The engine's options that memory depends on; an option that an engine lacks keeps the plan's default."""
     dtype = str(options.get("dtype") or "auto")
     precision = ("float32" if kind == "cpu" else "auto") if dtype == "auto" else dtype
     if kind == "gpu" and options.get("quantization") == "fp8":
         precision = "fp8"
-    kv_gib = _whole(options.get(KV_SPACE_OPTION))
+    kv_gib, lora_rank = _whole(options.get(KV_SPACE_OPTION)), _whole(options.get("max_lora_rank"))
+    if is_adapter and lora_rank:
+        plan = replace(plan, lora_slots=1, lora_rank=lora_rank)
     return replace(
         plan,
         precision=precision,

@@ -252,6 +252,15 @@ def test_an_unknown_family_gets_a_bound_with_low_confidence() -> None:
     assert serving_fit(ServingPlan(shape, max_model_len=4096), Memory("gpu", 80 * 2**30)).confidence == "low"
 
 
+def test_experts_under_unknown_names_are_no_plain_transformer() -> None:
+    """64 experts that are not read would make the model many times too small."""
+    odd = {**LLAMA, "model_type": "brandnew", "moe_total_experts": 64}
+    with pytest.raises(CannotEstimate, match="moe_total_experts = 64, experts of an architecture that is not known"):
+        shape_from_config(odd)
+    assert shape_from_config({**odd, "num_experts": 0}).experts == 0
+    assert shape_from_config({**LLAMA, "moe_total_experts": 64}).experts == 0  # a llama has none
+
+
 def test_hostile_configs_are_refused_quickly() -> None:
     chance = random.Random(7)
     junk: list[Any] = [None, -1, 0, 2**70, 1e300, float("nan"), "x" * 5000, [], [[]], {}, {"a": {}}, True, [1] * 9_999]

@@ -292,3 +292,13 @@ def test_digits_of_a_group_are_not_bits(words: str, name: str) -> None:
 def test_a_quantization_config_names_its_precision(own: dict[str, Any], name: str) -> None:
     assert precision_of(own) == name
     assert read_precision(precision_of(own)).name == name
+
+
+@pytest.mark.parametrize(("rank", "gib"), [(64, 0.31), (256, 1.25)])
+def test_slots_for_adapters_take_their_room(rank: int, gib: float) -> None:
+    """vLLM keeps 16-bit A and B of every linear matrix of each slot: 2 x rank x (rows + columns)."""
+    asked = {"model_id": "Llama-3.1-8B", "gpu": "H100 80GB", "max_model_len": 4096}
+    plain, slots = (fit_lines.answer_line(asked | more) for more in ({}, {"lora_slots": 1, "lora_rank": rank}))
+    assert slots["weights_gib_per_gpu"] - plain["weights_gib_per_gpu"] == pytest.approx(gib, abs=0.01)
+    two = fit_lines.answer_line(asked | {"lora_slots": 2, "lora_rank": rank})
+    assert two["weights_gib_per_gpu"] - plain["weights_gib_per_gpu"] == pytest.approx(2 * gib, abs=0.02)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from apps.planning import train_lines
+from apps.planning import fit_lines, train_lines
 from apps.planning.gpu_memory import read_gpu
 from apps.planning.shapes import CannotEstimate
 
@@ -64,6 +64,91 @@ def test_an_unknown_name_gets_the_nearest_ones() -> None:
     with pytest.raises(CannotEstimate, match="shares the Mac's memory"):
         read_gpu("Apple M3 Max")
     assert read_gpu("Apple M3 Max", 48).usable_bytes == 48 * 2**30
+
+
+@pytest.mark.parametrize("text", ["banana 80GB", "Apple M3 Max 64GB", "my own 24GB"])
+def test_a_size_does_not_make_an_unknown_name_known(text: str) -> None:
+    with pytest.raises(CannotEstimate, match=f"GPU '{text}' is not known"):
+        read_gpu(text)
+    told = read_gpu(text, 48)
+    assert (told.usable_bytes, told.is_doubtful) == (48 * 2**30, False)
+    assert "only its memory counts" in told.note
+
+
+@pytest.mark.parametrize(
+    "text", ["24GB", "24 GB class", "24/32GB class", "consumer 16GB card", "unknown 24GB", "2x24GB"]
+)
+def test_a_mere_size_needs_no_name(text: str) -> None:
+    found = read_gpu(text)
+    assert (found.kind, found.note, found.is_doubtful) == (None, "", False)
+
+
+@pytest.mark.parametrize("text", ["Ascend 910B 64GB", "GTX 1080 Ti 11GB", "Gaudi 3 128GB"])
+def test_a_makers_type_without_a_row_counts_by_its_size_and_is_doubtful(text: str) -> None:
+    assert read_gpu(text).is_doubtful
+    serving = fit_lines.answer_line({"model_id": "Qwen3-0.6B", "gpu": text, "max_model_len": 1024})
+    training = train_lines.answer_line({"model_id": "Qwen3-0.6B", "gpu": text})
+    for answer in (serving, training):
+        assert (answer["fits"], answer["confidence"]) == (True, "low")
+        assert any("Whether the engine runs on it is not checked" in note for note in answer["notes"])
+
+
+@pytest.mark.parametrize(("text", "has"), [("L4 80GB", 24), ("T4 80GB", 16), ("RTX 4090 80GB", 24)])
+def test_a_size_that_the_type_does_not_have_is_doubtful(text: str, has: int) -> None:
+    found = read_gpu(text)
+    assert found.is_doubtful
+    assert f"has {has} GB; this is for the 80 GB that were named" in found.note
+    assert "this is for the 80.0 that were given" in read_gpu("L4", 80).note
+    assert read_gpu("L4", 20).note == ""
+
+
+def test_types_of_two_sizes_keep_their_bandwidth() -> None:
+    small, large = read_gpu("RTX 4060 Ti 8GB"), read_gpu("RTX 4060 Ti")
+    assert small.kind is not None
+    assert large.kind is not None
+    assert (small.kind.key, small.note, large.kind.key) == ("rtx-4060-ti-8", "", "rtx-4060-ti")
+    assert "8 or 16 GB; this is for 16 GB. Say which, as in 'RTX 4060 Ti 16 GB'" in large.note
+
+
+def test_remarks_in_brackets_name_no_other_type() -> None:
+    found = read_gpu("RTX PRO 6000 (emulating A40, budget 40.47 GiB)")
+    assert found.kind is not None
+    assert found.kind.key == "rtx-pro-6000"
+    assert read_gpu("A100 (40 GB HBM2)").usable_bytes < 40 * 2**30
+
+
+@pytest.mark.parametrize("text", ["A100 MIG 1g.500gb", "L4 MIG 1g.5gb", "A100 80GB MIG 1g.5gb", "MIG 5g.5gb"])
+def test_a_mig_profile_that_the_type_lacks_is_refused(text: str) -> None:
+    with pytest.raises(CannotEstimate, match=r"has the MIG profile .*give gpu_memory_gib"):
+        read_gpu(text)
+    assert read_gpu(text, 9.5).usable_bytes == 9.5 * 2**30
+
+
+@pytest.mark.parametrize(
+    ("text", "bandwidth", "flops", "price"),
+    [("H100 MIG 1g.10gb", 1 / 8, 1 / 7, 1 / 7), ("H100 MIG 3g.40gb", 4 / 8, 3 / 7, 3 / 7),
+     ("H100 MIG 1g.20gb", 2 / 8, 1 / 7, 1 / 7)],
+)  # fmt: skip
+def test_a_slice_has_its_part_of_the_gpu(text: str, bandwidth: float, flops: float, price: float) -> None:
+    """NVIDIA MIG User Guide, "Supported MIG Profiles": memory in eighths, compute in sevenths."""
+    whole, part = read_gpu("H100").kind, read_gpu(text).kind
+    assert whole is not None
+    assert part is not None
+    for of_part, of_whole, share in (
+        (part.bandwidth, whole.bandwidth, bandwidth),
+        (part.bf16_flops, whole.bf16_flops, flops),
+        (part.hour_price, whole.hour_price, price),
+    ):
+        assert of_part == pytest.approx((of_whole or 0) * share)
+
+
+def test_a_slice_answers_at_its_own_speed() -> None:
+    asked = {"model_id": "Qwen3-0.6B", "max_model_len": 1024}
+    whole, part = (fit_lines.answer_line({**asked, "gpu": gpu}) for gpu in ("A100 40GB", "A100 MIG 1g.5gb"))
+    assert part["decode_tokens_per_s"] < whole["decode_tokens_per_s"] / 2
+    assert part["prefill_tokens_per_s"] == pytest.approx(whole["prefill_tokens_per_s"] / 7, rel=0.01)
+    train = train_lines.answer_line({"model_id": "Qwen3-0.6B", "gpu": "A100 80GB MIG 1g.10gb"})
+    assert (train["tokens_per_s_per_gpu"], train["cost_usd"]) == (None, None)
 
 
 def test_a_count_in_two_places_must_agree() -> None:

@@ -11,8 +11,10 @@ from typing import Any
 
 import pytest
 
+from apps.planning import fit_lines, train_lines
 from apps.planning.fit_lines import answer_line
 from apps.planning.gpu_memory import read_gpu
+from apps.planning.reference import reference_model
 from apps.planning.shapes import CannotEstimate
 from stackweb.cli import main
 from stackweb.fit_command.batch import LINE_LIMIT_BYTES, answer_file
@@ -149,3 +151,35 @@ def test_a_laptops_chip_has_not_the_cards_speed() -> None:
     answer = answer_line({**ASKED, "gpu": "RTX 4090 Laptop 16GB", "precision": "Q4_K_M"})
     assert (answer["fits"], answer["decode_tokens_per_s"]) == (True, None)
     assert read_gpu("RTX 4090 Laptop", 16.0).usable_bytes == 16 * GIB
+
+
+@pytest.mark.parametrize(
+    ("key", "meant"),
+    [
+        ("precison", "precision"), ("kv_dtype", "kv_cache_dtype"), ("tp", "tensor_parallel"),
+        ("contex", "max_model_len"), ("gpu_memory_utilisation", "gpu_memory_utilization"),
+    ],
+)  # fmt: skip
+def test_a_misspelt_key_is_named_with_what_it_may_mean(key: str, meant: str) -> None:
+    plain = {"model_id": "Llama-3.1-8B", "gpu": "H100 80GB", "max_model_len": 4096}
+    answer = fit_lines.answer_line({**plain, key: "int4"})
+    assert answer == {**fit_lines.answer_line(plain), "notes": [f"Not read: {key} (did you mean {meant}?)."]}
+    assert fit_lines.answer_line({**plain, key: None})["notes"] == []
+
+
+def test_keys_that_training_does_not_read_are_named_and_bounded() -> None:
+    plain = {"model_id": "Llama-3.1-8B", "gpu": "H100 80GB"}
+    assert "Not read: epoch (did you mean epochs?)." in train_lines.answer_line({**plain, "epoch": 3})["notes"]
+    notes = fit_lines.answer_line(plain | {f"zz{number}" + "y" * 1000: 1 for number in range(1000)})["notes"]
+    assert notes[-1].endswith("992 more.")
+    assert len(notes[-1]) < 500
+
+
+@pytest.mark.parametrize(("precision", "is_told"), [("fp16", True), ("awq int4", False), ("auto", False), ("", False)])
+def test_a_precision_that_the_config_contradicts_is_told(precision: str, is_told: bool) -> None:
+    own = {"quant_method": "awq", "bits": 4, "group_size": 128}
+    config = {**reference_model("Llama-3.1-8B").config, "quantization_config": own}
+    line = {"config": config, "gpu": "H100 80GB", "max_model_len": 4096, "precision": precision}
+    answer = fit_lines.answer_line(line)
+    told = ["config.json says int4-awq, precision says fp16: fp16 is counted."] if is_told else []
+    assert (answer["notes"], answer["confidence"]) == (told, "low" if is_told else "high")

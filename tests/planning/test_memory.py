@@ -11,8 +11,9 @@ import pytest
 
 from apps.planning.configs import shape_from_config
 from apps.planning.kv_cache import kv_layout
-from apps.planning.memory import kv_bytes_per_token, serving_fit
+from apps.planning.memory import kv_bytes_per_token, kv_value_bytes, serving_fit
 from apps.planning.overhead import parse_version
+from apps.planning.reference import reference_model
 from apps.planning.serving_plan import FitEstimate, Memory, ServingPlan
 from apps.planning.shapes import CannotEstimate
 from apps.planning.weights import weights_bytes, weights_on_gpu
@@ -222,3 +223,16 @@ def test_what_is_not_known_is_refused_by_name(attempt: Any, message: str) -> Non
 def test_free_text_versions_never_fail(text: str, version: tuple[int, int] | None) -> None:
     assert parse_version(text) == version
     assert serving_fit(ServingPlan(SMOL, engine_version=text), Memory("gpu", 24 * GIB)).fits
+
+
+def test_no_more_context_is_promised_than_the_model_has() -> None:
+    shape = shape_from_config(reference_model("huggyllama/llama-7b").config)
+    fit = serving_fit(ServingPlan(shape, max_model_len=10**9), Memory("gpu", 80 * 10**9))
+    assert (fit.fits, fit.max_context) == (False, 2048)
+    assert fit.reason == "1,000,000,000 tokens of context do not fit; set max_model_len to 2,048 or less."
+
+
+@pytest.mark.parametrize("text", ["q8_0", "banana", "awq"])
+def test_a_cache_type_that_is_not_known_is_named_by_its_key(text: str) -> None:
+    with pytest.raises(CannotEstimate, match=f"^kv_cache_dtype '{text}' is not known; use auto, bf16, fp16 or fp8"):
+        kv_value_bytes(text)

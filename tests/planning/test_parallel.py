@@ -67,3 +67,40 @@ def test_the_change_to_more_gpus_is_one_that_starts() -> None:
     assert change is not None
     assert change.words == "use 4 GPUs (tensor_parallel 2, pipeline_parallel 2)"
     assert dict(change.options) == {"tensor_parallel": 2, "pipeline_parallel": 2}
+
+
+@pytest.mark.parametrize(
+    ("model", "most"),
+    [
+        ("Qwen/Qwen3-235B-A22B-FP8", 4),  # 1,536 / 8 = 192: vllm-project/vllm #17569
+        ("MiniMaxAI/MiniMax-M2", 4),  # #48173
+        ("Qwen/Qwen3-30B-A3B-FP8", 2),  # 768 / 4 = 192: #25292
+        ("Qwen/Qwen3-Coder-480B-A35B-Instruct-FP8", 4),
+        ("Qwen/Qwen3-4B-FP8", 4),  # a dense layer of 9,728
+        ("deepseek-ai/DeepSeek-V3", 8),
+        ("Qwen/Qwen3-32B-FP8", 8),
+    ],
+)
+def test_fp8_blocks_are_not_cut(model: str, most: int) -> None:
+    asked = {"model_id": model, "gpu": "H200", "gpus": 8, "max_model_len": 4096}
+    answer = answer_line(asked)
+    assert (answer["tensor_parallel"], answer["pipeline_parallel"]) == (most, 8 // most)
+    assert any("no multiple of the FP8 block of 128" in note for note in answer["notes"]) == (most < 8)
+    if most < 8:
+        with pytest.raises(CannotEstimate, match=f"no multiple of the FP8 block of 128; use one of .*{most}, and"):
+            answer_line({**asked, "tensor_parallel": 8})
+
+
+def test_experts_that_are_dealt_out_whole_are_not_cut() -> None:
+    """Qwen's and MiniMax's own recipes for eight GPUs turn expert parallel on."""
+    asked = {"model_id": "Qwen/Qwen3-235B-A22B-FP8", "gpu": "H100", "gpus": 8, "max_model_len": 4096}
+    with pytest.raises(CannotEstimate, match="192 of the 1,536 columns of its experts without enable_expert_parallel"):
+        answer_line({**asked, "tensor_parallel": 8})
+    for said in ({"enable_expert_parallel": True}, {"precision": "fp8 (TP8+EP)"}):
+        assert answer_line(asked | said)["tensor_parallel"] == 8
+
+
+def test_16_bits_and_scales_of_rows_may_be_cut_anywhere() -> None:
+    for model, precision in (("Qwen/Qwen3-30B-A3B", "bf16"), ("RedHatAI/Qwen3-30B-A3B-FP8-dynamic", "")):
+        answer = answer_line({"model_id": model, "precision": precision, "gpu": "H200", "gpus": 4})
+        assert answer["tensor_parallel"] == 4

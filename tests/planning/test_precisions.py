@@ -32,7 +32,34 @@ def test_bits_and_groups_are_read_from_free_text(words: str, bits: float) -> Non
     assert read_precision(words).bits == pytest.approx(bits)
 
 
-@pytest.mark.parametrize("words", ["gptq int5", "int6", "fp6", "float7", "kv fp8", "sixteen", "gptq int4 g100"])
+@pytest.mark.parametrize(
+    ("words", "name"),
+    [
+        ("bnb int8", "int8"), ("int8 (bnb)", "int8"), ("8bit bnb", "int8"), ("8-bit (bitsandbytes)", "int8"),
+        ("unsloth int8", "int8"), ("bnb nf4 (8B model)", "nf4-plain"), ("bnb int4", "nf4-plain"),
+        ("bitsandbytes", "nf4-plain"), ("bnb nf4 double quant", "nf4"), ("unsloth 4-bit", "nf4"),
+        ("unsloth-bnb-4bit", "nf4"), ("unsloth bf16", "bf16"), ("unsloth fp8", "fp8"), ("q4f16_1", "int4-g32"),
+    ],
+)  # fmt: skip
+def test_the_bits_may_stand_before_or_after_the_quantiser(words: str, name: str) -> None:
+    assert read_precision(words).name == name
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "gptq int5",
+        "int6",
+        "fp6",
+        "float7",
+        "kv fp8",
+        "sixteen",
+        "gptq int4 g100",
+        "double precision",
+        "unsloth",
+        "q0f16",
+    ],
+)
 def test_unknown_text_is_refused_with_what_is_understood(words: str) -> None:
     with pytest.raises(CannotEstimate, match=r"is not known.*(gptq int3 g128|groups of 16, 32)"):
         read_precision(words)
@@ -42,6 +69,21 @@ def test_unknown_text_is_refused_with_what_is_understood(words: str) -> None:
 def test_bits_that_are_not_stated_are_asked_for(words: str) -> None:
     with pytest.raises(CannotEstimate, match="does not state its bits"):
         read_precision(words)
+
+
+def test_an_average_of_bits_is_not_called_unstated() -> None:
+    with pytest.raises(CannotEstimate, match="does not state its bits matrix by matrix; give weights_bytes"):
+        read_precision("exl2 4.0bpw")
+
+
+@pytest.mark.parametrize(("bits", "gigabytes"), [(4.0, 37.0), (2.4, 23.3), (6.0, 54.1)])
+def test_an_average_of_bits_sizes_the_files(bits: float, gigabytes: float) -> None:
+    """Of Llama 3 70B: its 68.5 billion weights in layers at the average, the embedding at 16 bits, the head at 6."""
+    line = {"model_id": "Meta-Llama-3-70B", "precision": f"exl2 {bits}bpw", "gpu": "H100 80GB", "max_model_len": 4096}
+    answer = fit_lines.answer_line(line)
+    assert answer["weights_gib_per_gpu"] * 2**30 / 1e9 == pytest.approx(gigabytes, rel=0.01)
+    assert answer["confidence"] == "low"
+    assert any("size of the files alone" in note for note in answer["notes"])
 
 
 def test_with_known_files_the_bits_may_go_unsaid() -> None:

@@ -10,8 +10,9 @@ import pytest
 from apps.planning import train_lines
 from apps.planning.api_prices import API_PRICES, api_costs
 from apps.planning.serving_plan import Memory
+from apps.planning.shapes import CannotEstimate
 from apps.planning.training import TrainingPlan, training_fit
-from apps.planning.training_methods import Sharding, read_sharding
+from apps.planning.training_methods import Sharding, read_sharding, sharding_asked
 from stackweb.cli import main
 from tests.planning.test_memory import LLAMA
 
@@ -48,10 +49,17 @@ def test_adapters_copy_the_base_unless_it_is_split() -> None:
     [
         ("full zero2", "zero2"), ("DeepSpeed ZeRO-1", "zero1"), ("zero stage 3", "zero3"), ("fsdp", "zero3"),
         ("full (DDP)", "ddp"), ("fsdp shard_grad_op", "zero2"), ("lora r16", None), ("", None),
+        ("ds_z3_config", "zero3"), ("HSDP", "zero3"), ("none", "ddp"),
     ],
 )  # fmt: skip
 def test_sharding_from_free_text(text: str, sharding: Sharding | None) -> None:
     assert read_sharding(text) == sharding
+
+
+def test_sharding_that_says_nothing_is_refused() -> None:
+    assert sharding_asked("") is None
+    with pytest.raises(CannotEstimate, match="sharding is 'bananas'; use ddp, zero1"):
+        sharding_asked("bananas")
 
 
 def test_only_full_dpo_keeps_a_second_model() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from apps.planning.shapes import CannotEstimate
-from apps.planning.train_lines import answer_line
+from apps.planning.train_lines import answer_line, read_line
 from apps.planning.training_methods import read_method, read_optimizer
 from stackweb.cli import main
 
@@ -125,6 +125,24 @@ def test_swift_keeps_more_of_the_logits(tokens: int, peak_gib: float) -> None:
 def test_spellings_of_methods(text: str, name: str, preference: str) -> None:
     found = read_method(text)
     assert (found.name, found.preference) == (name, preference)
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "bits", "optimizer"),
+    [
+        ("full fine-tune, 8-bit adam", "full", 16, "adamw-8bit"), ("full adamw_8bit", "full", 16, "adamw-8bit"),
+        ("LoRA, paged adamw 8bit", "lora", 16, "paged-adamw-8bit"), ("LoRA, bnb 8-bit AdamW", "lora", 16, "adamw-8bit"),
+        ("full (AMP, 32-bit optimizer)", "full", 16, "adamw-fp32"), ("full, adafactor", "full", 16, "adafactor"),
+        ("LoRA (unquantized)", "lora", 16, "adamw"), ("LoRA not quantised", "lora", 16, "adamw"),
+        ("full (no quantization)", "full", 16, "adamw"), ("full fp8", "full", 16, "adamw"),
+        ("LoRA on fp8 base", "qlora", 8, "adamw"), ("LoRA 4bit base, 8-bit adam", "qlora", 4, "adamw-8bit"),
+        ("lora 8bit", "qlora", 8, "adamw"), ("full 16-bit vs QLoRA", "qlora", 4, "adamw"),
+    ],
+)  # fmt: skip
+def test_bits_of_the_optimizer_are_not_those_of_the_base(text: str, name: str, bits: int, optimizer: str) -> None:
+    plan, _ = read_line(LLAMA_2 | {"method": text})
+    assert (plan.method, plan.optimizer) == (name, optimizer)
+    assert plan.method != "qlora" or plan.quantised_bits == bits
 
 
 @pytest.mark.parametrize(

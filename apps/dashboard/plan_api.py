@@ -44,6 +44,7 @@ class FitIn(ModelAsked):
     gpu_memory_utilization: float | None = None
     max_model_len: int | None = None
     max_num_seqs: int | None = None
+    max_num_batched_tokens: int | None = None
     kv_cache_dtype: str | None = None
     enforce_eager: bool | None = None
     lora_slots: int | None = Field(None, description="adapters loaded at once (--max-loras)")
@@ -227,7 +228,7 @@ class FineTunePlanIn(ModelAsked):
     method: str | None = Field(None, description="lora, qlora, full, dpo, orpo; free text")
     seq_len: int | None = None
     micro_batch: int | None = None
-    gradient_checkpointing: bool | None = None
+    gradient_checkpointing: bool | str | None = Field(None, description="or where checkpoints lie: unsloth, offload")
     optimizer: str | None = None
     lora_rank: int | None = None
     dataset_tokens: int | None = None

@@ -160,3 +160,19 @@ def test_a_fine_tune_and_an_evaluation(ask: Any, team: Team) -> None:
     assert planned.json()["seconds_low"] < planned.json()["seconds"] < planned.json()["seconds_high"]
     assert planned.json()["cost"] is None
     assert [planned.json()[name] for name in ("items", "prompt_tokens", "output_tokens")] == [50, 1500, 200]
+
+
+def test_what_a_batch_line_takes_rest_takes_too(ask: Any) -> None:
+    model = {"model_id": "meta-llama/Llama-3.1-8B", "gpu": "H100 80GB"}
+    peaks = [
+        ask("fit", model | {"max_num_batched_tokens": tokens}).json()["items"][0]["activation_peak_gib"]
+        for tokens in (2048, 65_536)
+    ]
+    assert peaks[0] < peaks[1]
+    kept, moved = (
+        ask("finetune", model | {"seq_len": 8192, "gradient_checkpointing": word}).json()["peak_gib_per_gpu"]
+        for word in (True, "unsloth")
+    )
+    assert moved["mid"] < kept["mid"]
+    refused = ask("finetune", model | {"gradient_checkpointing": "perhaps"})
+    assert (refused.status_code, refused.json()["errors"][0]["field"]) == (422, "gradient_checkpointing")

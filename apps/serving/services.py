@@ -118,12 +118,20 @@ def start_endpoint(*, endpoint: Endpoint, user: User) -> Endpoint:
     elif not state.is_ended:
         raise conflict(f"{state.sentence} Stop it before you start it again.")
     require_allowed(endpoint.version, endpoint.team)
-    plan = plan_serving(version=endpoint.version, engine=endpoint.engine, options=endpoint.options, name=endpoint.name)
+    options = _options_now(endpoint)
+    plan = plan_serving(version=endpoint.version, engine=endpoint.engine, options=options, name=endpoint.name)
     _start_replica(endpoint, plan, user)
     endpoint.wish = Endpoint.Wish.RUNNING
     endpoint.save(update_fields=["wish"])
     audit(user, "endpoint.started", object_id=endpoint.public_id, object_name=endpoint.name, team=endpoint.team)
     return endpoint
+
+
+def _options_now(endpoint: Endpoint) -> dict[str, Any]:
+    """As they were asked for; where its last job took some from other jobs, as that job has them."""
+    last = Job.objects.filter(replica__endpoint=endpoint).order_by("-pk").first()
+    options: dict[str, Any] = last.spec["options"] if last is not None and last.references else endpoint.options
+    return options
 
 
 def _settled(endpoint: Endpoint, user: User) -> Endpoint:

@@ -175,6 +175,18 @@ def test_stop_and_start_make_a_new_replica() -> None:
     assert endpoint_state(endpoint).word == "Queued"
 
 
+def test_a_start_keeps_what_the_last_job_took_from_another() -> None:
+    endpoint = created()
+    alice, first = endpoint.created_by, the_job(endpoint)
+    first.references = {"options.max_model_len": {"from": "job-1", "value": "result.context"}}
+    first.spec["options"]["max_model_len"] = 1024
+    first.save()
+    stop_endpoint(endpoint=endpoint, user=alice)
+    start_endpoint(endpoint=endpoint, user=alice)
+    again = Job.objects.filter(replica__endpoint=endpoint).exclude(pk=first.pk).get()
+    assert again.spec["options"]["max_model_len"] == 1024
+
+
 def test_states_say_what_to_expect() -> None:
     team, host = make_team(), make_host("atlas")
     endpoint = make_live_endpoint(team, host)

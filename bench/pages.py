@@ -340,14 +340,14 @@ def interleaved(shapes: dict[str, Callable[[], object]], rounds: int = ROUNDS) -
 JOBS = """
 WITH facts AS (SELECT %s::bigint[] AS teams, %s::bigint[] AS people)
 INSERT INTO jobs_job (team_id, created_by_id, created_at, kind, name, engine, spec, preview, priority, variant,
-    gpus_needed, vram_bytes_needed, spread, ram_bytes_needed, status, phase, reason, cause, wait_reason, wait_hint,
-    infrastructure_losses, "references", progress_unit, result, started_at, finished_at)
+    gpus_needed, vram_bytes_needed, gpu_share_needed, spread, ram_bytes_needed, status, phase, reason, cause,
+    wait_reason, wait_hint, infrastructure_losses, "references", progress_unit, result, started_at, finished_at)
 SELECT teams[CASE WHEN n %% 5000 = 0 AND n < %s / 10 THEN 3 WHEN n %% 20 = 0 THEN 2 ELSE 1 END],
     people[1 + abs(hashint8(n * 3)) %% 20], now() - (%s - n) * interval '90 seconds',
     (ARRAY['evaluate', 'train', 'serve', 'download'])[1 + n %% 4],
     'Evaluate llama-' || n %% 1000 || ' on suite ' || n %% 37,
     (ARRAY['lm-eval', 'axolotl', 'vllm', 'download'])[1 + n %% 4],
-    '{}', '{}', 0, 'cuda', 1, 0, false, 0,
+    '{}', '{}', 0, 'cuda', 1, 0, 0, false, 0,
     CASE WHEN chance < 5 THEN 'failed' WHEN chance < 8 OR n %% 4 = 2 THEN 'cancelled' ELSE 'succeeded' END, '',
     CASE WHEN chance < 5 THEN 'engine_exited' WHEN chance < 8 OR n %% 4 = 2 THEN 'cancelled_by_user' ELSE '' END,
     '', '', '', 0, '{}', '', '{}', now() - interval '2 hours', now() - interval '1 hour'
@@ -357,11 +357,11 @@ FROM generate_series(1, %s::bigint) n, facts, LATERAL (SELECT abs(hashint8(n)) %
 OPEN = """
 WITH facts AS (SELECT %s::bigint AS team, %s::bigint[] AS people)
 INSERT INTO jobs_job (team_id, created_by_id, created_at, kind, name, engine, spec, preview, priority, variant,
-    gpus_needed, vram_bytes_needed, spread, ram_bytes_needed, status, phase, reason, cause, wait_reason, wait_hint,
-    infrastructure_losses, "references", progress_unit, result, started_at)
-SELECT team, people[1 + n %% 20], now(), 'train', 'Fine-tune qwen-' || n, 'axolotl', '{}', '{}', 0, 'cuda', 1, 0, false,
-    0, CASE WHEN n <= 100 THEN 'running' ELSE 'queued' END, '', '', '', 'Every GPU is busy.', '', 0, '{}', '', '{}',
-    CASE WHEN n <= 100 THEN now() END
+    gpus_needed, vram_bytes_needed, gpu_share_needed, spread, ram_bytes_needed, status, phase, reason, cause,
+    wait_reason, wait_hint, infrastructure_losses, "references", progress_unit, result, started_at)
+SELECT team, people[1 + n %% 20], now(), 'train', 'Fine-tune qwen-' || n, 'axolotl', '{}', '{}', 0, 'cuda', 1, 0, 0,
+    false, 0, CASE WHEN n <= 100 THEN 'running' ELSE 'queued' END, '', '', '', 'Every GPU is busy.', '', 0, '{}', '',
+    '{}', CASE WHEN n <= 100 THEN now() END
 FROM generate_series(1, 400) n, facts
 """
 ATTEMPTS = """

@@ -63,11 +63,11 @@ def _on_nvidia(uuid: str) -> list[Holder]:
 
 
 def _listed(read: Callable[[Any], Iterable[Any]], handle: Any) -> dict[int, int]:
-    """pid -> bytes; nobody where this driver never names any, as under WSL, or draws nothing."""
+    """pid -> bytes; nobody where this driver never names any, as under WSL, or not to us, or draws nothing."""
     try:
         return {row.pid: row.usedGpuMemory or 0 for row in read(handle)}
     except pynvml.NVMLError as error:
-        if error.value != pynvml.NVML_ERROR_NOT_SUPPORTED:
+        if error.value not in (pynvml.NVML_ERROR_NOT_SUPPORTED, pynvml.NVML_ERROR_NO_PERMISSION):
             raise
         return {}
 

@@ -111,9 +111,12 @@ def test_a_gpu_that_answers_again_within_the_wait_is_free(world: Path, monkeypat
     assert pauses == [foreign.PAUSE_SECONDS]
 
 
-def test_a_driver_that_never_names_anybody_stops_nothing(world: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("code", [pynvml.NVML_ERROR_NOT_SUPPORTED, pynvml.NVML_ERROR_NO_PERMISSION])
+def test_a_driver_that_never_names_anybody_stops_nothing(
+    world: Path, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
     for kind in ("Compute", "Graphics"):
-        monkeypatch.setattr(pynvml, f"nvmlDeviceGet{kind}RunningProcesses", error(pynvml.NVML_ERROR_NOT_SUPPORTED))
+        monkeypatch.setattr(pynvml, f"nvmlDeviceGet{kind}RunningProcesses", error(code))
     foreign.wait_until_free(["GPU-a"], [], lambda: False)
 
 

@@ -20,7 +20,7 @@ from apps.engines.adapters import fake
 from apps.engines.base import Command, Engine, Placement, RunSpec
 from apps.engines.registry import get_engine
 from tests.faults.fake_machine import fake_boot_id, replace
-from workers import device_locks, foreign, gpus, processes
+from workers import device_locks, gpus, processes
 
 NAMES = ("FAULTS_HOST", "FAULTS_HOST_FOLDER", "FAULTS_WITNESS", "PYTHONPATH")
 GPU_BYTES = 24 * 1024**3
@@ -76,11 +76,11 @@ def start_process(argv: list[str], *, env: dict[str, str], **more: Any) -> subpr
 def main() -> int:
     replace(gpus, "list_gpus", fake_gpus)
     replace(gpus, "sample_gpus", list)
-    replace(foreign, "processes_on", lambda uuids: [])  # the driver of fake GPUs names nobody
     replace(processes, "boot_id", fake_boot_id)
     replace(device_locks, "SHARED_FOLDER", Path(os.environ["FAULTS_HOST_FOLDER"]))  # each its own machine
-    from workers import cli, launch  # after the replacements, which some modules import by name
+    from workers import cli, foreign, launch  # after the replacements, which some modules import by name
 
+    replace(foreign, "processes_on", lambda uuids: [])  # the driver of fake GPUs names nobody
     replace(launch, "get_engine", witnessed_engine)
     replace(launch, "LOG_HEAD_BYTES", LOG_HEAD_BYTES)
     replace(launch, "LOG_TAIL_BYTES", LOG_TAIL_BYTES)

@@ -65,8 +65,10 @@ def judge(run: Run, jobs: list[dict[str, Any]]) -> list[Bar]:
     versions: Counter[str] = Counter()
     for model in run.site.all("models"):
         versions[model["name"]] += len(model["versions"])
-    twice = [found for each in promises for found in duplicates(run, each, by_id.get(each.job), versions)]
-    gaps = [found for each in promises for found in points_lost(run, each, by_id.get(each.job))]
+    curves = {job["id"]: run.site.get(f"jobs/{job['id']}/metrics") for job in jobs}
+    known = [(each, by_id[each.job], curves[each.job]) for each in promises if each.job in by_id]
+    twice = [found for promise, job, series in known for found in duplicates(run, promise, job, series, versions)]
+    gaps = [found for promise, job, series in known for found in points_lost(run, promise, job, series)]
     late = run.rig.late
     for job in run.random.sample(jobs, min(len(jobs), LATE_JOBS)):
         late.send(job, run.random)
@@ -96,10 +98,10 @@ def zero(id: str, what: str, found: list[str], note: str = "") -> Bar:
     return Bar(id, what, len(found), "0", not found, found="; ".join(found[:5]) or note)
 
 
-def duplicates(run: Run, promise: Promise, job: dict[str, Any] | None, versions: Counter[str]) -> list[str]:
+def duplicates(
+    run: Run, promise: Promise, job: dict[str, Any], curves: list[dict[str, Any]], versions: Counter[str]
+) -> list[str]:
     """What a person can see of one job more than once: ends, results, metric points, model versions."""
-    if job is None:
-        return []
     found = []
     good = [each for each in job["attempts"] if each["ended_at"] and not each["reason"]]
     expected = 1 if job["status"] == "succeeded" else 0
@@ -109,7 +111,7 @@ def duplicates(run: Run, promise: Promise, job: dict[str, Any] | None, versions:
         found.append(f"{job['id']}: one epoch twice")
     if versions[promise.name] != expected:
         found.append(f"{job['id']} {job['status']}: {versions[promise.name]} versions of {promise.name}")
-    for series in run.site.get(f"jobs/{job['id']}/metrics"):
+    for series in curves:
         steps = series["steps"]
         if len(set(steps)) != len(steps) or not set(steps) <= set(range(1, promise.steps + 1)):
             found.append(f"{job['id']}: steps of {series['name']} are {steps}")
@@ -122,13 +124,13 @@ def duplicates(run: Run, promise: Promise, job: dict[str, Any] | None, versions:
     return found
 
 
-def points_lost(run: Run, promise: Promise, job: dict[str, Any] | None) -> list[str]:
+def points_lost(run: Run, promise: Promise, job: dict[str, Any], curves: list[dict[str, Any]]) -> list[str]:
     """Steps of a finished run that nobody can look up. A host whose disk was full may have lost them with its log."""
-    if job is None or job["status"] != "succeeded" or run.disk_was_full(job):
+    if job["status"] != "succeeded" or run.disk_was_full(job):
         return []
     wanted = list(range(1, promise.steps + 1))
-    curves = {series["name"]: series["steps"] for series in run.site.get(f"jobs/{job['id']}/metrics")}
-    return [] if curves.get("loss") == wanted else [f"{job['id']}: steps of its loss are {curves.get('loss')}"]
+    loss = next((series["steps"] for series in curves if series["name"] == "loss"), None)
+    return [] if loss == wanted else [f"{job['id']}: steps of its loss are {loss}"]
 
 
 def wait_for_orphans(run: Run) -> list[str]:

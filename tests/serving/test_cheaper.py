@@ -22,8 +22,6 @@ from tests.factories import (
     make_host,
     make_job,
     make_stored_version,
-    make_team,
-    make_user,
 )
 
 pytestmark = pytest.mark.django_db
@@ -33,16 +31,6 @@ LARGE = LLAMA_CONFIG | {
     "num_key_value_heads": 8, "vocab_size": 152064, "max_position_embeddings": 4096, "tie_word_embeddings": False,
 }  # fmt: skip
 PACKED = LARGE | {"quantization_config": {"quant_method": "awq", "bits": 4, "group_size": 128}}
-
-
-@pytest.fixture
-def team() -> Team:
-    return make_team()
-
-
-@pytest.fixture
-def alice(team: Team) -> User:
-    return make_user("alice", team=team)
 
 
 @pytest.fixture

@@ -13,20 +13,10 @@ from apps.jobs.scheduling import place_waiting_jobs
 from apps.serving.models import Endpoint
 from apps.serving.plans import plan_serving
 from apps.serving.services import create_endpoint
-from tests.factories import GIB, LLAMA_CONFIG, make_host, make_stored_version, make_team, make_user
+from tests.factories import GIB, LLAMA_CONFIG, make_host, make_stored_version
 from tests.serving.test_cheaper import LARGE
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("redis_url")]
-
-
-@pytest.fixture
-def team() -> Team:
-    return make_team()
-
-
-@pytest.fixture
-def alice(team: Team) -> User:
-    return make_user("alice", team=team)
 
 
 @pytest.fixture

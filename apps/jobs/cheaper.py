@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+from django.db import transaction
 from django.utils import timezone
 
 from apps.jobs.kinds import handler_of
@@ -38,8 +39,16 @@ def cheaper_now(waiting: Sequence[WaitingJob], offered: Sequence[HostOffer]) -> 
                 job.replan = kept
                 news.append(job)
             told[each.pk] = kept["sentence"]
-    Job.objects.bulk_update(news, ["replan"])
+    if news:
+        _keep(news)
     return {pk: sentence for pk, sentence in told.items() if sentence}
+
+
+@transaction.atomic
+def _keep(news: Sequence[Job]) -> None:
+    """One that somebody else works on is worked out again by the next look."""
+    free = Job.objects.filter(pk__in=[job.pk for job in news]).lock_free()
+    Job.objects.bulk_update([job for job in news if job.pk in free], ["replan"])
 
 
 def _sentence(job: Job, waiting: WaitingJob, offered: Sequence[HostOffer]) -> str:

@@ -20,7 +20,7 @@ from apps.jobs.kinds import handler_of
 from apps.jobs.lifecycle import switch_status
 from apps.jobs.models import Attempt, Job
 from apps.jobs.preparations import drop_cancelled_preparations, leave_preparations
-from apps.jobs.queue import NEEDS_NO_DEVICE
+from apps.jobs.queue import NEEDS_NO_DEVICE, WaitingJob
 from apps.jobs.quotas import team_limits
 from apps.jobs.reasons import Reason
 from apps.jobs.states import JobStatus, Owner
@@ -28,24 +28,25 @@ from apps.planning.placement import Choice
 
 
 @transaction.atomic
-def start_or_prepare(*, job_pk: int, choice: Choice) -> str:
+def start_or_prepare(*, job: WaitingJob, choice: Choice) -> str:
     """Why it waits on; empty when it was started, failed over what it builds on, or is no longer waiting.
 
     Raises DeviceTaken or IntegrityError where the place is no longer free, CannotPrepare or NoFreePort where
     this host cannot take it; then nothing was changed.
     """
-    job = _still_waiting(job_pk)
-    if job is None or not take_results(job):
+    # The team before the job, as whoever starts or stops one of its endpoints has it.
+    limits = team_limits([job.team_id] if job.need.gpus else [], timezone.now(), lock=True)
+    row = _still_waiting(job.pk)
+    if row is None or not take_results(row):
         return ""
     host = Host.objects.get(name=choice.host)
     if blocked := blocked_sentence(host):
         raise reservations.DeviceTaken(f"{host.name} {blocked}")
-    limits = team_limits([job.team_id] if job.gpus_needed else [], timezone.now(), lock=True)
-    if refusal := limits.refusal(job.team_id, job.gpus_needed):
+    if refusal := limits.refusal(job.team_id, job.need.gpus):
         return refusal
-    why = _prepare(job, host)
+    why = _prepare(row, host)
     if not why:
-        _start_attempt(job, host, choice)
+        _start_attempt(row, host, choice)
     return why
 
 
@@ -72,7 +73,7 @@ def _prepare(job: Job, host: Host) -> str:
 
 def _still_waiting(job_pk: int) -> Job | None:
     """None also while somebody else works on the row: whoever that is decides."""
-    rows = Job.objects.select_for_update(skip_locked=True, of=("self",))
+    rows = Job.objects.select_for_update(skip_locked=True, no_key=True)
     job: Job | None = rows.filter(pk=job_pk, status=JobStatus.QUEUED).first()
     return job
 

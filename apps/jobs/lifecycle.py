@@ -89,10 +89,10 @@ def lock_attempt(uuid: UUID) -> Attempt:
     """The attempt and its job as they are now, unchanged by others until the transaction ends.
 
     A job is always locked before its attempts, so that a person's cancel and the host's word never
-    wait for each other.
+    wait for each other. Its key stays free: a row that names the job can be made meanwhile.
     """
-    job = Job.objects.select_for_update(of=("self",)).get(attempts__pk=uuid)
-    attempt: Attempt = Attempt.objects.select_for_update(of=("self",)).get(pk=uuid)
+    job = Job.objects.select_for_update(of=("self",), no_key=True).get(attempts__pk=uuid)
+    attempt: Attempt = Attempt.objects.select_for_update(of=("self",), no_key=True).get(pk=uuid)
     attempt.job = job
     return attempt
 

@@ -48,7 +48,7 @@ def drop_cancelled_preparations(job: Job) -> bool:
 def withdraw_preparations(host: Host, why: str) -> None:
     """For a host that takes part no more. Its jobs are placed anew; whoever joins under its name starts afresh."""
     waiting = Job.objects.filter(status=JobStatus.QUEUED, prepared_on=host)
-    locked = list(waiting.select_for_update(of=("self",)).order_by("pk"))  # before what they wait for
+    locked = list(waiting.select_for_update(no_key=True).order_by("pk"))  # before what they wait for
     theirs = Q(kind__in=PREPARING, pinned_host=host)
     for job in locked:
         job.after.remove(*job.after.open().filter(theirs))
@@ -59,7 +59,8 @@ def withdraw_preparations(host: Host, why: str) -> None:
 def _withdraw(jobs: Iterable[Job], why: str) -> None:
     """Those that still wait, that no person asked for, and that no other job waits for."""
     keys = [job.pk for job in jobs if job.created_by_id is None]
-    for job in Job.objects.select_for_update(of=("self",)).filter(pk__in=keys, status=JobStatus.QUEUED).order_by("pk"):
+    unneeded = Job.objects.filter(pk__in=keys, status=JobStatus.QUEUED)
+    for job in unneeded.select_for_update().order_by("pk"):  # its key too: no other comes to wait for it meanwhile
         if job.followers.open().exists():
             continue
         switch_status(

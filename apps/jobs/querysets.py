@@ -26,6 +26,12 @@ class JobQuerySet(OwnedQuerySet):
         due = Q(not_before=None) | Q(not_before__lte=timezone.now())
         return self.filter(due, status="queued").order_by("-priority", "pk")
 
+    def lock_free(self) -> list[int]:
+        """Keys of those that nobody else works on, locked until the transaction ends. It waits for none of them, so
+        that many can be locked at once without a deadlock."""
+        rows = self.order_by("pk").select_for_update(skip_locked=True, no_key=True)
+        return list(rows.values_list("pk", flat=True))
+
     def for_display(self) -> Self:
         """With everything a row or page names, in a fixed number of queries."""
         after = models.Prefetch("after", self.model._default_manager.defer("spec", "preview", "result"))

@@ -154,7 +154,7 @@ def adopt_held(*, attempt_uuid: uuid.UUID, user: User) -> Job:
     job = job_of(held)
     if job is None:
         raise conflict(f"{held.job_label or 'Its job'} is unknown to the restored database. It can only be ended.")
-    job.refresh_from_db(from_queryset=Job.objects.select_for_update())
+    job.refresh_from_db(from_queryset=Job.objects.select_for_update(no_key=True))
     if held.host.state.is_gone:
         raise conflict(f"Attempt {held.epoch} cannot be adopted: {held.host.name} takes part no more.")
     if held.is_ending or job.status not in ADOPTABLE:

@@ -20,8 +20,9 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from typing import Any
 
-from django.db import connection
+from django.db import connection, transaction
 from django.utils import timezone
 
 from apps.fleet.broker import broker_answers
@@ -52,14 +53,20 @@ def sweep() -> bool:
     """One look at the whole queue; True when another one is due at once. While scheduling is frozen it
     places nothing."""
     if is_frozen():
-        waiting = Job.objects.waiting().exclude(wait_reason=FROZEN, wait_hint="", expected_start_at=None)
-        waiting.update(wait_reason=FROZEN, wait_hint="", expected_start_at=None)
+        _tell_that_it_is_frozen()
         return False
     look = Sweep(timezone.now(), patience=PATIENCE, give_up_at=time.monotonic() + LONGEST_SWEEP_SECONDS)
     look.run()
     if not look.is_unfinished:
         write_waits(look.explained())
     return look.is_unfinished
+
+
+@transaction.atomic
+def _tell_that_it_is_frozen() -> None:
+    told: dict[str, Any] = {"wait_reason": FROZEN, "wait_hint": "", "expected_start_at": None}
+    free = Job.objects.waiting().exclude(**told).lock_free()
+    Job.objects.filter(pk__in=free).update(**told)
 
 
 @contextmanager

@@ -154,7 +154,7 @@ def cancel_job(*, job: Job, user: User | None) -> Job:
 
     Asking twice is fine. Raises Problem 409 for a job that is over.
     """
-    job = Job.objects.select_for_update().get(pk=job.pk)
+    job = Job.objects.select_for_update(no_key=True).get(pk=job.pk)
     if user is not None:
         require_role(user, Role.MEMBER, job.team)
     if job.is_over:
@@ -184,7 +184,7 @@ def cancel_job(*, job: Job, user: User | None) -> Job:
 
 
 def _stop_open_attempt(job: Job) -> None:
-    open_attempts = job.attempts.select_for_update(of=("self",)).filter(ended_at=None)
+    open_attempts = job.attempts.select_for_update(of=("self",), no_key=True).filter(ended_at=None)
     attempt = open_attempts.select_related("host").first()
     if attempt is None:
         return
@@ -195,18 +195,24 @@ def _stop_open_attempt(job: Job) -> None:
         doorbell.wake_host(attempt.host)
 
 
+def _check_retryable(job: Job) -> None:
+    if job.status not in RETRYABLE:
+        label = JobStatus(job.status).label.lower()
+        raise conflict(f"{job.public_id} is {label}; only a failed, cancelled or held job can run again.")
+
+
 @transaction.atomic
 def retry_job(*, job: Job, user: User) -> Job:
     """Queues a failed, cancelled or held job again.
 
     Raises Problem 409 for any other and where its room refuses, 403 where the month's GPU-hours do not suffice.
     """
-    job = Job.objects.select_for_update().get(pk=job.pk)
+    job = Job.objects.get(pk=job.pk)
     require_role(user, Role.MEMBER, job.team)
-    if job.status not in RETRYABLE:
-        label = JobStatus(job.status).label.lower()
-        raise conflict(f"{job.public_id} is {label}; only a failed, cancelled or held job can run again.")
+    _check_retryable(job)  # one that is about to end is not waited for: its end may wait for the team
     require_gpu_hours(team=job.team, gpus=job.gpus_needed, time_limit_seconds=job.time_limit_seconds)
+    job = Job.objects.select_for_update(no_key=True).get(pk=job.pk)
+    _check_retryable(job)
     handler_of(job).on_retried(job)
     # The scheduler asks for fresh installs and downloads: those that failed would fail it again, and those that go on
     # would tie it to their host.

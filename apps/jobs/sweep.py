@@ -121,7 +121,7 @@ class Sweep:
         if isinstance(choice, Refusal):
             return Wait(job, choice.reason, lacks_room=True)
         try:
-            why = start_or_prepare(job_pk=job.pk, choice=choice)
+            why = start_or_prepare(job=job, choice=choice)
         except CannotPrepare as refusal:
             return self._wait_for_files(job, row, str(refusal))
         except NoFreePort as refusal:

@@ -7,10 +7,11 @@ are worked out for the first of the queue; further down nobody can say.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from django.db import transaction
 from django.utils import timezone
 
 from apps.jobs.cheaper import cheaper_now
@@ -96,22 +97,28 @@ def clock(moment: datetime | None) -> str:
 
 
 def write_waits(waits: Sequence[Wait]) -> int:
-    """Returns how many rows were written."""
-    news = [wait for wait in waits if wait.is_news]
+    """Returns how many rows were written. Those that somebody else works on are told by the next look."""
+    news = {wait.job.pk: wait for wait in waits if wait.is_news}
+    return _write(news) if news else 0
+
+
+@transaction.atomic
+def _write(news: Mapping[int, Wait]) -> int:
+    free = Job.objects.filter(status=JobStatus.QUEUED, pk__in=news).lock_free()
     alike: dict[tuple[str, str], list[int]] = defaultdict(list)
     single = []
-    for wait in news:
+    for pk in free:
+        wait = news[pk]
         reason, hint = wait.reason[:300], wait.whole_hint
         if wait.soonest or wait.expected_start_at or wait.job.expected_start_at:
             at = wait.expected_start_at
-            single.append(Job(pk=wait.job.pk, wait_reason=reason, wait_hint=hint, expected_start_at=at))
+            single.append(Job(pk=pk, wait_reason=reason, wait_hint=hint, expected_start_at=at))
         else:
-            alike[reason, hint].append(wait.job.pk)
-    rows = Job.objects.filter(status=JobStatus.QUEUED)
+            alike[reason, hint].append(pk)
     for (reason, hint), pks in alike.items():
-        rows.filter(pk__in=pks).update(wait_reason=reason, wait_hint=hint)
-    rows.bulk_update(single, ["wait_reason", "wait_hint", "expected_start_at"], batch_size=500)
-    return len(news)
+        Job.objects.filter(pk__in=pks).update(wait_reason=reason, wait_hint=hint)
+    Job.objects.bulk_update(single, ["wait_reason", "wait_hint", "expected_start_at"], batch_size=500)
+    return len(free)
 
 
 def _moved(before: datetime | None, after: datetime | None) -> bool:

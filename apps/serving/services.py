@@ -142,6 +142,6 @@ def _settled(endpoint: Endpoint, user: User) -> Endpoint:
     """
     require_role(user, Role.MEMBER, endpoint.team)
     lock_team(endpoint.team)
-    list(Job.objects.select_for_update(of=("self",)).filter(replica__endpoint=endpoint).order_by("pk"))
+    list(Job.objects.select_for_update(of=("self",), no_key=True).filter(replica__endpoint=endpoint).order_by("pk"))
     settled: Endpoint = Endpoint.objects.select_related("version__model", "team").get(pk=endpoint.pk)
     return settled

@@ -7,13 +7,15 @@ from django.db import OperationalError, transaction
 
 from apps.accounts.models import Team, User
 from apps.accounts.problems import Problem
+from apps.accounts.services import lock_team
 from apps.fleet.models import Reservation
-from apps.jobs import lifecycle
+from apps.jobs import lifecycle, scheduling
 from apps.jobs.kinds import KindHandler
 from apps.jobs.leases import claim_attempt
 from apps.jobs.models import Attempt, Job
 from apps.jobs.scheduling import place_waiting_jobs
-from apps.jobs.services import cancel_job
+from apps.jobs.services import cancel_job, retry_job
+from tests.factories import make_host, make_job
 from tests.jobs.conftest import Worker, start, submit
 from tests.threads import Beside
 
@@ -66,3 +68,66 @@ def test_trouble_of_the_database_does_not_fail_the_job(
     assert worker.finish(attempt, exit_code=0).status_code == 200
     job.refresh_from_db()
     assert job.status == "succeeded"
+
+
+@pytest.fixture
+def limited(team: Team) -> Team:
+    """Of a team with a quota the scheduler locks the row."""
+    Team.objects.filter(pk=team.pk).update(gpus_at_once=4, gpu_hours_per_month=1000)
+    return team
+
+
+def test_the_scheduler_waits_for_the_team_before_it_holds_a_job(limited: Team, alice: User) -> None:
+    make_host("atlas", gpus=1)
+    job = submit(limited, alice, gpus=1)
+    with transaction.atomic():
+        lock_team(limited)
+        look = Beside(place_waiting_jobs)
+        look.until_it_waits()
+        cancel_job(job=job, user=alice)
+    assert look.end() is None
+    assert not job.attempts.exists()
+
+
+def test_a_retry_waits_for_the_team_before_it_holds_the_job(limited: Team, alice: User) -> None:
+    job = make_job(limited, status="failed", gpus_needed=1)
+    with transaction.atomic():
+        lock_team(limited)
+        retry = Beside(lambda: retry_job(job=job, user=alice))
+        retry.until_it_waits()
+        Job.objects.select_for_update().get(pk=job.pk)
+    assert retry.end() is None
+    job.refresh_from_db()
+    assert job.status == "queued"
+
+
+def test_a_job_can_be_asked_for_while_the_one_before_it_ends(limited: Team, alice: User, worker: Worker) -> None:
+    make_host("brio", gpus=1)
+    first, attempt = start(limited, alice, worker)
+    with transaction.atomic():
+        lifecycle.lock_attempt(attempt.uuid)
+        ask = Beside(lambda: submit(limited, alice, gpus=1, after=[first]))
+        assert ask.end() is None
+    assert first.followers.count() == 1
+
+
+def test_a_wait_is_told_without_waiting_for_a_job_that_somebody_works_on(team: Team, alice: User) -> None:
+    make_host("atlas", gpus=1, cordoned=True)
+    jobs = [submit(team, alice, gpus=1) for _ in range(2)]
+    with transaction.atomic():
+        Job.objects.select_for_update().get(pk=jobs[0].pk)
+        assert Beside(place_waiting_jobs).end() is None
+    assert [bool(Job.objects.get(pk=job.pk).wait_reason) for job in jobs] == [False, True]
+    place_waiting_jobs()
+    assert Job.objects.get(pk=jobs[0].pk).wait_reason
+
+
+def test_a_freeze_is_told_without_waiting_for_a_job_that_somebody_works_on(
+    team: Team, alice: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scheduling, "is_frozen", lambda: True)
+    jobs = [submit(team, alice) for _ in range(2)]
+    with transaction.atomic():
+        Job.objects.select_for_update().get(pk=jobs[0].pk)
+        assert Beside(place_waiting_jobs).end() is None
+    assert [Job.objects.get(pk=job.pk).wait_reason for job in jobs] == ["", scheduling.FROZEN]

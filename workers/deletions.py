@@ -14,9 +14,8 @@ import sys
 from pathlib import Path
 
 from apps.engines.folder import RECORD
-from apps.engines.lines import failed_line, progress_line
+from apps.engines.lines import failed_line, progress_line, say
 from workers.config import models_dir
-from workers.environments import say
 
 
 class NotOurs(Exception):

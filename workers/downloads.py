@@ -25,10 +25,10 @@ from pydantic import ValidationError
 
 from apps.engines.base import CauseReason
 from apps.engines.folder import RECORD, files_of_model, manifest, manifest_sha256, missing_parts, visible_files
-from apps.engines.lines import failed_line, measured_line, phase_line, progress_line
+from apps.engines.lines import failed_line, measured_line, phase_line, progress_line, say
 from apps.engines.sources import Source, parse_source
 from workers.config import models_dir
-from workers.environments import InstallError, say
+from workers.environments import InstallError
 from workers.model_sources import (
     DownloadError,
     HubFiles,
@@ -41,6 +41,7 @@ from workers.model_sources import (
 )
 from workers.ollama_source import fetch_ollama
 from workers.peer_source import ARRIVING, Offer, copy_files, told
+from workers.turns import one_at_a_time
 
 MEGABYTE = 1_000_000
 ORIGINS = {"hub": "the Hub", "ollama": "the Ollama registry", "package": "the package", "path": "the folder itself"}
@@ -59,6 +60,15 @@ def download(
     """Returns the record of the finished folder; raises DownloadError or InstallError with the cause."""
     if source.kind == "path" and offer is None:
         return _record(source, Found(*files_of_model(Path(source.name))))
+    into.parent.mkdir(parents=True, exist_ok=True)
+    # Two teams may ask for one model; the second finds it whole.
+    with one_at_a_time(into.parent, into.name, f"Another job brings {source} to this host; waiting for it"):
+        return _download_alone(source, into, variant, offer, with_code=with_code)
+
+
+def _download_alone(
+    source: Source, into: Path, variant: str, offer: Offer | None, *, with_code: bool
+) -> dict[str, Any]:
     if (record := _finished(source, into)) is not None:
         say(progress_line(1, 1, "model", f"{source} is already here: {into}"))
         return record

@@ -11,22 +11,20 @@ installation and is removed by the next. Progress lines are those of apps.engine
 from __future__ import annotations
 
 import argparse
-import fcntl
 import json
 import os
 import platform
 import shutil
 import sys
 from collections import deque
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from apps.engines.base import CauseReason
-from apps.engines.lines import failed_line, phase_line, progress_line
+from apps.engines.lines import failed_line, phase_line, progress_line, say
 from apps.engines.locks import Lock, UnknownLock, read_lock
 from workers.package_index import uv
+from workers.turns import one_at_a_time
 
 MARKER = "ready.json"
 STEPS = 5
@@ -114,11 +112,7 @@ def install(engine: str, variant: str, root: Path | None = None) -> Path:
     folder = root or environments_root()
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / lock.key
-    with _lock_file(folder, lock.key, wait=False) as mine:
-        if mine:
-            return _install_locked(lock, path)
-    say(f"Another installation of {lock.key} is running; waiting for it")
-    with _lock_file(folder, lock.key, wait=True):
+    with one_at_a_time(folder, lock.key, f"Another installation of {lock.key} is running; waiting for it"):
         return path if (path / MARKER).exists() else _install_locked(lock, path)
 
 
@@ -198,23 +192,6 @@ def _write_marker(lock: Lock, path: Path) -> None:
         file.flush()
         os.fsync(file.fileno())
     (path / f"{MARKER}.part").rename(path / MARKER)
-
-
-@contextmanager
-def _lock_file(folder: Path, key: str, *, wait: bool) -> Iterator[bool]:
-    """An flock that dies with its holder; yields whether it is ours."""
-    with (folder / f".{key}.lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-            return
-        yield True
-
-
-def say(line: str) -> None:
-    sys.stdout.write(line + "\n")
-    sys.stdout.flush()
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -33,12 +33,12 @@ from huggingface_hub.utils._http import default_client_factory
 from apps.engines.base import CauseReason
 from apps.engines.file_headers import BadHeader
 from apps.engines.gguf_header import read_gguf_file
-from apps.engines.lines import progress_line
+from apps.engines.lines import progress_line, say
 from apps.engines.locks import LOCKS
 from apps.engines.patience import Patience
 from apps.engines.repository_files import gguf_choices
 from apps.engines.sources import SPARE_BYTES, Source
-from workers.environments import install, say
+from workers.environments import install
 from workers.package_index import uv
 
 # Weights in safetensors and what loads them; pickled weights can run code and are never fetched.

@@ -7,9 +7,8 @@ from typing import BinaryIO
 
 import httpx2
 
-from apps.engines.lines import progress_line
+from apps.engines.lines import progress_line, say
 from apps.engines.sources import Source, ollama_registry
-from workers.environments import say
 from workers.model_sources import DownloadError, check_room, patience
 
 TRIES = 5

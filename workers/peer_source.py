@@ -13,7 +13,7 @@ import httpx2
 from pydantic import BaseModel, field_validator
 
 from apps.engines.folder import sha256_of
-from workers.environments import say
+from apps.engines.lines import say
 from workers.model_sources import WatchedFolder, check_room
 
 ARRIVING = ".peer"  # in the folder that is filled: hidden, so never taken for a file of the model

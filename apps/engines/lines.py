@@ -10,6 +10,7 @@ failed (disk_full): 4.5 GB are needed ... the line a person reads when the run f
 from __future__ import annotations
 
 import re
+import sys
 from typing import Any, get_args
 
 from apps.engines.base import CauseReason, Event, Phase
@@ -19,6 +20,11 @@ _PHASE = re.compile(r"^phase: (?P<phase>\w+)$")
 _METRIC = re.compile(r"^metric step=(?P<step>\d+(?:\.\d+)?)(?P<pairs>(?: \w+=\S+)+)$")
 _MEASURED = re.compile(r"^measured(?P<pairs>(?: \w+=\S+)+)$")
 _FAILED = re.compile(r"^failed \((?P<reason>\w+)\): (?P<cause>.+)$")
+
+
+def say(line: str) -> None:
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
 
 
 def progress_line(done: float, total: float, unit: str, text: str) -> str:

@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Event
+from typing import Any
 
 import pytest
 
 from apps.engines.folder import RECORD
 from apps.engines.programs.fake_run import write_tensor
 from apps.engines.sources import Source, parse_source
-from workers import downloads, model_sources
+from workers import downloads, model_sources, turns
 from workers.downloads import default_folder, download, main
 from workers.model_sources import DownloadError, HubFiles
 
@@ -64,6 +67,30 @@ def test_it_appears_whole_and_is_not_fetched_twice(tmp_path: Path, hub: list[Sou
     assert not into.with_name("b.partial").exists()
     assert (into / RECORD).is_file()
     assert download(source, into, "cpu") == record
+    assert len(hub) == 1
+
+
+def test_two_jobs_that_bring_one_model_at_once_fetch_it_once(
+    tmp_path: Path, hub: list[Source], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, into, fetch = parse_source("hub:a/b@v1"), tmp_path / "models/b", downloads.fetch_hub
+    inside, waits, go_on = Event(), Event(), Event()
+
+    def slow(*given: Any, **more: Any) -> None:
+        inside.set()
+        assert go_on.wait(20)
+        fetch(*given, **more)
+
+    monkeypatch.setattr(downloads, "fetch_hub", slow)
+    monkeypatch.setattr(turns, "LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(turns, "say", lambda line: waits.set())
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(download, source, into, "cpu")
+        assert inside.wait(20)
+        second = pool.submit(download, source, into, "cpu")
+        assert waits.wait(20)
+        go_on.set()
+        assert first.result(20) == second.result(20)
     assert len(hub) == 1
 
 

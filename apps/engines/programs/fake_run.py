@@ -20,15 +20,10 @@ from pathlib import Path
 from typing import Any
 from zipfile import ZipFile
 
-from apps.engines.lines import failed_line, measured_line, metric_line, phase_line, progress_line
+from apps.engines.lines import failed_line, measured_line, metric_line, phase_line, progress_line, say
 from apps.engines.programs.fake_server import serve
 
 SLEEPER = [sys.executable, "-c", "import time; time.sleep(3600)"]
-
-
-def say(line: str) -> None:
-    sys.stdout.write(line + "\n")
-    sys.stdout.flush()
 
 
 def train(given: argparse.Namespace) -> None:

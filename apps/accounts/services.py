@@ -7,7 +7,7 @@ from typing import Any
 
 from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError
-from django.db import transaction
+from django.db import IntegrityError, transaction
 from django.db.models import Q
 from django.utils import timezone
 from django.utils.text import slugify
@@ -40,9 +40,14 @@ def create_team(*, actor: User, name: str) -> Team:
     slug = slugify(name)
     if not slug or len(name) > 80:
         raise invalid("name", "A team name has 1 to 80 characters, with a letter or digit.", value=name[:100])
+    taken = invalid("name", f"There is a team “{name}” already. Choose another name.", value=name)
     if Team.objects.filter(Q(slug=slug) | Q(name__iexact=name)).exists():
-        raise invalid("name", f"There is a team “{name}” already. Choose another name.", value=name)
-    team = Team.objects.create(name=name, slug=slug)
+        raise taken
+    try:
+        with transaction.atomic():
+            team = Team.objects.create(name=name, slug=slug)
+    except IntegrityError:  # another one at the same moment
+        raise taken from None
     audit(actor, "team.created", object_id=slug, object_name=name, team=team)
     return team
 
@@ -53,7 +58,11 @@ def create_user(*, actor: User, username: str, display_name: str = "", team: Tea
     require_role(actor, Role.ADMIN, team)
     user = User(username=_checked_username(username), display_name=display_name.strip()[:120])
     user.set_unusable_password()
-    user.save()
+    try:
+        with transaction.atomic():
+            user.save()
+    except IntegrityError:  # another one at the same moment
+        raise _taken_username(user.username) from None
     Membership.objects.create(user=user, team=team, role=role)
     _audit_person(actor, "user.created", user, team=team, role=role)
     return user
@@ -134,14 +143,17 @@ def open_claim(plain: str) -> ClaimToken:
 @transaction.atomic
 def use_claim(*, plain: str, username: str, display_name: str, password: str) -> User:
     """Makes the first admin, or sets the invited person's password. Works once. Raises Problem."""
-    claim = ClaimToken.objects.select_for_update().filter(pk=open_claim(plain).pk).first()
+    found = open_claim(plain)
+    # The person before the link, as whoever disables one has it; and so that no right changes meanwhile.
+    invited = found.user and User.objects.select_for_update(no_key=True).get(pk=found.user.pk)
+    claim = ClaimToken.objects.select_for_update().filter(pk=found.pk).first()
     if claim is None or claim.used_at is not None:
         raise Problem(410, "Link used", "This link works once and was used. Sign in instead.")
-    user = claim.user or User(username=_checked_username(username), is_superuser=True)
+    user = invited or User(username=_checked_username(username), is_superuser=True)
     user.display_name = display_name.strip()[:120] or user.display_name
     _set_password(user, password)
     user.save()
-    if claim.user is None:
+    if invited is None:
         Membership.objects.create(user=user, team=default_team(), role=Role.ADMIN)
     claim.used_at = timezone.now()
     claim.save(update_fields=["used_at"])
@@ -193,8 +205,12 @@ def _checked_username(username: str) -> str:
         rule = "A user name has 1 to 150 letters, digits and @ . + - _, for example “alice”."
         raise invalid("username", rule, value=username[:160]) from None
     if User.objects.filter(username__iexact=username).exists():
-        raise invalid("username", f"The user name “{username}” is taken. Choose another.", value=username)
+        raise _taken_username(username)
     return username
+
+
+def _taken_username(username: str) -> Problem:
+    return invalid("username", f"The user name “{username}” is taken. Choose another.", value=username)
 
 
 def _set_password(user: User, password: str) -> None:
@@ -211,5 +227,6 @@ def _check_is_person(user: User) -> None:
 
 
 def _check_not_last_admin(user: User) -> None:
-    if user.is_superuser and not User.objects.admins().select_for_update().exclude(pk=user.pk).exists():
+    admins = User.objects.admins().select_for_update(no_key=True).order_by("pk").values_list("pk", flat=True)
+    if list(admins) == [user.pk]:
         raise conflict(f"{user} is the only admin. Make somebody else an admin first.")

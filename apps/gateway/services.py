@@ -11,6 +11,7 @@ from uuid import UUID, uuid4
 
 from django.conf import settings
 from django.db import transaction
+from django.db.models import Q
 from django.utils import timezone
 
 from apps.accounts.access import require_role
@@ -110,5 +111,6 @@ def _note_key_use(records: Iterable[UsageRecord]) -> None:
     for record in records:
         if record.key_id is not None:
             latest[record.key_id] = max(record.at, latest.get(record.key_id, record.at))
-    for key_id, at in latest.items():
-        VirtualKey.objects.filter(pk=key_id).update(last_used_at=at)
+    for key_id, at in sorted(latest.items()):  # in one order, as flushes of several files may meet
+        older = Q(last_used_at=None) | Q(last_used_at__lt=at)
+        VirtualKey.objects.filter(older, pk=key_id).update(last_used_at=at)

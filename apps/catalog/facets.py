@@ -55,6 +55,7 @@ class Entry(NamedTuple):
     location_id: int | None
     sees: bool | None
     hears: bool | None
+    named: str  # what a search looks into besides the card, in lower case
 
 
 @dataclass(frozen=True)
@@ -138,6 +139,10 @@ class FacetIndex:
     def of(self, ids: Iterable[int]) -> int:
         """The entries of these models; one that came since counts from the next request on."""
         return self._mask(self._places[pk] for pk in ids if pk in self._places)
+
+    def naming(self, word: str) -> int:
+        """The entries that have the word, in lower case, in one of their short texts."""
+        return self._mask(place for place, entry in enumerate(self.entries) if word in entry.named)
 
     def of_teams(self, teams: Iterable[int]) -> int:
         return self._union(self._of_team.get(team, 0) for team in teams)

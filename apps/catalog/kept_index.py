@@ -65,9 +65,15 @@ def _entries() -> list[Entry]:
         "pk", "team_id", "name", "license", "task", Cast("languages", TextField()),
         "versions__pk", "versions__parameter_count", "versions__context_length", "versions__precision",
         "versions__artifacts__role", "versions__artifacts__format", "versions__artifacts__size_bytes",
-        "versions__artifacts__locations__pk", "sees", "hears",
+        "versions__artifacts__locations__pk", "sees", "hears", "publisher", "source_ref", "summary",
     )  # fmt: skip
-    return [Entry(*row) for row in columns]
+    return list(map(_entry, columns))
+
+
+def _entry(row: tuple[Any, ...]) -> Entry:
+    *facts, publisher, source, summary = row
+    entry = Entry._make((*facts, ""))
+    return entry._replace(named="\n".join((entry.name, publisher, source, entry.license, summary)).lower())
 
 
 def _config_names(parts: Sequence[str]) -> ExpressionWrapper[Any]:

@@ -16,12 +16,14 @@ from apps.catalog.fit import DeviceClass, device_classes
 from apps.catalog.kept_index import kept_index
 from apps.catalog.models import Artifact, Location, Model, ModelImport, ModelVersion
 from apps.catalog.querysets import SORTS, ModelQuerySet
+from apps.catalog.text_search import ModelsHolding, query_of, words_of
 from apps.catalog.verdicts import KeptFit, kept_fits
 
 ROWS = 50  # on a page
 CLASSES = 4  # columns of the "runs on" cells
 MOST_RANKED = 200  # models found; a look at one card takes a tenth of a millisecond
 MOST_KEPT = 2000  # rows, of some kilobytes each
+NOTHING: Mapping[str, Sequence[str]] = {}
 
 
 @dataclass(frozen=True)
@@ -85,18 +87,18 @@ def model_list(user: User, wish: Wish, *, served: Collection[int] = ()) -> dict[
     }
 
 
-def models_with(user: User, text: str, chosen: Mapping[str, Sequence[str]]) -> ModelQuerySet:
+def models_with(user: User, text: str, chosen: Mapping[str, Sequence[str]] = NOTHING) -> ModelQuerySet:
     """The models that the page would list for these words and facets.
 
     Raises Problem 422 naming the facet for a value that is none of its fixed options.
     """
-    matching = Model.objects.visible_to(user).matching(text)
-    if not any(chosen.values()):
-        return matching
+    models = Model.objects.visible_to(user)
+    if not text.strip() and not any(chosen.values()):
+        return models
     index = kept_index(device_classes()[:CLASSES])
     check_options(index.facets, chosen)
-    found, _ = index.choose(_visible(user, index), chosen)
-    return matching.filter(pk__in=[entry.pk for entry in index.listed(found)])
+    found, _ = index.choose(_visible(user, index) & _matching(text, index), chosen)
+    return models.filter(pk__in=[entry.pk for entry in index.listed(found)])
 
 
 def _visible(user: User, index: FacetIndex) -> int:
@@ -104,10 +106,20 @@ def _visible(user: User, index: FacetIndex) -> int:
 
 
 def _matching(text: str, index: FacetIndex) -> int:
-    """A mask of all models that hold these words, whosever they are."""
-    if not text.strip():
-        return index.all
-    return index.of(Model.objects.matching(text).order_by().values_list("pk", flat=True))
+    """Models of which every word is part of name, publisher, source, licence or summary, or begins a word of them or
+    of the card; whosever they are."""
+    found = index.all
+    for word in words_of(text):
+        named = index.naming(word.lower())
+        found &= named if found & named == found else named | _holding(word, index)
+    return found
+
+
+def _holding(word: str, index: FacetIndex) -> int:
+    query = query_of(word)
+    if query is None:
+        return 0
+    return index.of(Model.objects.filter(pk__in=ModelsHolding(query)).order_by().values_list("pk", flat=True))
 
 
 def _ordered(index: FacetIndex, found: int, sort: str, text: str) -> list[Entry]:

@@ -7,10 +7,10 @@ from operator import or_
 from typing import Self
 
 from django.contrib.postgres.search import SearchRank
-from django.db.models import F, Q, Value
+from django.db.models import F, Value
 
 from apps.accounts.querysets import OwnedQuerySet
-from apps.catalog.text_search import ModelsHolding, query_of, words_of
+from apps.catalog.text_search import query_of, words_of
 
 # what a person may sort by -> the field of a list's entry
 SORTS = {
@@ -23,18 +23,6 @@ SORTS = {
 
 
 class ModelQuerySet(OwnedQuerySet):
-    def matching(self, text: str) -> Self:
-        """Models of which every word is part of name, publisher, source, licence or summary, or begins a word of them
-        or of the card."""
-        found = self
-        for word in words_of(text):
-            fields = ("name", "publisher", "source_ref", "license", "summary")
-            holds = Q(*((f"{field}__icontains", word) for field in fields), _connector=Q.OR)
-            if (query := query_of(word)) is not None:
-                holds |= Q(pk__in=ModelsHolding(query))
-            found = found.filter(holds)
-        return found
-
     def ranked(self, text: str) -> Self:
         """With `rank`: how much of the text, and how prominently, a model holds."""
         queries = [query for query in map(query_of, words_of(text)) if query is not None]

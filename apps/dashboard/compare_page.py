@@ -15,6 +15,7 @@ from django.views.decorators.http import require_safe
 from apps.accounts.models import User
 from apps.accounts.problems import not_found
 from apps.accounts.rest import signed_in
+from apps.catalog.model_list import models_with
 from apps.catalog.models import Model, ModelVersion
 from apps.dashboard.side_by_side import Group, side_by_side
 
@@ -70,9 +71,8 @@ def _pick(user: User, asked: Sequence[str]) -> Picked:
 
 def _versions_named(user: User, text: str, shown: Sequence[ModelVersion]) -> list[ModelVersion]:
     """The newest versions of models that the text names, but those shown: one alone where the name is exact."""
-    models = Model.objects.visible_to(user).exclude(versions=None)
-    exact = models.filter(name__iexact=text)
-    found = exact if exact.exists() else models.matching(text).order_by("name")
+    exact = Model.objects.visible_to(user).exclude(versions=None).filter(name__iexact=text)
+    found = exact if exact.exists() else models_with(user, text).exclude(versions=None).order_by("name")
     ids = list(found.exclude(versions__in=shown).distinct().values_list("pk", flat=True)[:CHOICES])
     newest = ModelVersion.objects.filter(model__in=ids).order_by("model", "-pk").distinct("model")
     return sorted(newest.select_related("model"), key=lambda version: version.model.name)

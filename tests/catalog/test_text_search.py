@@ -11,7 +11,8 @@ from django.db.models import TextField
 from django.db.models.functions import Cast
 from django.test import Client
 
-from apps.accounts.models import Team
+from apps.accounts.models import Team, User
+from apps.catalog.model_list import models_with
 from apps.catalog.models import Model
 from apps.catalog.text_search import MOST_LETTERS, query_of
 from tests.factories import api_headers, make_team, make_user
@@ -36,7 +37,9 @@ def make_model(team: Team, name: str, **fields: str) -> Model:
 
 
 def found(text: str) -> list[str]:
-    return sorted(Model.objects.matching(text).values_list("name", flat=True))
+    """Among the models of every team."""
+    root = User.objects.filter(is_superuser=True).first() or make_user(is_superuser=True)
+    return sorted(models_with(root, text).values_list("name", flat=True))
 
 
 def on_page(client: Client, query: str) -> list[str]:

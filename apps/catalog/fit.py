@@ -13,6 +13,7 @@ from django.db.models import Max
 
 from apps.catalog.models import ModelVersion
 from apps.fleet.models import RAM_KEPT_BYTES, Device, Host
+from apps.fleet.querysets import fleet_devices
 from apps.planning.capability import refusal
 from apps.planning.configs import shape_from_config
 from apps.planning.gpu_memory import usable_of
@@ -139,7 +140,7 @@ class Fit(RunsOn):
 
 def device_classes() -> list[DeviceClass]:
     """The fleet's GPUs by product, largest memory first; where there is none, the CPU of the largest host."""
-    gpus = Device.objects.filter(kind=Device.Kind.GPU, is_present=True, host__cordoned=False)
+    gpus = fleet_devices(Device.Kind.GPU).filter(host__cordoned=False)
     on_host: Counter[tuple[str, int, int]] = Counter()
     for name, driver_bytes, host_id in gpus.order_by().values_list("name", "memory_bytes", "host_id"):
         on_host[name, usable_of(name, driver_bytes), host_id] += 1
@@ -154,7 +155,7 @@ def device_classes() -> list[DeviceClass]:
 
 
 def _largest_cpu() -> list[DeviceClass]:
-    ram_bytes = Host.objects.filter(cordoned=False).aggregate(most=Max("ram_bytes"))["most"] or 0
+    ram_bytes = Host.objects.filter(cordoned=False, left_at=None).aggregate(most=Max("ram_bytes"))["most"] or 0
     return [DeviceClass("CPU", "CPU", "cpu", ram_bytes - RAM_KEPT_BYTES)] if ram_bytes > RAM_KEPT_BYTES else []
 
 

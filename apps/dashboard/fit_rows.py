@@ -13,6 +13,7 @@ from apps.catalog.placement import needed_files
 from apps.dashboard.measured_here import Measured, measured_here
 from apps.fleet.local_host import local_host
 from apps.fleet.models import Device, Host
+from apps.fleet.querysets import fleet_devices
 from apps.jobs.chances import fleet_timeline
 from apps.jobs.kinds import CannotPrepare
 from apps.planning.gpu_memory import usable_of
@@ -54,12 +55,13 @@ def _class_key(device: DeviceClass) -> tuple[str, int]:
 
 
 def _hosts_by_class() -> dict[tuple[str, int], list[str]]:
-    """Device class -> hosts that have one; every host has a CPU."""
+    """Device class -> hosts that have one; every host has a CPU. Only those that still belong to the fleet."""
     found: dict[tuple[str, int], set[str]] = defaultdict(set)
-    gpus = Device.objects.filter(kind=Device.Kind.GPU, is_present=True)
+    gpus = fleet_devices(Device.Kind.GPU)
     for name, driver_bytes, host in gpus.order_by().values_list("name", "memory_bytes", "host__name"):
         found[product_title(name), usable_of(name, driver_bytes)].add(host)
-    found["CPU", 0].update(Host.objects.order_by().values_list("name", flat=True))
+    hosts = Host.objects.filter(left_at=None, fenced_at=None)
+    found["CPU", 0].update(hosts.order_by().values_list("name", flat=True))
     return defaultdict(list, {key: sorted(names) for key, names in found.items()})
 
 

@@ -89,7 +89,7 @@ def _price(text: str) -> Decimal | None:
 @require_POST
 def device_slots(request: HttpRequest, host_name: str, index: int) -> HttpResponse:
     def change(host: Host) -> object:
-        device = get_object_or_404(Device, host=host, kind=Device.Kind.GPU, index=index)
+        device = get_object_or_404(Device, host=host, kind=Device.Kind.GPU, index=index, is_present=True)
         slots = whole_number(request.POST.get("slots", "").strip())
         return set_slots(device=device, user=signed_in(request), slots=slots or 0)
 

@@ -142,7 +142,7 @@ def post_fence(request: HttpRequest, host_name: str, payload: FenceIn) -> dict[s
 def patch_device(request: HttpRequest, host_name: str, index: int, payload: DevicePatch) -> dict[str, Any]:
     """Slots of a GPU; 409 while jobs hold slots beyond that number."""
     host = host_named(host_name)
-    device = Device.objects.filter(host=host, kind=Device.Kind.GPU, index=index).first()
+    device = Device.objects.filter(host=host, kind=Device.Kind.GPU, index=index, is_present=True).first()
     if device is None:
         raise not_found("GPU", f"{host_name}:{index}")
     device = set_slots(device=device, user=signed_in(request), slots=payload.slots)

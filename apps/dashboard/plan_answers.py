@@ -10,11 +10,13 @@ from django.conf import settings
 from apps.accounts.problems import invalid
 from apps.catalog.models import ModelVersion
 from apps.costs.accrual import hour_price
+from apps.engines.registry import get_engine
 from apps.evals.models import Suite
 from apps.evals.plans import plan_eval_run
 from apps.fleet.models import Device
-from apps.fleet.querysets import largest_device
+from apps.fleet.querysets import fleet_devices
 from apps.jobs.chances import fleet_timeline
+from apps.jobs.services import planned_device
 from apps.planning import fit_lines, train_lines
 from apps.planning.fit_question import read_question
 from apps.planning.gpu_memory import NamedGpu, read_gpu, usable_of
@@ -73,7 +75,7 @@ def _gpus_by_kind() -> dict[tuple[str, int], Counter[str]]:
     Raises Problem 422 where no host has any.
     """
     found: dict[tuple[str, int], Counter[str]] = defaultdict(Counter)
-    gpus = Device.objects.filter(kind=Device.Kind.GPU, is_present=True, host__cordoned=False)
+    gpus = fleet_devices(Device.Kind.GPU).filter(host__cordoned=False)
     for name, driver_bytes, host in gpus.order_by("-memory_bytes").values_list("name", "memory_bytes", "host__name"):
         found[name, usable_of(name, driver_bytes)][host] += 1
     if not found:
@@ -104,7 +106,7 @@ def training_answer(line: dict[str, Any], version: ModelVersion | None) -> dict[
 
 def eval_answer(version: ModelVersion, suite: Suite, **asked: Any) -> dict[str, Any]:
     plan = plan_eval_run(version=version, suite=suite, options={}, **asked)
-    gpu = largest_device("gpu") if plan.gpus else None
+    gpu = planned_device(get_engine(plan.spec.engine), gpus=plan.gpus) if plan.gpus else None
     price = hour_price(gpu.host, gpu) if gpu else None
     return {
         "items": plan.item_count,

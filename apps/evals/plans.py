@@ -10,11 +10,12 @@ from apps.calibration.services import NewEstimate
 from apps.catalog.models import ModelVersion
 from apps.catalog.placement import check_loads, code_granted, model_ref, needed_files, promise_of
 from apps.engines.base import Input, RunSpec
+from apps.engines.registry import get_engine
 from apps.evals.models import Suite
 from apps.fleet.querysets import largest_device
 from apps.jobs.kinds import CannotPrepare
 from apps.jobs.models import Attempt
-from apps.jobs.services import checked_options, default_placement, engine_named
+from apps.jobs.services import checked_options, default_placement, engine_named, planned_device
 from apps.planning.configs import shape_from_config
 from apps.planning.durations import Duration, evaluation_duration
 from apps.planning.shapes import CannotEstimate
@@ -95,7 +96,7 @@ def plan_eval_run(
 
 def new_estimate(plan: EvalPlan, *, version: ModelVersion, suite: Suite) -> NewEstimate:
     """The ledger's row."""
-    device = largest_device("gpu" if plan.gpus else "cpu")
+    device = planned_device(get_engine(plan.spec.engine), gpus=plan.gpus)
     return NewEstimate(
         quantity="eval_seconds",
         unit="seconds",

@@ -20,6 +20,7 @@ class FinetunesConfig(AppConfig):
             KindHandler(
                 detail_url=fine_tune_url,
                 on_finished=register_output,
+                writes_catalogue=True,
                 prepare=prepare_model,
                 preferred_hosts=hosts_with_model,
                 cheaper_plans=cheaper_plans,

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from apps.engines.registry import get_engine
 from apps.finetunes.estimates import estimate_training
 from apps.finetunes.models import FineTune
 from apps.jobs.kinds import CheaperPlan
 from apps.jobs.models import Job
+from apps.jobs.services import planned_device
 
 BATCH, ADDED_UP = "micro_batch_size", "gradient_accumulation_steps"
 
@@ -23,11 +25,12 @@ def cheaper_plans(job: Job) -> Iterator[CheaperPlan]:
         return
     rows, batches = int(fine_tune.options.get(BATCH) or 1), int(fine_tune.options.get(ADDED_UP) or 1)
     on_gpu = job.gpus_needed > 0
+    device = planned_device(get_engine(job.engine), gpus=job.gpus_needed)
     asked = job.vram_bytes_needed if on_gpu else job.ram_bytes_needed
     while rows % 2 == 0:
         rows, batches = rows // 2, batches * 2
         options = fine_tune.options | {BATCH: rows, ADDED_UP: batches}
-        estimate = estimate_training(base=fine_tune.base, dataset=fine_tune.dataset, options=options, on_gpu=on_gpu)
+        estimate = estimate_training(base=fine_tune.base, dataset=fine_tune.dataset, options=options, device=device)
         if estimate is not None and estimate.total_bytes < asked:
             size = estimate.total_bytes
             words = f"with {BATCH} {rows} and {ADDED_UP} {batches}"

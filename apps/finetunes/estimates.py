@@ -9,7 +9,6 @@ from apps.catalog.models import ModelVersion
 from apps.costs.accrual import hour_price, share_of
 from apps.finetunes.models import Dataset
 from apps.fleet.models import Device
-from apps.fleet.querysets import largest_device
 from apps.planning.api_prices import ApiCost, api_costs
 from apps.planning.configs import shape_from_config
 from apps.planning.serving_plan import Memory
@@ -20,13 +19,12 @@ BYTES_PER_TOKEN = 4  # English text; the true count is known only to the tokeniz
 
 
 def estimate_training(
-    *, base: ModelVersion, dataset: Dataset, options: dict[str, Any], on_gpu: bool
+    *, base: ModelVersion, dataset: Dataset, options: dict[str, Any], device: Device | None
 ) -> TrainingEstimate | None:
     """None where the base's architecture is not in the formulas, or no device is there yet."""
-    device = largest_device("gpu" if on_gpu else "cpu")
     if device is None:
         return None
-    memory = Memory("gpu" if on_gpu else "cpu", device.usable_bytes, device.name)
+    memory = Memory("gpu" if device.kind == Device.Kind.GPU else "cpu", device.usable_bytes, device.name)
     try:
         shape = shape_from_config(base.facts.get("config", {}))
         return training_fit(_plan(shape, dataset, options, device), memory)
@@ -39,13 +37,14 @@ def behind_an_api(dataset: Dataset, options: dict[str, Any]) -> list[ApiCost]:
     return api_costs(*_tokens_and_epochs(dataset, options))
 
 
-def own_cost(estimate: TrainingEstimate, gpus: int) -> tuple[float, float] | None:
-    """Low and high of the GPUs' time at their price, in the installation's currency; None where either is not known."""
-    gpu = largest_device("gpu") if gpus else None
-    price = hour_price(gpu.host, gpu) if gpu else None
-    if gpu is None or price is None or estimate.duration is None:
+def own_cost(estimate: TrainingEstimate, gpus: int, gpu: Device) -> tuple[float, float] | None:
+    """Low and high of the time on so many of these at their price, by the slots that the estimate fills, in the
+    installation's currency; None where time or price is not known."""
+    price = hour_price(gpu.host, gpu)
+    if price is None or estimate.duration is None:
         return None
-    an_hour = gpus * share_of(gpu) * float(price)
+    slots = -(-estimate.total_bytes * gpu.slots // max(1, gpu.memory_bytes))
+    an_hour = gpus * share_of(gpu, slots=slots) * float(price)
     return an_hour * estimate.duration.seconds_low / 3600, an_hour * estimate.duration.seconds_high / 3600
 
 
@@ -92,10 +91,9 @@ def new_estimates(
     base: ModelVersion,
     dataset: Dataset,
     options: dict[str, Any],
-    on_gpu: bool,
+    device: Device | None,
 ) -> list[NewEstimate]:
     """The ledger's rows: memory, and the times of the run and of a step where the device's speed is known."""
-    device = largest_device("gpu" if on_gpu else "cpu")
     context = {
         "engine": engine,
         "device": device.name if device else "",

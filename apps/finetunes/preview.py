@@ -14,10 +14,9 @@ from apps.engines.base import Placement
 from apps.finetunes import services
 from apps.finetunes.estimates import behind_an_api, estimate_training, new_estimates, own_cost
 from apps.finetunes.forms import FineTuneForm
-from apps.fleet.querysets import largest_device
 from apps.jobs.option_form import OptionsForm
 from apps.jobs.previews import chosen_row, command_facts
-from apps.jobs.services import default_placement, engine_named
+from apps.jobs.services import default_placement, engine_named, planned_device
 
 
 def preview_fine_tune(form: FineTuneForm, options: OptionsForm) -> dict[str, Any]:
@@ -36,15 +35,15 @@ def preview_fine_tune(form: FineTuneForm, options: OptionsForm) -> dict[str, Any
         return {"estimate": None, "command": None, "refusal": str(problem)}
     placement = Placement(variant="cuda" if variant == "cuda" else "cpu")
     command = engine.command(spec, placement)
-    estimate = estimate_training(base=base, dataset=dataset, options=spec.options, on_gpu=gpus > 0)
-    device = largest_device("gpu" if gpus else "cpu")
-    run = {"engine": spec.engine, "base": base, "dataset": dataset, "options": spec.options, "on_gpu": gpus > 0}
+    device = planned_device(engine, gpus=gpus)
+    estimate = estimate_training(base=base, dataset=dataset, options=spec.options, device=device)
+    run = {"engine": spec.engine, "base": base, "dataset": dataset, "options": spec.options, "device": device}
     rows = new_estimates(estimate, **run) if estimate else []
     return {
         "estimate": estimate,
         "past": past_accuracy(rows, "peak_memory_bytes"),
         "past_step": past_accuracy(rows, "step_seconds"),
-        "own_cost": own_cost(estimate, gpus) if estimate else None,
+        "own_cost": own_cost(estimate, gpus, device) if estimate and device and gpus else None,
         "currency": settings.CURRENCY,
         "api_costs": behind_an_api(dataset, spec.options),
         "parts": estimate.parts if estimate else {},

@@ -24,7 +24,7 @@ from apps.finetunes.models import Dataset, FineTune
 from apps.finetunes.names import check_name
 from apps.jobs.blobs import put_blob
 from apps.jobs.models import Job
-from apps.jobs.services import checked_options, default_placement, engine_named, submit_job
+from apps.jobs.services import checked_options, default_placement, engine_named, planned_device, submit_job
 from apps.jobs.terms import USUAL, Terms
 
 ENGINE = "axolotl"
@@ -102,8 +102,10 @@ def create_fine_tune(
     _check_parts(team, base, dataset)
     require_allowed(base, team, "base")
     spec = build_spec(base=base, dataset=dataset, engine=engine, options=options or {})
-    variant, gpus = default_placement(engine_named(spec.engine, kind="train"))
-    estimate = estimate_training(base=base, dataset=dataset, options=spec.options, on_gpu=gpus > 0)
+    asked = engine_named(spec.engine, kind="train")
+    variant, gpus = default_placement(asked)
+    device = planned_device(asked, gpus=gpus)
+    estimate = estimate_training(base=base, dataset=dataset, options=spec.options, device=device)
     job = submit_job(
         team=team,
         user=user,
@@ -117,7 +119,7 @@ def create_fine_tune(
         terms=terms,
     )
     if estimate:
-        rows = new_estimates(estimate, engine=engine, base=base, dataset=dataset, options=spec.options, on_gpu=gpus > 0)
+        rows = new_estimates(estimate, engine=engine, base=base, dataset=dataset, options=spec.options, device=device)
         record_estimates(job=job, estimates=rows)
     fine_tune = FineTune.objects.create(
         team=team,

@@ -12,6 +12,7 @@ from apps.engines.locks import lock_sha256
 from apps.engines.locks.platforms import HostFacts, Key, cannot_run
 from apps.fleet.host_states import HostState
 from apps.fleet.models import Device, EngineEnvironment, Host, Reservation
+from apps.fleet.querysets import fleet_devices
 from apps.planning.placement import DeviceOffer, HostOffer
 
 
@@ -60,8 +61,7 @@ def fleet_now() -> FleetNow:
 def gpus_that_run(environment: str | None, *, only: Host | None = None) -> list[Device]:
     """The present GPUs, largest first and with their hosts, where the engine environment runs with CUDA: of the hosts
     that still belong to the fleet, or of one alone. All of them for one that no lock and no operator has placed yet."""
-    gpus = Device.objects.filter(kind=Device.Kind.GPU, is_present=True, host__removed_at=None)
-    gpus = gpus.filter(host=only) if only else gpus.filter(host__left_at=None, host__fenced_at=None)
+    gpus = fleet_devices(Device.Kind.GPU, only=only)
     found = list(gpus.select_related("host").order_by("-memory_bytes", "host__name", "index"))
     own = _own_environments() if found and environment else {}
     if not environment or not _is_placed(environment, own):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from django.db.models import Prefetch
+from django.db.models import Prefetch, QuerySet
 
 from apps.fleet.models import Device, FleetAlert, Host, HostLoad, Reservation
 
@@ -25,11 +25,15 @@ def reconcile_hold() -> FleetAlert | None:
     return FleetAlert.objects.filter(kind=FleetAlert.Kind.RESTORED, closed_at=None).first()
 
 
+def fleet_devices(kind: str, *, only: Host | None = None) -> QuerySet[Device]:
+    """The present devices of that kind: of the hosts that still belong to the fleet, or of one alone."""
+    devices = Device.objects.filter(kind=kind, is_present=True, host__removed_at=None)
+    return devices.filter(host=only) if only else devices.filter(host__left_at=None, host__fenced_at=None)
+
+
 def largest_device(kind: str, *, only: Host | None = None) -> Device | None:
-    """The present device of that kind (of one host alone) with the most memory, with its host."""
-    devices = Device.objects.filter(kind=kind, is_present=True).select_related("host")
-    devices = devices.filter(host=only) if only else devices
-    return devices.order_by("-memory_bytes").first()
+    """The one with the most memory, with its host."""
+    return fleet_devices(kind, only=only).select_related("host").order_by("-memory_bytes").first()
 
 
 def gpu_sizes(*, only: Host | None = None) -> dict[str, list[int]]:

@@ -17,8 +17,9 @@ from apps.accounts.models import Role, Team, User
 from apps.accounts.problems import FieldError, Problem, conflict, unknown_choice
 from apps.engines.base import Engine, Placement, RunSpec
 from apps.engines.registry import ENGINES, FAKES, get_engine
-from apps.fleet.models import Host
+from apps.fleet.models import Device, Host
 from apps.fleet.offers import gpus_that_run
+from apps.fleet.querysets import largest_device
 from apps.jobs import doorbell
 from apps.jobs.kinds import handler_of
 from apps.jobs.lifecycle import end_attempt, fresh_start, note, switch_status
@@ -73,6 +74,12 @@ def default_placement(engine: Engine, *, only: Host | None = None) -> tuple[str,
     """(variant, GPUs) of a job that computes: one GPU where the fleet (or one host) has any on which the engine runs,
     else the CPU device."""
     return ("cuda", 1) if gpus_that_run(engine.environment, only=only) else ("cpu", 0)
+
+
+def planned_device(engine: Engine, *, gpus: int, only: Host | None = None) -> Device | None:
+    """For which a job is estimated: the largest GPU on which the engine runs, or the CPU of the largest host."""
+    able = gpus_that_run(engine.environment, only=only) if gpus else []
+    return able[0] if able else largest_device("cpu", only=only)
 
 
 @transaction.atomic
@@ -209,10 +216,10 @@ def retry_job(*, job: Job, user: User) -> Job:
     """
     job = Job.objects.get(pk=job.pk)
     require_role(user, Role.MEMBER, job.team)
-    _check_retryable(job)  # one that is about to end is not waited for: its end may wait for the team
+    _check_retryable(job)
     require_gpu_hours(team=job.team, gpus=job.gpus_needed, time_limit_seconds=job.time_limit_seconds)
     job = Job.objects.select_for_update(no_key=True).get(pk=job.pk)
-    _check_retryable(job)
+    _check_retryable(job)  # of two at the same moment the second finds it queued
     handler_of(job).on_retried(job)
     # The scheduler asks for fresh installs and downloads: those that failed would fail it again, and those that go on
     # would tie it to their host.

@@ -6,6 +6,7 @@ import pytest
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 
 from apps.accounts.models import Team
 from apps.catalog.engines_for import hardware_of
@@ -87,6 +88,12 @@ def test_runs_here_goes_by_kept_verdicts(alice: Client, team: Team) -> None:
     assert names(alice, "/models?runs=any") == ["runs"]
     assert counts(alice, "/models")["runs"] == {"any": 1, gpu.key: 1}
     assert Verdict.objects.count() == 2
+
+
+def test_only_gpus_of_hosts_that_still_belong_to_the_fleet_count() -> None:
+    make_host("gone", gpus=1, left_at=timezone.now()).devices.filter(kind="gpu").update(name="NVIDIA H100 80GB HBM3")
+    make_host("rack", gpus=1)
+    assert [device.title for device in device_classes()] == ["RTX 4090"]
 
 
 def test_the_headline_counts_nothing_that_is_not_known_yet(alice: Client, team: Team) -> None:

@@ -259,6 +259,8 @@ def test_rest_sets_price_and_slots_and_names_what_is_wrong(client: Client, boss:
     Reservation.objects.create(device=host.devices.get(kind="gpu"), slot=2, holder=uuid.uuid4())
     assert patch("atlas/devices/0", {"slots": 2}).status_code == 409
     assert patch("atlas/devices/9", {"slots": 2}).status_code == 404
+    host.devices.filter(kind="gpu").update(is_present=False)
+    assert patch("atlas/devices/0", {"slots": 4}).status_code == 404, "a GPU that is gone"
     assert patch("nowhere", {"gpu_hour_price": 1}).status_code == 404
     wrong = client.post("/api/v1/hosts/atlas/fence", {"confirm": "x"}, "application/json", headers=headers)
     assert (wrong.status_code, wrong.json()["errors"][0]["field"]) == (422, "confirm")

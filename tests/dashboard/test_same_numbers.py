@@ -15,6 +15,7 @@ from apps.catalog.models import ModelVersion
 from apps.finetunes.estimates import estimate_training
 from apps.finetunes.models import Dataset
 from apps.fleet.models import Device
+from apps.fleet.querysets import largest_device
 from apps.planning.gpu_memory import usable_of
 from apps.planning.memory import GIB
 from apps.planning.reference import reference_model
@@ -88,9 +89,9 @@ def command(words: list[str], capsys: pytest.CaptureFixture[str]) -> Any:
 def test_a_fine_tune_is_planned_on_what_torch_sees(team: Team, version: ModelVersion) -> None:
     dataset = Dataset(team=team, name="rows", row_count=100, size_bytes=100_000)
     options = {"sequence_len": 2048, "micro_batch_size": 1}
-    whole = estimate_training(base=version, dataset=dataset, options=options, on_gpu=True)
+    whole = estimate_training(base=version, dataset=dataset, options=options, device=largest_device("gpu"))
     Device.objects.filter(kind="gpu").update(memory_bytes=round(23.58 * GIB))
-    seen = estimate_training(base=version, dataset=dataset, options=options, on_gpu=True)
+    seen = estimate_training(base=version, dataset=dataset, options=options, device=largest_device("gpu"))
     assert whole is not None
     assert whole == seen
 

@@ -10,6 +10,7 @@ from apps.finetunes.estimates import estimate_training
 from apps.finetunes.models import Dataset
 from apps.finetunes.services import create_fine_tune
 from apps.fleet.models import EngineEnvironment, Host
+from apps.fleet.querysets import largest_device
 from apps.jobs.models import Job
 from apps.jobs.scheduling import place_waiting_jobs
 from tests.factories import GIB, make_host, make_job
@@ -44,8 +45,9 @@ def test_the_largest_batch_that_fits_what_is_free_is_named(
     team: Team, alice: User, base: ModelVersion, dataset: Dataset, brio: Host
 ) -> None:
     job = waiting_tune(team, alice, base, dataset)
+    gpu = largest_device("gpu")
     needed = {
-        rows: estimate_training(base=base, dataset=dataset, options=OPTIONS | {"micro_batch_size": rows}, on_gpu=True)
+        rows: estimate_training(base=base, dataset=dataset, options=OPTIONS | {"micro_batch_size": rows}, device=gpu)
         for rows in (32, 16, 8, 4, 2, 1)
     }
     rows = next(rows for rows, each in needed.items() if each and each.total_bytes < 12 * GIB)

@@ -16,7 +16,7 @@ from apps.finetunes.fine_tune_list import fine_tune_rows
 from apps.finetunes.models import Dataset, FineTune
 from apps.fleet.models import Device, Host
 from apps.jobs.models import Job, MetricPoint
-from tests.factories import LLAMA_CONFIG, make_adapter, make_attempt, make_host, make_team, make_user
+from tests.factories import GIB, LLAMA_CONFIG, make_adapter, make_attempt, make_host, make_team, make_user
 from tests.finetunes.conftest import lines, row
 
 FORM = {"name": "polite", "engine": "axolotl", "option-max_steps": "3"}
@@ -86,6 +86,21 @@ def test_the_time_of_our_gpus_stands_beside_the_api(page: Client, base: ModelVer
     Device.objects.filter(kind="gpu").update(slots=4)
     quarter = text_of(page.post("/fine-tunes/preview", fill(base, dataset))).split("Cost here")[1]
     assert float(re.findall(r"\$ ([\d.]+)", quarter)[0]) == pytest.approx(low / 4, rel=0.01)
+
+
+def test_a_run_is_estimated_for_a_gpu_on_which_its_engine_runs(
+    page: Client, base: ModelVersion, dataset: Dataset
+) -> None:
+    ModelVersion.objects.update(facts=base.facts | {"config": LLAMA_CONFIG})
+    make_host("large", gpus=1, gpu_hour_price=1).devices.filter(kind="gpu").update(
+        uuid="AMD-1", name="AMD Instinct MI300X", memory_bytes=192 * GIB
+    )
+    make_host("able", gpus=1, gpu_hour_price=3600)
+    context = page.post("/fine-tunes/preview", fill(base, dataset)).context
+    assert context["capacity_bytes"] < 24 * GIB
+    page.post("/fine-tunes/new", fill(base, dataset))
+    devices = FineTune.objects.get().job.estimates.values_list("context__device", flat=True)
+    assert set(devices) == {"RTX 4090"}
 
 
 def test_form_mistakes_are_shown_not_run(page: Client, base: ModelVersion, dataset: Dataset) -> None:

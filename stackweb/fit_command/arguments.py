@@ -15,9 +15,9 @@ from stackweb.fit_command.words import fit_words, training_words
 
 _FIT = ("model", "config", "weights-bytes", "precision", "engine", "engine-version", "gpu", "gpu-memory-gib", "gpus",
         "tensor-parallel", "pipeline-parallel", "gpu-memory-utilization", "max-model-len", "max-num-seqs",
-        "kv-cache-dtype")  # fmt: skip
-_TRAIN = ("model", "config", "method", "engine", "gpu", "gpu-memory-gib", "gpus", "seq-len", "micro-batch",
-          "optimizer", "lora-rank", "dataset-tokens", "epochs", "sharding")  # fmt: skip
+        "max-num-batched-tokens", "kv-cache-dtype", "lora-slots", "lora-rank")  # fmt: skip
+_TRAIN = ("model", "config", "weights-bytes", "precision", "method", "engine", "gpu", "gpu-memory-gib", "gpus",
+          "seq-len", "micro-batch", "optimizer", "lora-rank", "dataset-tokens", "epochs", "sharding")  # fmt: skip
 
 
 def add_fit_commands(commands: Any) -> None:
@@ -27,6 +27,7 @@ def add_fit_commands(commands: Any) -> None:
     )
     _add(fit, _FIT)
     fit.add_argument("--enforce-eager", action="store_true", default=None, help="without CUDA graphs")
+    fit.add_argument("--enable-expert-parallel", action="store_true", default=None, help="experts whole, not split")
     fit.set_defaults(run=lambda given: _run(given, fit_lines.answer_line, fit_words))
     train = commands.add_parser("fit-train", help="say what memory, time and money a fine-tune takes")
     _add(train, _TRAIN)

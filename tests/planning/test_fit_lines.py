@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import io
 import json
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from apps.planning import fit_lines, train_lines
+from apps.planning import fit_lines, fit_question, train_lines
 from apps.planning.config_precision import precision_of
 from apps.planning.configs import shape_from_config
 from apps.planning.gguf import gguf_file_bytes
@@ -18,6 +19,7 @@ from apps.planning.precisions import read_precision
 from apps.planning.reference import reference_model
 from apps.planning.shapes import CannotEstimate
 from stackweb.cli import main
+from stackweb.fit_command.arguments import add_fit_commands
 from stackweb.fit_command.batch import answer_file
 
 ASKED = {"id": 1, "model_id": "Qwen/Qwen3-32B", "gpu": "H100 80GB", "gpus": 1}
@@ -26,6 +28,26 @@ KEYS = {
     "kv_bytes_per_token_per_gpu", "kv_tokens", "max_concurrency", "max_model_len_possible", "weights_file_gib",
     "confidence", "formula_version",
 }  # fmt: skip
+
+
+@pytest.mark.parametrize(("command", "keys"), [("fit", fit_question.KEYS), ("fit-train", train_lines.KEYS)])
+def test_the_command_has_an_option_for_every_key_of_a_line(command: str, keys: tuple[str, ...]) -> None:
+    parser = argparse.ArgumentParser()
+    add_fit_commands(parser.add_subparsers())
+    assert set(keys) - {"id", "model_id"} <= vars(parser.parse_args([command])).keys()
+
+
+def test_options_of_adapters_and_experts_reach_the_planner(capsys: pytest.CaptureFixture[str]) -> None:
+    asked = ["fit", "--model", "Qwen/Qwen3-30B-A3B", "--gpu", "H100 80GB", "--gpus", "2", "--json"]
+    plain = answered(asked, capsys)
+    assert answered([*asked, "--lora-slots", "8", "--lora-rank", "64"], capsys)["kv_tokens"] < plain["kv_tokens"]
+    whole = answered([*asked, "--enable-expert-parallel"], capsys)
+    assert whole["fits"] is True
+
+
+def answered(words: list[str], capsys: pytest.CaptureFixture[str]) -> Any:
+    assert main(words) == 0
+    return json.loads(capsys.readouterr().out)
 
 
 def test_a_line_as_vllm_measured_it() -> None:

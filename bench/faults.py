@@ -1,11 +1,12 @@
 """Faults while jobs run, judged by a witness: lost, run twice, left behind, adopted again, seen dead.
 
-    .venv/bin/python bench/faults.py [--faults 100] [--kills 10] [--deaths 12] [--seed 1] [--beside 1]
+    .venv/bin/python bench/faults.py [--faults 100] [--kills 10] [--deaths 12] [--seed 1] [--beside 1] [--gpus 2]
 
 Without arguments a sample of about a quarter of an hour. A row is `ok` only after the whole: 1,000 faults and 200
 kills of an agent; a sample that missed nothing says "sample" and ends well. `--beside 2` shares faults and kills
-between two rigs at once. An agent's death among the faults counts as a kill. Rigs run at a shortened pace, but dead
-engines are timed at the product's own.
+between two rigs at once; with `--gpus 1` half as many jobs run for each fault, and two rigs fit on two cores. An
+agent's death among the faults counts as a kill. Rigs run at a shortened pace, but dead engines are timed at the
+product's own.
 """
 
 from __future__ import annotations
@@ -81,10 +82,10 @@ class Row:
 
 def main() -> int:
     asked = arguments().parse_args()
-    told = rehearsed(asked.seed, asked.faults, asked.beside, FAULTS)
+    told = rehearsed(asked, asked.seed, asked.faults, FAULTS)
     rows = fault_rows(told)
     if (missing := asked.kills - told.kills) > 0:
-        told.add(rehearsed(asked.seed + 100, missing, asked.beside, AGENT_KILL))
+        told.add(rehearsed(asked, asked.seed + 100, missing, AGENT_KILL))
     rows += [*kill_rows(told), bug_row(asked.seed), death_row(asked.seed, asked.deaths)]
     say("")
     for row in rows:
@@ -97,12 +98,13 @@ def main() -> int:
     return 0 if all(row.is_held for row in rows) else 1
 
 
-def rehearsed(seed: int, count: int, beside: int, among: list[Fault]) -> Told:
+def rehearsed(asked: argparse.Namespace, seed: int, count: int, among: list[Fault]) -> Told:
     """`count` faults, shared between so many rigs at once, each of a seed of its own."""
+    beside = asked.beside
     shares = [count // beside + (number < count % beside) for number in range(beside)]
     whole = Told()
     with ThreadPoolExecutor(beside) as pool:
-        rigs = [pool.submit(one_rig, seed + number, shares[number], among) for number in range(beside)]
+        rigs = [pool.submit(one_rig, seed + number, shares[number], among, asked.gpus) for number in range(beside)]
     for number, rig in enumerate(rigs):
         if (error := rig.exception()) is None:
             whole.add(rig.result())
@@ -113,8 +115,8 @@ def rehearsed(seed: int, count: int, beside: int, among: list[Fault]) -> Told:
     return whole
 
 
-def one_rig(seed: int, count: int, among: list[Fault]) -> Told:
-    with running_rig(seed) as rig:
+def one_rig(seed: int, count: int, among: list[Fault], gpus: int) -> Told:
+    with running_rig(seed, gpus=gpus) as rig:
         run = Run(rig, rig.random)
         jobs, _acted, bars = rehearse(run, count, among)
     counts = Counter({bar.id: int(bar.value) for bar in bars if bar.unit == "count"})
@@ -194,6 +196,7 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--deaths", type=int, default=12, help="of engines, at the product's own pace")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--beside", type=int, default=1, help="rigs at once that share them")
+    parser.add_argument("--gpus", type=int, default=2, help="of each of a rig's four hosts")
     return parser
 
 

@@ -46,7 +46,7 @@ def wait_for(is_true: Callable[[], object], seconds: float, what: str) -> float:
     while not is_true():
         if time.monotonic() - since > seconds:
             raise NotInTime(f"not within {seconds:g} s: {what}")
-        time.sleep(0.1)
+        time.sleep(0.2)
     return time.monotonic() - since
 
 

@@ -16,6 +16,7 @@ class CatalogConfig(AppConfig):
         ask_through_egress()
         handler = KindHandler(
             on_finished=register_download,
+            writes_catalogue=True,
             on_retried=check_can_run_again,
             resolve=resolve_download,
             secrets=download_secrets,

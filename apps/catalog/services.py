@@ -88,14 +88,12 @@ def copy_version(*, version: ModelVersion, host: Host, user: User | None = None)
     `user` None: a job needs it there, and when none does any more it is not brought.
     """
     source = _source_of(version)
-    under_way: ModelImport | None = (
-        ModelImport.objects.filter(version=version, job__pinned_host=host, job__finished_at=None)
-        .select_related("job")
-        .first()
-    )
-    if under_way is not None:
-        return under_way
     with transaction.atomic():
+        ModelVersion.objects.select_for_update(no_key=True).get(pk=version.pk)  # else two would start one each
+        copies = ModelImport.objects.filter(version=version, job__pinned_host=host, job__finished_at=None)
+        under_way: ModelImport | None = copies.select_related("job").first()
+        if under_way is not None:
+            return under_way
         row = _start_import(
             team=version.team,
             user=user,

@@ -75,15 +75,17 @@ def roll_up(*, now: datetime) -> int:
     """Rolls up every whole minute that waits; of how many hosts. Their samples wait at the door meanwhile."""
     until = now.replace(second=0, microsecond=0)
     with connection.cursor() as cursor:
-        cursor.execute("SELECT roll_from FROM fleet_hostload WHERE roll_from < %s ORDER BY host_id FOR UPDATE", [until])
-        waiting = [row[0] for row in cursor.fetchall()]
+        cursor.execute(
+            "SELECT host_id, roll_from FROM fleet_hostload WHERE roll_from < %s ORDER BY host_id FOR UPDATE", [until]
+        )
+        waiting = dict(cursor.fetchall())
         if not waiting:
             return 0
-        since = min(waiting)
+        since = min(waiting.values())
         make_days(MINUTES, _days(since, until))
         for statement in (_TO_MINUTES, _TO_HOURS, _FLEET_MINUTES, _FLEET_HOURS):
             cursor.execute(statement, {"since": since, "until": until})
-        cursor.execute("UPDATE fleet_hostload SET roll_from = %(until)s WHERE roll_from < %(until)s", {"until": until})
+        cursor.execute("UPDATE fleet_hostload SET roll_from = %s WHERE host_id = ANY(%s)", [until, list(waiting)])
     return len(waiting)
 
 

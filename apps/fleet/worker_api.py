@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from django.conf import settings
+from django.db import transaction
 from django.http import HttpRequest
 from django.utils import timezone
 from ninja import Router, Status
+from redis.exceptions import RedisError
 
 from apps.accounts.problems import Problem
 from apps.fleet import services
@@ -36,14 +38,19 @@ def calling_host(request: HttpRequest) -> Host:
 @router.post("/join", response={201: JoinOut})
 def join(request: HttpRequest, payload: JoinIn) -> Status[dict[str, Any]]:
     token = request.headers.get("Authorization", "").removeprefix("Bearer ")
-    host, host_token = services.join_host(join_token=token, name=payload.name, inventory=payload.inventory)
+    try:
+        with transaction.atomic():  # where the broker does not answer, no token is used up and no name taken
+            host, host_token = services.join_host(join_token=token, name=payload.name, inventory=payload.inventory)
+            broker_url = broker_url_for(host)
+    except RedisError:
+        raise Problem(503, "Broker away", "Redis does not answer. Join again when it does, with this token.") from None
     return Status(
         201,
         {
             "host_token": host_token,
             "host": {"id": host.name, "name": host.name},
             "queue": host.queue,
-            "broker_url": broker_url_for(host),
+            "broker_url": broker_url,
             "broker_prefix": host.broker_prefix,
             "lease_seconds": settings.LEASE_SECONDS,
             "heartbeat_seconds": settings.HEARTBEAT_SECONDS,

@@ -34,12 +34,14 @@ def start_or_prepare(*, job: WaitingJob, choice: Choice) -> str:
     Raises DeviceTaken or IntegrityError where the place is no longer free, CannotPrepare or NoFreePort where
     this host cannot take it; then nothing was changed.
     """
-    # The team before the job, as whoever starts or stops one of its endpoints has it.
+    # Team, host, job, as everybody has them. A host that an operator works on is left alone: it may be drained.
     limits = team_limits([job.team_id] if job.need.gpus else [], timezone.now(), lock=True)
+    host = Host.objects.select_for_update(skip_locked=True, no_key=True).filter(name=choice.host).first()
+    if host is None:
+        raise reservations.DeviceTaken(f"{choice.host} is being changed")
     row = _still_waiting(job.pk)
     if row is None or not take_results(row):
         return ""
-    host = Host.objects.get(name=choice.host)
     if blocked := blocked_sentence(host):
         raise reservations.DeviceTaken(f"{host.name} {blocked}")
     if refusal := limits.refusal(job.team_id, job.need.gpus):
@@ -73,8 +75,8 @@ def _prepare(job: Job, host: Host) -> str:
 
 def _still_waiting(job_pk: int) -> Job | None:
     """None also while somebody else works on the row: whoever that is decides."""
-    rows = Job.objects.select_for_update(skip_locked=True, no_key=True)
-    job: Job | None = rows.filter(pk=job_pk, status=JobStatus.QUEUED).first()
+    rows = Job.objects.waiting().select_for_update(skip_locked=True, no_key=True)
+    job: Job | None = rows.filter(pk=job_pk).first()
     return job
 
 

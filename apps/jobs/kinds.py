@@ -64,8 +64,9 @@ class CheaperPlan:
 
 @dataclass(frozen=True)
 class KindHandler:
-    """`on_finished` runs in the finishing transaction and is idempotent. `on_retried` runs before a job is
-    queued again, and raises Problem where it must not be. `prepare` returns the unfinished
+    """`on_finished` runs in the finishing transaction and is idempotent; where it `writes_catalogue`, the team is
+    locked before the job that ends. `on_retried` runs before a job is queued again, and raises Problem where it
+    must not be. `prepare` returns the unfinished
     jobs that must first succeed on that host, and raises CannotPrepare where nothing can bring it there.
     `resolve` returns the spec with that host's paths, at claim, and `secrets` environment variables that
     only that host may see. `submit` starts one from the body that its
@@ -76,6 +77,7 @@ class KindHandler:
 
     detail_url: Callable[[Job], str] = _job_page
     on_finished: Callable[[Job], None] = _nothing
+    writes_catalogue: bool = False
     on_retried: Callable[[Job], None] = _nothing
     prepare: Callable[[Job, Host], Sequence[Job]] = _no_jobs
     preferred_hosts: Callable[[Job], Sequence[str]] = _no_hosts

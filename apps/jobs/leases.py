@@ -13,10 +13,12 @@ from django.utils import timezone
 from pydantic import ValidationError
 
 from apps.accounts.problems import FieldError, Problem, conflict, invalid, not_found
+from apps.accounts.services import lock_team
 from apps.engines.base import RunSpec
 from apps.engines.registry import get_engine
 from apps.fleet.boots import check_boot, note_boot
 from apps.fleet.models import Host
+from apps.fleet.operations import locked_row
 from apps.jobs.attempt_logs import append_log
 from apps.jobs.blobs import put_blob
 from apps.jobs.kinds import CannotPrepare, handler_of
@@ -170,6 +172,8 @@ def _beat_one(host: Host, each: BeatIn) -> str:
     known = Attempt.objects.filter(pk=each.uuid)
     if not known.filter(host=host, epoch=each.epoch, lease_token=each.lease_token).exists():
         return "gone" if known.exists() else beat_unknown(host, each)
+    if each.is_stuck:
+        locked_row(host)  # before its job, as an operator's drain or fence has it
     attempt = lock_attempt(each.uuid)
     if attempt.ended_at is not None:
         return "gone"
@@ -203,7 +207,7 @@ def _follow_phase(attempt: Attempt) -> None:
     """A server runs when it answers; a batch job runs when it works."""
     job: Job = attempt.job
     works = attempt.phase in _AT_WORK.get(job.kind, {"ready", "running"})
-    if job.status == JobStatus.STARTING and works:
+    if job.status == JobStatus.STARTING and works and not attempt.stop_reason:
         what = f"Ready on {attempt.host.name}" if job.kind == "serve" else f"Running on {attempt.host.name}"
         switch_status(
             job,
@@ -260,7 +264,10 @@ def finish_attempt(*, host: Host, attempt_uuid: uuid.UUID, body: FinishIn) -> No
     if size > MAX_RESULT_BYTES:
         message = f"The result has {size:,} bytes; {MAX_RESULT_BYTES:,} is the limit. Put rows into an output file."
         raise Problem(413, "Too large", message, [FieldError("result", message)])
-    attempt = lock_attempt(attempt_of(host, attempt_uuid).pk)
+    found = attempt_of(host, attempt_uuid)
+    if handler_of(found.job).writes_catalogue:
+        lock_team(found.job.team)
+    attempt = lock_attempt(found.pk)
     if (attempt.epoch, attempt.lease_token) != (body.epoch, body.lease_token):
         raise conflict("This lease is not the attempt's. End what runs under it.")
     reason = body.reason or ""

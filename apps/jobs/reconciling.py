@@ -84,30 +84,39 @@ def refuse_old_claim(attempt: Attempt) -> None:
 
 def beat_unknown(host: Host, beat: BeatIn) -> str:
     """hold, cancel where it is to end, or gone without a hold."""
-    held = HeldAttempt.objects.filter(pk=beat.uuid).first()
+    held = _held_or_new(host, beat)
     if held is None and Attempt.objects.filter(pk=beat.uuid).exists():
         return "hold"  # adopted while it was on its way
-    if held is None and reconcile_hold() is not None:
-        held = HeldAttempt.objects.create(
-            uuid=beat.uuid,
-            host=host,
-            epoch=beat.epoch,
-            lease_token=beat.lease_token,
-            job_label=beat.job,
-            device_indexes=beat.devices,
-        )
     if held is None or (held.host, held.epoch, held.lease_token) != (host, beat.epoch, beat.lease_token):
         return "gone"
     if held.is_ending and held.has_ended:
         return "gone"
     held.phase, held.port, held.beat_at = beat.phase or held.phase, beat.port or held.port, timezone.now()
     held.save(update_fields=["phase", "port", "beat_at"])
+    if not held.is_ending:
+        _keep_from_starting(held)  # before its devices, as the scheduler has them
     if not held.has_ended:
         reservations.hold_devices(host=host, devices=beat.devices, ram_bytes=beat.ram_bytes, holder=held.uuid)
-    if held.is_ending:
-        return "cancel"
-    _keep_from_starting(held)
-    return "hold"
+    return "cancel" if held.is_ending else "hold"
+
+
+def _held_or_new(host: Host, beat: BeatIn) -> HeldAttempt | None:
+    """Unchanged by others until the transaction ends; made during a hold, for an attempt that nobody here knows."""
+    rows = HeldAttempt.objects.select_for_update(of=("self",)).select_related("host").filter(pk=beat.uuid)
+    held = rows.first()
+    if held is None and reconcile_hold() is not None and not Attempt.objects.filter(pk=beat.uuid).exists():
+        HeldAttempt.objects.get_or_create(
+            uuid=beat.uuid,
+            defaults={
+                "host": host,
+                "epoch": beat.epoch,
+                "lease_token": beat.lease_token,
+                "job_label": beat.job,
+                "device_indexes": beat.devices,
+            },
+        )
+        held = rows.first()
+    return held
 
 
 def _keep_from_starting(held: HeldAttempt) -> None:

@@ -33,10 +33,11 @@ def ask_to_move(*, attempt_uuid: UUID, why: str, actor: User | None = None, reas
 
 
 @transaction.atomic
-def ask_to_end(*, attempt_uuid: UUID, reason: Reason, why: str) -> bool:
-    """Stops a claimed attempt for good or ill, as its kind's policy has it; False when it is stopping or over."""
+def ask_to_end(*, attempt_uuid: UUID, status: str, reason: Reason, why: str) -> bool:
+    """Stops a claimed attempt for good or ill, as its kind's policy has it; False when it is stopping or over, or its
+    job is no longer in `status`, in which it reached a limit."""
     attempt = lock_attempt(attempt_uuid)
-    if attempt.ended_at is not None or attempt.stop_reason or attempt.job.status == JobStatus.CANCELLING:
+    if attempt.ended_at is not None or attempt.stop_reason or attempt.job.status != status:
         return False
     Attempt.objects.filter(pk=attempt.pk).update(stop_reason=reason)
     note(attempt.job, "Asked to stop", detail=why, tone="warn", attempt=attempt)

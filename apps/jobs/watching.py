@@ -32,7 +32,8 @@ def watch_running_jobs() -> None:
             _mark_stall(job, now)
         reason = None if attempt.is_unknown else _limit_reached(attempt, job, now)
         if reason:
-            ask_to_end(attempt_uuid=attempt.uuid, reason=reason, why=limit_sentence(job, reason))
+            why = limit_sentence(job, reason)
+            ask_to_end(attempt_uuid=attempt.uuid, status=job.status, reason=reason, why=why)
 
 
 def _moved_at(job: Job) -> datetime | None:

@@ -8,7 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from django.db import connection
+from django.db import connection, transaction
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
@@ -37,6 +37,7 @@ from tests.factories import (
     make_team,
     make_user,
 )
+from tests.threads import Beside
 
 pytestmark = pytest.mark.django_db
 TB = 10**12
@@ -72,6 +73,17 @@ def test_a_version_is_brought_to_hosts_that_lack_it_once(version: ModelVersion, 
     assert again == rows[:1]
     with pytest.raises(Problem, match="atlas has tiny@0123456789ab already"):
         bring_copies(version=version, hosts=[atlas], user=alice)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_two_that_bring_it_to_one_host_at_once_start_one_copy(version: ModelVersion, alice: User) -> None:
+    brio = make_host("brio", disk_free_bytes=TB)
+    with transaction.atomic():
+        first = copy_version(version=version, host=brio, user=alice)
+        beside = Beside(lambda: copy_version(version=version, host=brio))
+        beside.until_it_waits()
+    assert beside.end() is None
+    assert list(ModelImport.objects.filter(version=version)) == [first]
 
 
 def test_an_adapter_is_brought_by_its_base(version: ModelVersion, alice: User, atlas: Host) -> None:

@@ -6,7 +6,7 @@ from uuid import uuid4
 
 import pytest
 
-from apps.accounts.models import Team, User
+from apps.accounts.models import AuditEvent, Team, User
 from apps.fleet.models import Host, PortLease
 from apps.fleet.reservations import FIRST_PORT, LAST_PORT, lease_port, release_all
 from apps.jobs.models import JobEvent
@@ -28,6 +28,20 @@ def test_an_attempt_that_cannot_be_killed_drains_its_host_and_keeps_its_devices(
     assert JobEvent.objects.filter(job=job, what="Cannot be killed", attempt=attempt).count() == 1
     attempt.refresh_from_db()
     assert attempt.ended_at is None
+
+
+def test_two_that_cannot_be_killed_are_told_once_each_and_keep_the_operators_reason(
+    team: Team, alice: User, worker: Worker
+) -> None:
+    attempts = [start(team, alice, worker, ram_bytes=2**30)[1] for _ in range(2)]
+    Host.objects.update(cordoned=True, is_draining=True, cordon_reason="new disk")
+    lease = {"epoch": 1, "is_stuck": True}
+    beats = [{"uuid": str(each.uuid), "lease_token": each.lease_token} | lease for each in attempts]
+    for _ in range(3):
+        worker.call("POST", "heartbeat", {"attempts": beats})
+    assert JobEvent.objects.filter(what="Cannot be killed").count() == 2
+    assert Host.objects.get(pk=worker.host.pk).cordon_reason == "new disk"
+    assert not AuditEvent.objects.filter(action="host.drained").exists()
 
 
 def test_how_an_attempt_is_kept_apart_stands_with_what_ran(team: Team, alice: User, worker: Worker) -> None:

@@ -9,13 +9,16 @@ from apps.accounts.models import Team, User
 from apps.accounts.problems import Problem
 from apps.accounts.services import lock_team
 from apps.fleet.models import Reservation
+from apps.fleet.operations import locked_row
 from apps.jobs import lifecycle, scheduling
-from apps.jobs.kinds import KindHandler
-from apps.jobs.leases import claim_attempt
+from apps.jobs.host_operations import drain_host
+from apps.jobs.kinds import KindHandler, handler_of_kind
+from apps.jobs.leases import beat, claim_attempt, finish_attempt
 from apps.jobs.models import Attempt, Job
 from apps.jobs.scheduling import place_waiting_jobs
+from apps.jobs.schemas import FinishIn
 from apps.jobs.services import cancel_job, retry_job
-from tests.factories import make_host, make_job
+from tests.factories import make_host, make_job, make_user
 from tests.jobs.conftest import Worker, start, submit
 from tests.threads import Beside
 
@@ -109,6 +112,37 @@ def test_a_job_can_be_asked_for_while_the_one_before_it_ends(limited: Team, alic
         ask = Beside(lambda: submit(limited, alice, gpus=1, after=[first]))
         assert ask.end() is None
     assert first.followers.count() == 1
+
+
+def test_a_run_that_ends_waits_for_the_team_before_it_holds_its_job(team: Team, alice: User, worker: Worker) -> None:
+    assert handler_of_kind("train").writes_catalogue
+    job, attempt = start(team, alice, worker)
+    body = FinishIn(epoch=1, lease_token=attempt.lease_token, exit_code=1, reason="out_of_memory")
+    with transaction.atomic():
+        lock_team(team)
+        end = Beside(lambda: finish_attempt(host=worker.host, attempt_uuid=attempt.uuid, body=body))
+        end.until_it_waits()
+        Job.objects.select_for_update(nowait=True).get(pk=job.pk)
+    assert end.end() is None
+
+
+def test_a_stuck_attempt_waits_for_its_host_before_it_holds_its_job(team: Team, alice: User, worker: Worker) -> None:
+    job, attempt = start(team, alice, worker)
+    row = {"uuid": str(attempt.uuid), "epoch": 1, "lease_token": attempt.lease_token, "is_stuck": True}
+    with transaction.atomic():
+        locked_row(worker.host)
+        stuck = Beside(lambda: beat(host=worker.host, beats=[row]))
+        stuck.until_it_waits()
+        Job.objects.select_for_update(nowait=True).get(pk=job.pk)
+    assert stuck.end() is None
+
+
+def test_nothing_is_placed_on_a_host_that_is_being_drained(team: Team, alice: User, worker: Worker) -> None:
+    job = submit(team, alice, ram_bytes=10**9)
+    with transaction.atomic():
+        drain_host(host=worker.host, user=make_user(is_superuser=True))
+        assert Beside(place_waiting_jobs).end() is None
+    assert not job.attempts.exists()
 
 
 def test_a_wait_is_told_without_waiting_for_a_job_that_somebody_works_on(team: Team, alice: User) -> None:

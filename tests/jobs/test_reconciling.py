@@ -20,7 +20,8 @@ from apps.jobs.host_operations import fence_host
 from apps.jobs.models import Attempt, HeldAttempt, Job
 from apps.jobs.reaping import withdraw_unclaimed
 from apps.jobs.reconciling import adopt_held, begin_hold, end_held, end_hold, held_rows
-from apps.jobs.scheduling import place_waiting_jobs
+from apps.jobs.scheduling import PATIENCE, place_waiting_jobs
+from apps.jobs.sweep import Sweep
 from tests.factories import api_headers, make_host, make_job, make_user
 from tests.jobs.conftest import Worker, start, submit
 
@@ -107,6 +108,16 @@ def test_an_unknown_attempt_runs_on_and_keeps_its_gpu(
     assert other.attempts.get().device_indexes == [1], "another job got the GPU"
     job.refresh_from_db()
     assert (job.status, "since before the restore" in job.wait_reason) == ("queued", True)
+
+
+def test_a_job_that_turns_out_to_run_already_is_not_started_by_a_look_that_began_before(
+    lost: tuple[Job, Running],
+) -> None:
+    job, running = lost
+    look = Sweep(timezone.now(), patience=PATIENCE, give_up_at=float("inf"))
+    running.beat()
+    look.run()
+    assert not job.attempts.exists()
 
 
 def test_it_is_adopted_and_its_job_goes_on(lost: tuple[Job, Running], worker: Worker, admin: User) -> None:

@@ -13,6 +13,7 @@ from django.utils import timezone
 
 from apps.accounts.models import AuditEvent, Team, User
 from apps.accounts.problems import Problem
+from apps.accounts.services import lock_team
 from apps.fleet.models import Reservation
 from apps.jobs.kinds import KindHandler, register_kind
 from apps.jobs.leases import finish_attempt
@@ -36,6 +37,7 @@ def finish(worker: Worker, attempt: Attempt, **end: Any) -> None:
 def at_once(first: Callable[[], Any], second: Callable[[], Any], *, job: Job) -> BaseException | None:
     """`second` comes to wait while `first` is under way; what the second raised."""
     with transaction.atomic():
+        lock_team(job.team)  # before the job, as everybody has them
         Job.objects.select_for_update().get(pk=job.pk)
         beside = Beside(second)
         beside.until_it_waits()

@@ -8,6 +8,7 @@ from django.utils import timezone
 from apps.accounts.audit import audit
 from apps.accounts.models import User
 from apps.accounts.problems import conflict, invalid
+from apps.fleet.boots import note_boot
 from apps.fleet.models import Host, Reservation
 from apps.fleet.offers import fleet_now
 from apps.fleet.operations import checked_reason, locked, locked_row
@@ -125,10 +126,11 @@ def take_inventory(*, host: Host, inventory: InventoryIn) -> None:
     """
     host = locked_row(host)
     boot_id = host.boot_id
-    record_inventory(host=host, inventory=inventory)
+    note_boot(host=host, boot_id=inventory.boot_id)
     if boot_id and inventory.boot_id not in ("", boot_id):
         forget_held(host)
     _end_attempts_of_earlier_boots(host, inventory.boot_id)
+    record_inventory(host=host, inventory=inventory)  # last: an install that ends has its job before its environment
 
 
 def _end_attempts_of_earlier_boots(host: Host, boot_id: str) -> None:

@@ -74,6 +74,10 @@ def kept_files(settings: Any, tmp_path: Path) -> None:
     settings.BLOB_DIR, settings.LOG_DIR = tmp_path / "blobs", tmp_path / "logs"
 
 
+def inventory(boot_id: str) -> dict[str, Any]:
+    return {"boot_id": boot_id, "cpu": {"model": "EPYC", "cores": 4}, "ram_bytes": 16 * 1024**3, "disk": {}}
+
+
 def submit(team: Team, user: User, *, kind: str = "train", **fields: Any) -> Job:
     """A job of the fake engine of that kind; fields of Terms are taken as such."""
     terms = {each.name: fields.pop(each.name) for each in dataclasses.fields(Terms) if each.name in fields}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Any
 
 import pytest
 from django.utils import timezone
@@ -20,16 +19,12 @@ from apps.jobs.reaping import withdraw_unclaimed
 from apps.jobs.scheduling import place_waiting_jobs
 from apps.jobs.services import submit_job
 from tests.factories import make_host, make_user
-from tests.jobs.conftest import Worker, start, submit
+from tests.jobs.conftest import Worker, inventory, start, submit
 
 
 @pytest.fixture
 def admin(team: Team) -> User:
     return make_user("admin", team=team, is_superuser=True)
-
-
-def inventory(boot_id: str) -> dict[str, Any]:
-    return {"boot_id": boot_id, "cpu": {"model": "EPYC", "cores": 4}, "ram_bytes": 16 * 1024**3, "disk": {}}
 
 
 def held() -> int:

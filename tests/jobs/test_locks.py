@@ -8,7 +8,7 @@ from django.db import OperationalError, transaction
 from apps.accounts.models import Team, User
 from apps.accounts.problems import Problem
 from apps.accounts.services import lock_team
-from apps.fleet.models import Reservation
+from apps.fleet.models import EngineEnvironment, Reservation
 from apps.fleet.operations import locked_row
 from apps.jobs import lifecycle, scheduling
 from apps.jobs.host_operations import drain_host
@@ -19,7 +19,7 @@ from apps.jobs.scheduling import place_waiting_jobs
 from apps.jobs.schemas import FinishIn
 from apps.jobs.services import cancel_job, retry_job
 from tests.factories import make_host, make_job, make_user
-from tests.jobs.conftest import Worker, start, submit
+from tests.jobs.conftest import Worker, inventory, start, submit
 from tests.threads import Beside
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -135,6 +135,24 @@ def test_a_stuck_attempt_waits_for_its_host_before_it_holds_its_job(team: Team, 
         stuck.until_it_waits()
         Job.objects.select_for_update(nowait=True).get(pk=job.pk)
     assert stuck.end() is None
+
+
+def test_an_inventory_after_a_restart_waits_for_jobs_before_it_changes_environments(
+    team: Team, alice: User, worker: Worker
+) -> None:
+    worker.call("POST", "inventory", inventory("boot-1"))
+    worker.host.refresh_from_db()
+    installed = EngineEnvironment.objects.create(host=worker.host, engine="vllm", variant="cpu", path="/gone")
+    _, attempt = start(team, alice, worker)
+    with transaction.atomic():
+        lifecycle.lock_attempt(attempt.uuid)
+        after = Beside(lambda: worker.call("POST", "inventory", inventory("boot-2")))
+        after.until_it_waits()
+        EngineEnvironment.objects.select_for_update(nowait=True).get(pk=installed.pk)
+    assert after.end() is None
+    attempt.refresh_from_db()
+    assert attempt.reason == "worker_lost"
+    assert not EngineEnvironment.objects.filter(pk=installed.pk).exists()
 
 
 def test_nothing_is_placed_on_a_host_that_is_being_drained(team: Team, alice: User, worker: Worker) -> None:

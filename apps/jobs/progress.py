@@ -22,16 +22,14 @@ def take_progress(attempt: Attempt, each: BeatIn) -> None:
             "progress_total": each.progress_total,
             "progress_unit": each.progress_unit[:20],
         }
-    is_new = any(getattr(job, name) != value for name, value in fields.items())
-    if fields:
-        Job.objects.filter(pk=job.pk).update(**fields)
-    if is_new or each.measurements.keys() - attempt.measurements.keys():
-        note_movement(job)
+    news = {name: value for name, value in fields.items() if getattr(job, name) != value}
+    if news or each.measurements.keys() - attempt.measurements.keys():
+        note_movement(job, **news)
 
 
-def note_movement(job: Job) -> None:
-    """It moves: a stall is over."""
-    Job.objects.filter(pk=job.pk, finished_at=None).update(progress_at=timezone.now(), stalled_at=None)
+def note_movement(job: Job, **news: Any) -> None:
+    """It moves: a stall is over. `news` are its columns that change."""
+    Job.objects.filter(pk=job.pk, finished_at=None).update(**news, progress_at=timezone.now(), stalled_at=None)
     if job.stalled_at is not None:
         note(job, "Moves again", tone="now")
 

@@ -80,7 +80,26 @@ def test_an_attempt_of_another_host_is_not_there(what: str, team: Team, alice: U
 def test_hot_writes_stay_cheap(what: str, most: int, team: Team, alice: User, worker: Worker) -> None:
     """Statements of one call, that of the host's token included."""
     _, attempt = start(team, alice, worker)
-    with CaptureQueriesContext(connection) as asked:
-        assert send(worker, attempt, what).status_code == 200
-    rows = [query["sql"] for query in asked if not query["sql"].startswith(("BEGIN", "COMMIT", "SAVEPOINT", "RELEASE"))]
+    rows = statements(lambda: send(worker, attempt, what))
     assert len(rows) <= most, "\n".join(rows)
+
+
+def statements(call: Callable[[], Any]) -> list[str]:
+    with CaptureQueriesContext(connection) as asked:
+        assert call().status_code == 200
+    return [query["sql"] for query in asked if not query["sql"].startswith(("BEGIN", "COMMIT", "SAVEPOINT", "RELEASE"))]
+
+
+def test_a_heartbeat_takes_three_statements_an_attempt_and_one_more_for_progress(
+    team: Team, alice: User, worker: Worker
+) -> None:
+    started = [start(team, alice, worker, ram_bytes=2**30)[1] for _ in range(2)]
+
+    def tell(*, of: int, done: int) -> list[str]:
+        progress = {"epoch": 1, "phase": "running", "progress_done": done, "progress_total": 9}
+        beats = [{"uuid": str(each.uuid), "lease_token": each.lease_token} | progress for each in started[:of]]
+        return statements(lambda: worker.call("POST", "heartbeat", {"attempts": beats}))
+
+    tell(of=2, done=1)
+    assert len(tell(of=2, done=1)) - len(tell(of=1, done=1)) == 3
+    assert len(tell(of=2, done=2)) - len(tell(of=0, done=2)) == 8

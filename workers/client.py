@@ -155,7 +155,8 @@ class Server:
                     raise Unreachable("The server does not accept this host's token")
                 if answer.status_code not in TRANSIENT:
                     return _accepted(answer)
-                trouble = f"{self.http.base_url.host} answers {answer.status_code}"
+                said = _problem(answer).get("detail")
+                trouble = f"{self.http.base_url.host} answers {answer.status_code}{f': {said}' if said else ''}"
             except httpx.TransportError as error:
                 trouble = f"{self.http.base_url.host} cannot be reached: {error}"
             if left:
@@ -249,16 +250,26 @@ class Server:
         self.call("POST", "telemetry", json={"samples": samples}, tries=1)
 
 
+def _problem(answer: httpx.Response) -> dict[str, Any]:
+    try:
+        found = answer.json()
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _sentence(answer: httpx.Response) -> str:
+    """What a person reads of a refusal, with its fields."""
+    problem = _problem(answer)
+    said = str(problem.get("detail") or problem.get("title") or f"The server answers {answer.status_code}")
+    fields = [f" ({error.get('field')}: {error.get('message')})" for error in problem.get("errors") or []]
+    return said + "".join(fields)
+
+
 def _accepted(answer: httpx.Response) -> httpx.Response:
     if answer.is_success:
         return answer
-    try:
-        problem = answer.json()
-    except ValueError:
-        problem = {}
-    detail = str(problem.get("detail") or problem.get("title") or f"The server answers {answer.status_code}")
-    for error in problem.get("errors") or []:
-        detail += f" ({error.get('field')}: {error.get('message')})"
+    problem, detail = _problem(answer), _sentence(answer)
     is_unknown_attempt = answer.status_code == 404 and "/attempts/" in answer.url.path
     if answer.status_code == 409 or is_unknown_attempt:
         raise Fenced(detail, problem.get("expected_offset"))

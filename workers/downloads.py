@@ -60,7 +60,6 @@ def download(
     """Returns the record of the finished folder; raises DownloadError or InstallError with the cause."""
     if source.kind == "path" and offer is None:
         return _record(source, Found(*files_of_model(Path(source.name))))
-    into.parent.mkdir(parents=True, exist_ok=True)
     # Two teams may ask for one model; the second finds it whole.
     with one_at_a_time(into.parent, into.name, f"Another job brings {source} to this host; waiting for it"):
         return _download_alone(source, into, variant, offer, with_code=with_code)

@@ -28,7 +28,7 @@ def default_team() -> Team:
 
 
 def lock_team(team: Team) -> None:
-    """Until the transaction ends: two at once must not take one name in the team."""
+    """Until the transaction ends: nobody else takes a name in the team, or writes its catalogue."""
     Team.objects.select_for_update(no_key=True).get(pk=team.pk)
 
 

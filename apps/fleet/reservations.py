@@ -48,7 +48,8 @@ def free_ram_bytes(device: Device) -> int:
 
 def reserve_ram(*, host: Host, ram_bytes: int, holder: uuid.UUID) -> None:
     """A share of the CPU device, on its lowest free slot, under its row lock. Raises DeviceTaken without room."""
-    device = Device.objects.select_for_update(no_key=True).filter(host=host, kind=Device.Kind.CPU).first()
+    rows = Device.objects.select_for_update(of=("self",), no_key=True)  # its usual order would lock the host too
+    device = rows.filter(host=host, kind=Device.Kind.CPU).first()
     if device is None or free_ram_bytes(device) < ram_bytes:
         raise DeviceTaken(f"the RAM of {host.name} is taken")
     taken = set(device.reservations.filter(released_at=None).values_list("slot", flat=True))

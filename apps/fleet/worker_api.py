@@ -9,7 +9,8 @@ from django.db import transaction
 from django.http import HttpRequest
 from django.utils import timezone
 from ninja import Router, Status
-from redis.exceptions import RedisError
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from apps.accounts.problems import Problem
 from apps.fleet import services
@@ -42,7 +43,7 @@ def join(request: HttpRequest, payload: JoinIn) -> Status[dict[str, Any]]:
         with transaction.atomic():  # where the broker does not answer, no token is used up and no name taken
             host, host_token = services.join_host(join_token=token, name=payload.name, inventory=payload.inventory)
             broker_url = broker_url_for(host)
-    except RedisError:
+    except (RedisConnectionError, RedisTimeoutError):
         raise Problem(503, "Broker away", "Redis does not answer. Join again when it does, with this token.") from None
     return Status(
         201,

@@ -34,16 +34,12 @@ def start_or_prepare(*, job: WaitingJob, choice: Choice) -> str:
     Raises DeviceTaken or IntegrityError where the place is no longer free, CannotPrepare or NoFreePort where
     this host cannot take it; then nothing was changed.
     """
-    # Team, host, job, as everybody has them. A host that an operator works on is left alone: it may be drained.
+    # Team, host, job, as everybody has them (decision 0019).
     limits = team_limits([job.team_id] if job.need.gpus else [], timezone.now(), lock=True)
-    host = Host.objects.select_for_update(skip_locked=True, no_key=True).filter(name=choice.host).first()
-    if host is None:
-        raise reservations.DeviceTaken(f"{choice.host} is being changed")
+    host = _open_host(choice.host)
     row = _still_waiting(job.pk)
     if row is None or not take_results(row):
         return ""
-    if blocked := blocked_sentence(host):
-        raise reservations.DeviceTaken(f"{host.name} {blocked}")
     if refusal := limits.refusal(job.team_id, job.need.gpus):
         return refusal
     why = _prepare(row, host)
@@ -56,10 +52,21 @@ def start_or_prepare(*, job: WaitingJob, choice: Choice) -> str:
 def prepare_on(*, job_pk: int, host_name: str) -> str:
     """Why the job could not start there even with room; empty where all that it needs is there.
 
-    Raises CannotPrepare where nothing can bring it there.
+    Raises DeviceTaken where the host takes no work any more, CannotPrepare where nothing can bring it there.
     """
+    host = _open_host(host_name)
     job = _still_waiting(job_pk)
-    return _prepare(job, Host.objects.get(name=host_name)) if job else "Looked at by another scheduler."
+    return _prepare(job, host) if job else "Looked at by another scheduler."
+
+
+def _open_host(name: str) -> Host:
+    """As it is until the transaction ends: no drain or fence comes between. Raises DeviceTaken if it takes no work."""
+    host = Host.objects.select_for_update(no_key=True).filter(name=name).first()
+    if host is None:
+        raise reservations.DeviceTaken(f"{name} was removed")
+    if blocked := blocked_sentence(host):
+        raise reservations.DeviceTaken(f"{name} {blocked}")
+    return host
 
 
 def _prepare(job: Job, host: Host) -> str:

@@ -47,7 +47,7 @@ def drain_host(*, host: Host, user: User, now: bool = False, reason: str = "") -
 
 
 def _open_attempts(host: Host) -> AttemptQuerySet:
-    return Attempt.objects.open().filter(host=host).order_by("created_at")
+    return Attempt.objects.open().filter(host=host).order_by("job_id", "created_at")
 
 
 def _moves(job: Job, others: list[HostOffer]) -> bool:

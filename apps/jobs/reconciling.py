@@ -224,7 +224,7 @@ def _end(held: HeldAttempt) -> None:
 
 def forget_held(host: Host) -> None:
     """Of a host that was switched off, left or restarted: nothing that it ran is alive."""
-    for held in HeldAttempt.objects.filter(host=host):
+    for held in HeldAttempt.objects.select_for_update().filter(host=host).order_by("pk"):
         reservations.release_all(holder=held.uuid)
         held.delete()
 
@@ -235,7 +235,8 @@ def end_hold(*, user: User) -> int:
     if not FleetAlert.objects.filter(kind=FleetAlert.Kind.RESTORED, closed_at=None).update(closed_at=timezone.now()):
         raise conflict("There is no hold to end.")
     HeldAttempt.objects.filter(is_ending=True, has_ended=True).delete()
-    left = list(HeldAttempt.objects.select_related("host").filter(is_ending=False))
+    rows = HeldAttempt.objects.select_related("host").select_for_update(of=("self",))
+    left = list(rows.filter(is_ending=False).order_by("pk"))
     for held in left:
         _end(held)
     audit(user, "fleet.hold_ended", object_id="fleet", object_name="Fleet", detail={"ended": len(left)})

@@ -15,6 +15,7 @@ from apps.accounts.access import require_role
 from apps.accounts.audit import audit
 from apps.accounts.models import Role, Team, User
 from apps.accounts.problems import FieldError, Problem, conflict, unknown_choice
+from apps.accounts.services import lock_team
 from apps.engines.base import Engine, Placement, RunSpec
 from apps.engines.registry import ENGINES, FAKES, get_engine
 from apps.fleet.models import Device, Host
@@ -202,24 +203,19 @@ def _stop_open_attempt(job: Job) -> None:
         doorbell.wake_host(attempt.host)
 
 
-def _check_retryable(job: Job) -> None:
-    if job.status not in RETRYABLE:
-        label = JobStatus(job.status).label.lower()
-        raise conflict(f"{job.public_id} is {label}; only a failed, cancelled or held job can run again.")
-
-
 @transaction.atomic
 def retry_job(*, job: Job, user: User) -> Job:
     """Queues a failed, cancelled or held job again.
 
     Raises Problem 409 for any other and where its room refuses, 403 where the month's GPU-hours do not suffice.
     """
-    job = Job.objects.get(pk=job.pk)
     require_role(user, Role.MEMBER, job.team)
-    _check_retryable(job)
-    require_gpu_hours(team=job.team, gpus=job.gpus_needed, time_limit_seconds=job.time_limit_seconds)
+    lock_team(job.team)
     job = Job.objects.select_for_update(no_key=True).get(pk=job.pk)
-    _check_retryable(job)  # of two at the same moment the second finds it queued
+    if job.status not in RETRYABLE:
+        label = JobStatus(job.status).label.lower()
+        raise conflict(f"{job.public_id} is {label}; only a failed, cancelled or held job can run again.")
+    require_gpu_hours(team=job.team, gpus=job.gpus_needed, time_limit_seconds=job.time_limit_seconds)
     handler_of(job).on_retried(job)
     # The scheduler asks for fresh installs and downloads: those that failed would fail it again, and those that go on
     # would tie it to their host.

@@ -206,6 +206,8 @@ class Sweep:
             why = prepare_on(job_pk=job.pk, host_name=victims[0].host)
         except CannotPrepare as refusal:
             why = str(refusal)
+        except DeviceTaken:
+            why = TAKEN
         if why:
             wait.reason, wait.lacks_room = why, False
             return True

@@ -53,6 +53,16 @@ def test_whoever_is_disabled_while_their_link_is_used_stays_out(admin: User) -> 
     assert not ClaimToken.objects.filter(user=dana).exists()
 
 
+def test_admins_that_change_each_other_wait_for_one_row_alone(admin: User) -> None:
+    other = make_user("other", is_superuser=True)
+    with transaction.atomic():
+        User.objects.select_for_update().get(pk=min(admin.pk, other.pk))
+        beside = Beside(lambda: set_admin(actor=other, user=admin, is_admin=False))
+        beside.until_it_waits()
+        User.objects.select_for_update(nowait=True).get(pk=max(admin.pk, other.pk))
+    assert beside.end() is None
+
+
 def test_of_two_admins_that_demote_each_other_one_stays(admin: User) -> None:
     other = make_user("other", is_superuser=True)
     as_it_was = User.objects.get(pk=other.pk)

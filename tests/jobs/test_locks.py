@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from uuid import uuid4
+
 import pytest
 from django.db import OperationalError, transaction
+from django.utils import timezone
 
 from apps.accounts.models import Team, User
 from apps.accounts.problems import Problem
 from apps.accounts.services import lock_team
-from apps.fleet.models import EngineEnvironment, Reservation
+from apps.fleet.models import EngineEnvironment, Host, Reservation
 from apps.fleet.operations import locked_row
+from apps.fleet.reservations import reserve_ram
 from apps.jobs import lifecycle, scheduling
-from apps.jobs.host_operations import drain_host
+from apps.jobs.host_operations import drain_host, host_leaves
 from apps.jobs.kinds import KindHandler, handler_of_kind
 from apps.jobs.leases import beat, claim_attempt, finish_attempt
-from apps.jobs.models import Attempt, Job
+from apps.jobs.models import Attempt, HeldAttempt, Job
 from apps.jobs.scheduling import place_waiting_jobs
 from apps.jobs.schemas import FinishIn
 from apps.jobs.services import cancel_job, retry_job
@@ -159,8 +163,35 @@ def test_nothing_is_placed_on_a_host_that_is_being_drained(team: Team, alice: Us
     job = submit(team, alice, ram_bytes=10**9)
     with transaction.atomic():
         drain_host(host=worker.host, user=make_user(is_superuser=True))
-        assert Beside(place_waiting_jobs).end() is None
+        look = Beside(place_waiting_jobs)
+        look.until_it_waits()
+    assert look.end() is None
     assert not job.attempts.exists()
+
+
+def test_a_look_waits_for_a_host_that_reports_and_keeps_the_order_of_the_line(
+    team: Team, alice: User, worker: Worker
+) -> None:
+    urgent, other = (submit(team, alice, ram_bytes=10 * 2**30, priority=priority) for priority in (10, 0))
+    with transaction.atomic():
+        Host.objects.filter(pk=worker.host.pk).update(last_seen_at=timezone.now())
+        look = Beside(place_waiting_jobs)
+        look.until_it_waits()
+    assert look.end() is None
+    assert [job.attempts.exists() for job in (urgent, other)] == [True, False]
+
+
+def test_a_host_that_leaves_and_a_heartbeat_of_what_it_held_wait_for_each_other_in_turn(
+    team: Team, alice: User, worker: Worker
+) -> None:
+    held = HeldAttempt.objects.create(uuid=uuid4(), host=worker.host, epoch=1, lease_token="t")
+    with transaction.atomic():
+        HeldAttempt.objects.select_for_update().get(pk=held.pk)
+        leaves = Beside(lambda: host_leaves(host=worker.host))
+        leaves.until_it_waits()
+        reserve_ram(host=worker.host, ram_bytes=1, holder=held.uuid)
+    assert leaves.end() is None
+    assert not Reservation.objects.filter(released_at=None).exists()
 
 
 def test_a_wait_is_told_without_waiting_for_a_job_that_somebody_works_on(team: Team, alice: User) -> None:

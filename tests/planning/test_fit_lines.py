@@ -41,8 +41,9 @@ def test_options_of_adapters_and_experts_reach_the_planner(capsys: pytest.Captur
     asked = ["fit", "--model", "Qwen/Qwen3-30B-A3B", "--gpu", "H100 80GB", "--gpus", "2", "--json"]
     plain = answered(asked, capsys)
     assert answered([*asked, "--lora-slots", "8", "--lora-rank", "64"], capsys)["kv_tokens"] < plain["kv_tokens"]
-    whole = answered([*asked, "--enable-expert-parallel"], capsys)
-    assert whole["fits"] is True
+    asked = ["fit", "--model", "Qwen/Qwen3-30B-A3B-FP8", "--gpu", "H100 80GB", "--gpus", "4", "--json"]
+    cut, whole = answered(asked, capsys), answered([*asked, "--enable-expert-parallel"], capsys)
+    assert (cut["tensor_parallel"], whole["tensor_parallel"]) == (2, 4), "a block of FP8 weights is not cut"
 
 
 def answered(words: list[str], capsys: pytest.CaptureFixture[str]) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -120,6 +121,22 @@ def test_a_token_is_shown_once_and_dies_by_revoking(client: Client, house: dict[
     assert Client().get("/api/v1/teams", headers=headers).json() == [{"name": "Red", "slug": "red"}]
     client.post(f"/settings/tokens/{row.pk}/revoke")
     assert Client().get("/api/v1/teams", headers=headers).status_code == 401
+
+
+def test_the_last_use_of_a_token_is_noted_to_the_minute(client: Client, house: dict[str, Any]) -> None:
+    row, token = create_api_token(user=house["alice"], name="ci")
+    headers = {"Authorization": f"Bearer {token.plain}"}
+
+    def last_use() -> datetime:
+        assert client.get("/api/v1/teams", headers=headers).status_code == 200
+        row.refresh_from_db()
+        assert row.last_used_at is not None
+        return row.last_used_at
+
+    first = last_use()
+    assert last_use() == first
+    ApiToken.objects.filter(pk=row.pk).update(last_used_at=first - timedelta(seconds=61))
+    assert last_use() > first
 
 
 @pytest.mark.parametrize(

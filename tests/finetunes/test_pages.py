@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import re
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from django.test import Client
 
 from apps.accounts.models import User
 from apps.catalog.models import ModelVersion
+from apps.finetunes.estimates import own_cost
 from apps.finetunes.fine_tune_list import fine_tune_rows
 from apps.finetunes.models import Dataset, FineTune
 from apps.fleet.models import Device, Host
@@ -84,6 +86,13 @@ def test_the_time_of_our_gpus_stands_beside_the_api(page: Client, base: ModelVer
     low, high = (float(each) for each in re.findall(r"\$ ([\d.]+)", priced.split("Cost here")[1])[:2])
     assert 0 < low < high
     Device.objects.filter(kind="gpu").update(slots=4)
+    context = page.post("/fine-tunes/preview", fill(base, dataset)).context
+    gpu = Device.objects.get(kind="gpu")
+    large = replace(context["estimate"], total_bytes=gpu.memory_bytes * 5 // 8)
+    whole = own_cost(large, 1, Device(host=gpu.host, kind="gpu", memory_bytes=gpu.memory_bytes))
+    three_quarters = own_cost(large, 1, gpu)
+    assert whole is not None
+    assert three_quarters == pytest.approx([each * 3 / 4 for each in whole])
     quarter = text_of(page.post("/fine-tunes/preview", fill(base, dataset))).split("Cost here")[1]
     assert float(re.findall(r"\$ ([\d.]+)", quarter)[0]) == pytest.approx(low / 4, rel=0.01)
 

@@ -163,6 +163,20 @@ def line(number: int, **fields: Any) -> UsageLine:
 
 
 @pytest.mark.django_db
+def test_lines_that_are_flushed_late_do_not_set_a_keys_last_use_back(tmp_path: Path) -> None:
+    team = make_team()
+    key, _ = create_virtual_key(team=team, user=make_user(team=team), name="app")
+    now = timezone.now()
+    for number, at in enumerate((now, now - timedelta(hours=1))):
+        spool = Spool(tmp_path / str(number))
+        spool.append(line(number, key_id=key.pk, at=at.isoformat()))
+        spool.close()
+        assert flush_usage(tmp_path / str(number)) == 1
+    key.refresh_from_db()
+    assert key.last_used_at == now
+
+
+@pytest.mark.django_db
 def test_a_flush_that_is_repeated_or_cut_off_counts_each_request_once(tmp_path: Path) -> None:
     spool = Spool(tmp_path)
     for number in range(3):

@@ -6,7 +6,9 @@ from celery import Celery
 
 from workers.config import WorkerConfig
 
-app = Celery("workers", set_as_current=False, include=["workers.tasks"])
+# Without Celery's fix-up for Django: where DJANGO_SETTINGS_MODULE is set, it would set Django up beside the agent,
+# whose end could then wait for ever for the locks of the logging that is being set up anew.
+app = Celery("workers", set_as_current=False, include=["workers.tasks"], fixups=[])
 app.conf.update(
     accept_content=["json"],
     task_serializer="json",

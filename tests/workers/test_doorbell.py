@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 
 from celery import Celery
 
-from tests.workers.conftest import Worker, script
+from tests.workers.conftest import ROOT, Worker, script
 from tests.workers.protocol_server import ProtocolServer
 
 
@@ -23,3 +26,14 @@ def test_a_ring_is_answered_before_the_next_sweep(
         app.send_task("workers.wake", queue="gpu.h1", ignore_result=True, connection=connection)
     server.wait(lambda: held.finish)
     assert worker.end() == 0
+
+
+def test_it_sets_no_django_up_where_its_settings_are_named() -> None:
+    """The end of the process could then wait for ever for the logging that a thread is setting up."""
+    code = (
+        "import sys; from workers.app import app; app.loader.init_worker(); "
+        "apps = sys.modules.get('django.apps'); print(apps is not None and apps.apps.ready)"
+    )
+    named = os.environ | {"DJANGO_SETTINGS_MODULE": "stackweb.settings"}
+    done = subprocess.run([sys.executable, "-c", code], env=named, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"

@@ -150,7 +150,7 @@ def test_thousands_that_wait_for_the_same_cost_the_queries_of_a_few_and_are_writ
     many = queries_of_a_look(team, more=3000)
     assert Job.objects.filter(wait_reason="Needs 8 GPUs on one host; brio has 1 GPU.").count() == 3030
     again = queries_of_a_look(team, more=0)
-    assert len(many) <= len(few) < 30
+    assert len(many) <= len(few) <= 21, "\n".join(few)
     assert not [query for query in again if query.startswith("UPDATE")]
 
 
@@ -161,7 +161,7 @@ def queries_of_a_look(team: Team, *, more: int) -> list[str]:
     )
     with CaptureQueriesContext(connection) as asked:
         place_waiting_jobs()
-    return [query["sql"] for query in asked]
+    return [query["sql"] for query in asked if not query["sql"].startswith(("SAVEPOINT", "RELEASE"))]
 
 
 def test_gpu_hours_that_are_used_up_refuse_at_submit_and_hold_back_what_waits(team: Team, alice: User) -> None:

@@ -16,7 +16,7 @@ from apps.catalog.fit import DeviceClass, device_classes
 from apps.catalog.kept_index import kept_index
 from apps.catalog.models import Artifact, Location, Model, ModelImport, ModelVersion
 from apps.catalog.querysets import SORTS, ModelQuerySet
-from apps.catalog.text_search import ModelsHolding, query_of, words_of
+from apps.catalog.text_search import models_holding, words_of
 from apps.catalog.verdicts import KeptFit, kept_fits
 
 ROWS = 50  # on a page
@@ -111,15 +111,8 @@ def _matching(text: str, index: FacetIndex) -> int:
     found = index.all
     for word in words_of(text):
         named = index.naming(word.lower())
-        found &= named if found & named == found else named | _holding(word, index)
+        found &= named if found & named == found else named | index.of(models_holding(word))
     return found
-
-
-def _holding(word: str, index: FacetIndex) -> int:
-    query = query_of(word)
-    if query is None:
-        return 0
-    return index.of(Model.objects.filter(pk__in=ModelsHolding(query)).order_by().values_list("pk", flat=True))
 
 
 def _ordered(index: FacetIndex, found: int, sort: str, text: str) -> list[Entry]:
@@ -130,13 +123,13 @@ def _ordered(index: FacetIndex, found: int, sort: str, text: str) -> list[Entry]
     if sort or not text.strip():
         column = SORTS[sort.removeprefix("-") or "added"]
         return index.sorted(found, column, descending=not sort or sort.startswith("-"))
-    entries = index.listed(found)
-    ranks: dict[int, float] = {}
+    entries = index.sorted(found, SORTS["added"], descending=True)
     if len(entries) <= MOST_RANKED:
         ranked = Model.objects.filter(pk__in=[entry.pk for entry in entries]).ranked(text)
         ranks = dict(ranked.values_list("pk", "rank"))
+        entries.sort(key=lambda entry: -ranks.get(entry.pk, 0.0))
     words = text.strip().lower()
-    return sorted(entries, key=lambda entry: (words not in entry.name.lower(), -ranks.get(entry.pk, 0.0), -entry.pk))
+    return sorted(entries, key=lambda entry: words not in entry.name.lower())
 
 
 def kept_rows(entries: Sequence[Entry], devices: Sequence[DeviceClass], index: FacetIndex) -> list[ModelRow]:

@@ -5,12 +5,10 @@ from __future__ import annotations
 import json
 import uuid
 from datetime import timedelta
-from typing import Any
 
 from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
-from pydantic import ValidationError
 
 from apps.accounts.problems import FieldError, Problem, conflict, invalid, not_found
 from apps.accounts.services import lock_team
@@ -18,20 +16,17 @@ from apps.engines.base import RunSpec
 from apps.engines.registry import get_engine
 from apps.fleet.boots import check_boot, note_boot
 from apps.fleet.models import Host
-from apps.fleet.operations import locked_row
 from apps.jobs.attempt_logs import append_log
 from apps.jobs.blobs import put_blob
 from apps.jobs.kinds import CannotPrepare, handler_of
-from apps.jobs.lifecycle import end_attempt, lock_attempt, note, switch_status
-from apps.jobs.models import Attempt, Job, JobKind, MetricPoint, Output
+from apps.jobs.lifecycle import end_attempt, lock_attempt, note
+from apps.jobs.models import Attempt, Job, MetricPoint, Output
 from apps.jobs.policies import POLICIES
-from apps.jobs.progress import note_movement, take_progress
+from apps.jobs.progress import note_movement
 from apps.jobs.reasons import Reason
-from apps.jobs.reconciling import beat_unknown, refuse_old_claim, refuse_while_held
+from apps.jobs.reconciling import refuse_old_claim, refuse_while_held
 from apps.jobs.resuming import beginning, lost_attempts
-from apps.jobs.schemas import BeatIn, ClaimOut, FinishIn, LeaseIn, LostAttemptOut, PlacementOut, PointIn, StartedIn
-from apps.jobs.states import JobStatus, Owner
-from apps.jobs.stuck import note_stuck
+from apps.jobs.schemas import ClaimOut, FinishIn, LeaseIn, LostAttemptOut, PlacementOut, PointIn, StartedIn
 from apps.jobs.time_limits import ordered_stall_seconds
 
 STOP_GRACE_SECONDS = 30
@@ -73,7 +68,7 @@ def lock_held(host: Host, attempt_uuid: uuid.UUID, lease: LeaseIn) -> Attempt:
     if attempt.host_id != host.pk:
         raise _unknown(attempt_uuid)
     _check_lease(attempt, lease)
-    _note_claim(attempt)
+    note_claim(attempt)
     return attempt
 
 
@@ -82,7 +77,7 @@ def _check_lease(attempt: Attempt, lease: LeaseIn) -> None:
         raise conflict("This lease is not the attempt's open one. End what runs under it.")
 
 
-def _note_claim(attempt: Attempt) -> None:
+def note_claim(attempt: Attempt) -> None:
     """Only a claim hands out the token; a database restored from before it has forgotten that."""
     if attempt.claimed_at is None:
         attempt.claimed_at = timezone.now()
@@ -147,79 +142,6 @@ def record_started(*, host: Host, attempt_uuid: uuid.UUID, lease: LeaseIn, start
     if not attempt.ran and (line := beginning(attempt, started.resumed)):
         note(attempt.job, **line, attempt=attempt)
     Attempt.objects.filter(pk=attempt.pk).update(ran=started.model_dump(mode="json"))
-
-
-def beat(*, host: Host, beats: list[dict[str, Any]]) -> list[dict[str, str]]:
-    """Renews leases and takes in progress; answers run, cancel or gone for each attempt, refused for a wrong one.
-
-    After a restore also hold: unknown here, and to run on until an admin decides.
-    """
-    return [_beat_or_refuse(host, each) for each in beats]
-
-
-def _beat_or_refuse(host: Host, given: dict[str, Any]) -> dict[str, str]:
-    try:
-        each = BeatIn.model_validate(given)
-    except ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join(str(part) for part in first["loc"])
-        return {"uuid": str(given.get("uuid", ""))[:60], "answer": "refused", "error": f"{field}: {first['msg']}"}
-    return {"uuid": str(each.uuid), "answer": _beat_one(host, each)}
-
-
-@transaction.atomic
-def _beat_one(host: Host, each: BeatIn) -> str:
-    """In few statements: a host with eight GPUs tells of eight attempts every few seconds."""
-    if each.is_stuck:
-        locked_row(host)  # before its job, as an operator's drain or fence has it
-    try:
-        attempt = lock_attempt(each.uuid)
-    except Job.DoesNotExist:
-        return beat_unknown(host, each)
-    lease = (attempt.host_id, attempt.epoch, attempt.lease_token)
-    if attempt.ended_at is not None or lease != (host.pk, each.epoch, each.lease_token):
-        return "gone"
-    _note_claim(attempt)
-    now = timezone.now()
-    take_progress(attempt, each)
-    attempt.lease_expires_at = now + timedelta(seconds=settings.LEASE_SECONDS)
-    attempt.phase = each.phase or attempt.phase
-    attempt.port = each.port or attempt.port
-    attempt.measurements = attempt.measurements | each.measurements
-    if attempt.phase == "ready" and attempt.ready_at is None:
-        attempt.ready_at = now
-        if attempt.job.kind == JobKind.SERVE and attempt.claimed_at is not None:
-            attempt.measurements |= {"start_seconds": (now - attempt.claimed_at).total_seconds()}
-    attempt.save(update_fields=["lease_expires_at", "phase", "port", "measurements", "ready_at"])
-    _follow_phase(attempt)
-    if each.is_stuck:
-        note_stuck(attempt)
-    return "cancel" if attempt.must_stop else "run"
-
-
-# The phases in which a job of that kind does what it was asked for; before them it is starting.
-_AT_WORK = {
-    "serve": {"ready"},
-    "install": {"installing", "running"},
-    "download": {"installing", "downloading", "loading", "running"},
-}
-
-
-def _follow_phase(attempt: Attempt) -> None:
-    """A server runs when it answers; a batch job runs when it works."""
-    job: Job = attempt.job
-    works = attempt.phase in _AT_WORK.get(job.kind, {"ready", "running"})
-    if job.status == JobStatus.STARTING and works and not attempt.stop_reason:
-        what = f"Ready on {attempt.host.name}" if job.kind == "serve" else f"Running on {attempt.host.name}"
-        switch_status(
-            job,
-            JobStatus.RUNNING,
-            by=Owner.WORKER,
-            what=what,
-            event={"attempt": attempt, "tone": "now"},
-            ready_at=attempt.ready_at,
-            progress_at=timezone.now(),
-        )
 
 
 @transaction.atomic

@@ -18,7 +18,7 @@ from apps.fleet.querysets import reconcile_hold
 from apps.fleet.schemas import InventoryIn
 from apps.fleet.services import note_host_seen
 from apps.fleet.worker_api import calling_host
-from apps.jobs import leases
+from apps.jobs import heartbeats, leases
 from apps.jobs.blobs import blob_path
 from apps.jobs.host_operations import host_leaves, take_inventory
 from apps.jobs.models import Attempt
@@ -81,7 +81,7 @@ def started(request: HttpRequest, uuid: uuids.UUID, lease: Query[LeaseIn], paylo
 def heartbeat(request: HttpRequest, payload: HeartbeatIn) -> dict[str, Any]:
     host = calling_host(request)
     note_host_seen(host=host)
-    return {"attempts": leases.beat(host=host, beats=payload.attempts)}
+    return {"attempts": heartbeats.beat(host=host, beats=payload.attempts)}
 
 
 @router.post("/attempts/{uuid}/logs")

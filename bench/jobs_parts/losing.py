@@ -124,7 +124,8 @@ def taken_and_lost(team: Any, host: Any) -> None:
 
 def long_job(team: Any, host: Any) -> None:
     """140 s under a lease of 20 s, both divided by SCALE, while reaper and scheduler look all the time."""
-    from apps.jobs.leases import beat, claim_attempt
+    from apps.jobs.heartbeats import beat
+    from apps.jobs.leases import claim_attempt
     from apps.jobs.lifecycle import end_attempt
     from apps.jobs.models import Attempt
     from apps.jobs.reaping import withdraw_unclaimed

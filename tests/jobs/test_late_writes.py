@@ -90,7 +90,7 @@ def statements(call: Callable[[], Any]) -> list[str]:
     return [query["sql"] for query in asked if not query["sql"].startswith(("BEGIN", "COMMIT", "SAVEPOINT", "RELEASE"))]
 
 
-def test_a_heartbeat_takes_three_statements_an_attempt_and_one_more_for_progress(
+def test_a_heartbeat_takes_one_statement_an_attempt_that_has_progress_and_none_for_others(
     team: Team, alice: User, worker: Worker
 ) -> None:
     started = [start(team, alice, worker, ram_bytes=2**30)[1] for _ in range(2)]
@@ -101,5 +101,13 @@ def test_a_heartbeat_takes_three_statements_an_attempt_and_one_more_for_progress
         return statements(lambda: worker.call("POST", "heartbeat", {"attempts": beats}))
 
     tell(of=2, done=1)
-    assert len(tell(of=2, done=1)) - len(tell(of=1, done=1)) == 3
-    assert len(tell(of=2, done=2)) - len(tell(of=0, done=2)) == 8
+    assert len(tell(of=2, done=1)) == len(tell(of=1, done=1)) == len(tell(of=0, done=1)) + 3
+    assert len(tell(of=2, done=2)) == len(tell(of=2, done=2)) + 2
+
+
+def test_an_attempt_told_of_twice_is_heard_twice(team: Team, alice: User, worker: Worker) -> None:
+    _, attempt = start(team, alice, worker)
+    right = {"uuid": str(attempt.uuid), "epoch": 1, "phase": "running", "lease_token": attempt.lease_token}
+    worker.call("POST", "heartbeat", {"attempts": [right]})
+    answer = worker.call("POST", "heartbeat", {"attempts": [right | {"lease_token": "old"}, right]}).json()
+    assert [each["answer"] for each in answer["attempts"]] == ["gone", "run"]

@@ -15,9 +15,10 @@ from apps.fleet.models import EngineEnvironment, Host, Reservation
 from apps.fleet.operations import locked_row
 from apps.fleet.reservations import reserve_ram
 from apps.jobs import lifecycle, scheduling
+from apps.jobs.heartbeats import beat
 from apps.jobs.host_operations import drain_host, host_leaves
 from apps.jobs.kinds import KindHandler, handler_of_kind
-from apps.jobs.leases import beat, claim_attempt, finish_attempt
+from apps.jobs.leases import claim_attempt, finish_attempt
 from apps.jobs.models import Attempt, HeldAttempt, Job
 from apps.jobs.scheduling import place_waiting_jobs
 from apps.jobs.schemas import FinishIn
@@ -139,6 +140,23 @@ def test_a_stuck_attempt_waits_for_its_host_before_it_holds_its_job(team: Team, 
         stuck.until_it_waits()
         Job.objects.select_for_update(nowait=True).get(pk=job.pk)
     assert stuck.end() is None
+
+
+def test_a_heartbeat_renews_what_is_free_before_it_waits_for_a_job_that_somebody_holds(
+    team: Team, alice: User, worker: Worker
+) -> None:
+    started = [start(team, alice, worker, ram_bytes=2**30)[1] for _ in range(2)]
+    rows = [{"uuid": str(each.uuid), "epoch": 1, "lease_token": each.lease_token} for each in started]
+    answers: list[dict[str, str]] = []
+    Attempt.objects.update(lease_expires_at=timezone.now())
+    with transaction.atomic():
+        lifecycle.lock_attempt(started[0].uuid)
+        heard = Beside(lambda: answers.extend(beat(host=worker.host, beats=rows)))
+        heard.until_it_waits()
+        still = [row.pk for row in Attempt.objects.filter(lease_expires_at__lt=timezone.now())]
+    assert (still, heard.end()) == ([started[0].pk], None)
+    assert [each["answer"] for each in answers] == ["run", "run"]
+    assert not Attempt.objects.filter(lease_expires_at__lt=timezone.now()).exists()
 
 
 def test_an_inventory_after_a_restart_waits_for_jobs_before_it_changes_environments(

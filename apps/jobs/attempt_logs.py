@@ -41,12 +41,23 @@ def append_log(*, attempt: Attempt, offset: int, data: bytes) -> int:
 
 
 def _write_at(path: Path, offset: int, data: bytes) -> None:
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT, 0o600)
+    """All of it, or OSError: a full disk takes a part first."""
+    descriptor = _opened(path)
     try:
-        os.pwrite(descriptor, data, offset)
+        while data:
+            written = os.pwrite(descriptor, data, offset)
+            data, offset = data[written:], offset + written
     finally:
         os.close(descriptor)
+
+
+def _opened(path: Path) -> int:
+    """The folder is made when it is missing: to ask for it each time costs as much as the write."""
+    try:
+        return os.open(path, os.O_WRONLY | os.O_CREAT, 0o600)
+    except FileNotFoundError:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return os.open(path, os.O_WRONLY | os.O_CREAT, 0o600)
 
 
 def read_log(attempt: Attempt, offset: int, limit: int = 256 * 1024) -> bytes:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+
 import pytest
 from django.test import Client
 from django.utils import timezone
@@ -105,6 +107,17 @@ def test_log_chunks_sent_twice_change_nothing_and_gaps_say_where(team: Team, ali
     attempt.refresh_from_db()
     assert read_log(attempt, 0) == b"one\ntwo\nthree\n"
     assert read_log(attempt, 10**30) == b""
+
+
+def test_a_log_chunk_that_the_disk_takes_in_parts_is_kept_whole(
+    team: Team, alice: User, worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, attempt = start(team, alice, worker)
+    whole = os.pwrite
+    monkeypatch.setattr(os, "pwrite", lambda file, data, offset: whole(file, data[:5], offset))
+    worker.call("POST", f"attempts/{attempt.uuid}/logs?{_lease(attempt)}&offset=0", b"one\ntwo\nthree\n")
+    attempt.refresh_from_db()
+    assert read_log(attempt, 0) == b"one\ntwo\nthree\n"
 
 
 def test_metrics_sent_twice_count_once_and_nan_is_refused(team: Team, alice: User, worker: Worker) -> None:

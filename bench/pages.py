@@ -13,10 +13,9 @@ import json
 import os
 import statistics
 import sys
-import threading
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,11 +23,12 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+from bench.pages_parts.million_jobs import fill  # noqa: E402
+from bench.pages_parts.reporting import GPUS, Reporting  # noqa: E402
 from stackweb.embedded.postgres import Postgres  # noqa: E402
 from tests.servers import ServersOfThisRun  # noqa: E402
 
 ROUNDS = 12
-GPUS = 8
 FIGURES: list[dict[str, object]] = []
 
 
@@ -84,8 +84,6 @@ class Installation:
     """Three teams, twenty people, `hosts` hosts, `count` jobs of the past, and some hundred that run or wait."""
 
     def __init__(self, count: int, hosts: int) -> None:
-        from django.db import connection
-
         from apps.accounts.models import User
         from apps.fleet.models import Device, Host
         from apps.fleet.partitions import SAMPLES, day_of, make_days
@@ -105,23 +103,9 @@ class Installation:
             for n in range(GPUS)
         )
         make_days(SAMPLES, {day_of(datetime.now(UTC))})
-        taken = seconds_of(lambda: self._fill(connection))
+        taken = seconds_of(lambda: fill(count))
         print(f"filled {count:,} jobs in {taken:.0f} s", flush=True)
         assert User.objects.count() > len(people)
-
-    def _fill(self, connection: Any) -> None:
-        from apps.accounts.models import Team, User
-        from apps.fleet.models import Host
-
-        teams = list(Team.objects.order_by("pk").values_list("pk", flat=True))
-        people = list(User.objects.filter(username__startswith="user").order_by("pk").values_list("pk", flat=True))
-        hosts = list(Host.objects.order_by("pk").values_list("pk", flat=True))
-        with connection.cursor() as cursor:
-            cursor.execute(JOBS, [teams, people, *[self.count] * 4])
-            cursor.execute(OPEN, [teams[0], people])
-            cursor.execute(ATTEMPTS, [hosts])
-            cursor.execute(OPEN_ATTEMPTS, [hosts])
-            cursor.execute("VACUUM ANALYZE jobs_job, jobs_attempt, accounts_user, accounts_team, fleet_host")
 
     def keysets(self) -> None:
         """D3: a page deep in the list against the first one, and against OFFSET."""
@@ -267,63 +251,6 @@ class Installation:
             time.sleep(0.05)
 
 
-class Reporting:
-    """Every host as its worker talks: each 5 s a heartbeat of all its attempts and a sample of its GPUs."""
-
-    def __init__(self, url: str, tokens: dict[str, str]) -> None:
-        from apps.jobs.models import Attempt
-
-        self.url, self.tokens = url, tokens
-        self.beats: dict[str, list[dict[str, Any]]] = {name: [] for name in tokens}
-        for uuid, epoch, name in Attempt.objects.open().values_list("uuid", "epoch", "host__name"):
-            beat = {"uuid": str(uuid), "epoch": epoch, "lease_token": "token", "phase": "running"}
-            self.beats[name].append(beat)
-        self.sent, self.failed = 0, ""
-        self._stop = threading.Event()
-        self._threads = [threading.Thread(target=self._talk, args=(each,), daemon=True) for each in enumerate(tokens)]
-
-    def __enter__(self) -> Reporting:
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *ended: object) -> None:
-        self._stop.set()
-        for thread in self._threads:
-            thread.join(10)
-
-    def check(self) -> None:
-        assert self.sent, "no host said anything"
-        assert not self.failed, self.failed
-
-    def _talk(self, host: tuple[int, str]) -> None:
-        import httpx
-
-        number, name = host
-        headers = {"Authorization": f"Bearer {self.tokens[name]}", "Stackweb-Protocol": "1"}
-        with httpx.Client(base_url=f"{self.url}/api/worker/v1", headers=headers, timeout=30) as client:
-            self._stop.wait(5 * number / len(self.tokens))
-            while not self._stop.is_set():
-                now = datetime.now(UTC) - timedelta(seconds=1)
-                step = {"progress_done": now.timestamp() % 1000, "progress_total": 1000, "progress_unit": "steps"}
-                self._say(client, "heartbeat", {"attempts": [beat | step for beat in self.beats[name]]})
-                gpus = [gpu_load(f"{name}-{n}") for n in range(GPUS)]
-                load = {"cpu_percent": 20, "ram_used_bytes": 1 << 30, "disk_free_bytes": 1 << 40, "gpus": gpus}
-                self._say(client, "telemetry", {"samples": [{"at": now.isoformat(), **load}]})
-                self._stop.wait(5)
-
-    def _say(self, client: Any, path: str, body: dict[str, Any]) -> None:
-        answer = client.post(path, json=body)
-        self.sent += 1
-        if answer.status_code >= 300:
-            self.failed = f"{path}: {answer.status_code} {answer.text[:200]}"
-
-
-def gpu_load(uuid: str) -> dict[str, Any]:
-    load = {"util_percent": 50, "memory_used_bytes": 40 << 30, "temperature_c": 60, "power_w": 300.5}
-    return {"uuid": uuid} | load
-
-
 def interleaved(shapes: dict[str, Callable[[], object]], rounds: int = ROUNDS) -> dict[str, float]:
     """Medians of seconds; every shape has its turn in every round, and one turn before that does not count."""
     times: dict[str, list[float]] = {name: [] for name in shapes}
@@ -333,54 +260,6 @@ def interleaved(shapes: dict[str, Callable[[], object]], rounds: int = ROUNDS) -
             if number:
                 times[name].append(taken)
     return {name: statistics.median(each) for name, each in times.items()}
-
-
-# Jobs of three years: 5 % failed, 3 % cancelled, servers always so, the others done; one team has nearly all, and
-# one only old ones.
-JOBS = """
-WITH facts AS (SELECT %s::bigint[] AS teams, %s::bigint[] AS people)
-INSERT INTO jobs_job (team_id, created_by_id, created_at, kind, name, engine, spec, preview, priority, variant,
-    gpus_needed, vram_bytes_needed, gpu_share_needed, spread, ram_bytes_needed, status, phase, reason, cause,
-    wait_reason, wait_hint, infrastructure_losses, "references", progress_unit, result, started_at, finished_at)
-SELECT teams[CASE WHEN n %% 5000 = 0 AND n < %s / 10 THEN 3 WHEN n %% 20 = 0 THEN 2 ELSE 1 END],
-    people[1 + abs(hashint8(n * 3)) %% 20], now() - (%s - n) * interval '90 seconds',
-    (ARRAY['evaluate', 'train', 'serve', 'download'])[1 + n %% 4],
-    'Evaluate llama-' || n %% 1000 || ' on suite ' || n %% 37,
-    (ARRAY['lm-eval', 'axolotl', 'vllm', 'download'])[1 + n %% 4],
-    '{}', '{}', 0, 'cuda', 1, 0, 0, false, 0,
-    CASE WHEN chance < 5 THEN 'failed' WHEN chance < 8 OR n %% 4 = 2 THEN 'cancelled' ELSE 'succeeded' END, '',
-    CASE WHEN chance < 5 THEN 'engine_exited' WHEN chance < 8 OR n %% 4 = 2 THEN 'cancelled_by_user' ELSE '' END,
-    '', '', '', 0, '{}', '', '{}', now() - interval '2 hours', now() - interval '1 hour'
-        - (%s - n) * interval '90 seconds'
-FROM generate_series(1, %s::bigint) n, facts, LATERAL (SELECT abs(hashint8(n)) %% 100 AS chance) luck
-"""
-OPEN = """
-WITH facts AS (SELECT %s::bigint AS team, %s::bigint[] AS people)
-INSERT INTO jobs_job (team_id, created_by_id, created_at, kind, name, engine, spec, preview, priority, variant,
-    gpus_needed, vram_bytes_needed, gpu_share_needed, spread, ram_bytes_needed, status, phase, reason, cause,
-    wait_reason, wait_hint, infrastructure_losses, "references", progress_unit, result, started_at)
-SELECT team, people[1 + n %% 20], now(), 'train', 'Fine-tune qwen-' || n, 'axolotl', '{}', '{}', 0, 'cuda', 1, 0, 0,
-    false, 0, CASE WHEN n <= 100 THEN 'running' ELSE 'queued' END, '', '', '', 'Every GPU is busy.', '', 0, '{}', '',
-    '{}', CASE WHEN n <= 100 THEN now() END
-FROM generate_series(1, 400) n, facts
-"""
-ATTEMPTS = """
-WITH facts AS (SELECT %s::bigint[] AS hosts)
-INSERT INTO jobs_attempt (uuid, job_id, epoch, host_id, lease_token, device_indexes, phase, ran, measurements,
-    log_size_bytes, boot_id, stop_reason, reason, cause, created_at, claimed_at, ended_at, exit_code)
-SELECT gen_random_uuid(), id, 1, hosts[1 + abs(hashint8(id * 7)) %% array_length(hosts, 1)], 'token', '[0]', '',
-    '{}', '{}', 0, '', '', reason, '', started_at, started_at, finished_at, 0
-FROM jobs_job, facts WHERE finished_at IS NOT NULL
-"""
-OPEN_ATTEMPTS = """
-WITH facts AS (SELECT %s::bigint[] AS hosts)
-INSERT INTO jobs_attempt (uuid, job_id, epoch, host_id, lease_token, lease_expires_at, device_indexes, phase, ran,
-    measurements, log_size_bytes, boot_id, stop_reason, reason, cause, created_at, claimed_at)
-SELECT gen_random_uuid(), id, 1, hosts[1 + id %% array_length(hosts, 1)], 'token', now() + interval '1 hour',
-    '[0]', 'running', '{}', '{}', 0, '', '', '',
-    '', now(), now()
-FROM jobs_job, facts WHERE status = 'running'
-"""
 
 
 if __name__ == "__main__":

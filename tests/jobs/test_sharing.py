@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -19,6 +19,14 @@ from apps.jobs.scheduling import place_waiting_jobs
 from apps.jobs.services import cancel_job, retry_job
 from tests.factories import GIB, make_attempt, make_host, make_job, make_user
 from tests.jobs.conftest import Worker, submit
+
+
+@pytest.fixture
+def middle_of_the_month(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The clock goes on from the noon of a 15th: what began some hours ago began in this month."""
+    began = datetime.now(UTC)
+    ahead = began.replace(day=15, hour=12) - began
+    monkeypatch.setattr(timezone, "now", lambda: datetime.now(UTC) + ahead)
 
 
 def placed(job: Job) -> Attempt:
@@ -164,6 +172,7 @@ def queries_of_a_look(team: Team, *, more: int) -> list[str]:
     return [query["sql"] for query in asked if not query["sql"].startswith(("SAVEPOINT", "RELEASE"))]
 
 
+@pytest.mark.usefixtures("middle_of_the_month")
 def test_gpu_hours_that_are_used_up_refuse_at_submit_and_hold_back_what_waits(team: Team, alice: User) -> None:
     host = make_host("brio", gpus=2)
     waiting = submit(team, alice, gpus=1)
@@ -186,6 +195,7 @@ def test_gpu_hours_that_are_used_up_refuse_at_submit_and_hold_back_what_waits(te
     assert waiting.expected_start_at == next_month(now)
 
 
+@pytest.mark.usefixtures("middle_of_the_month")
 def test_a_job_without_a_time_limit_reserves_an_hour_until_it_has_used_it(team: Team, alice: User) -> None:
     host = make_host("brio", gpus=2)
     set_quota(team=team, user=make_user(is_superuser=True), gpus_at_once=None, gpu_hours_per_month=3)

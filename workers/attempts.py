@@ -239,6 +239,8 @@ class Attempt:
             if launch.was_started(self.record, self.folder):
                 return self._lose(Journal("", self.record.epoch, 0, 0), "Its journal is gone.")
             said = launch.shim_error(self.folder)
+            if not said:
+                return self._lose(Journal("", self.record.epoch, 0, 0), "The process to watch it was killed at once.")
             full = "No space left" in said
             raise Problem("disk_full" if full else "environment_failed", f"It could not be started: {said}")
         if found.state == "exited":

@@ -204,9 +204,9 @@ def has_shim(folder: Path) -> bool:
 
 
 def shim_error(folder: Path) -> str:
-    """The last line of what a shim said that could not even begin."""
+    """The last line of what a shim said that could not even begin; empty for one that was killed."""
     try:
         lines = (folder / "shim.err").read_text(errors="replace").split("\n")
     except OSError:
         lines = []
-    return next((line for line in reversed(lines) if line.strip()), "it said nothing")
+    return next((line for line in reversed(lines) if line.strip()), "")

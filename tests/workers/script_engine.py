@@ -11,7 +11,8 @@ import os
 import sys
 import time
 from pathlib import Path
-from typing import ClassVar
+from subprocess import Popen
+from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict
 
@@ -80,6 +81,15 @@ if __name__ == "__main__":
     attempts.STUCK_SECONDS = 0.5
     attempts.TURN_SECONDS = reports.PAUSE_SECONDS = 0.1
     launch.LOG_HEAD_BYTES, launch.LOG_TAIL_BYTES = HEAD_BYTES, TAIL_BYTES
+    if "KILL_SHIMS" in os.environ:
+        start_shim = launch.start_shim
+
+        def start_and_kill(*given: Any, **named: Any) -> Popen[bytes]:
+            shim = start_shim(*given, **named)
+            shim.kill()
+            return shim
+
+        launch.start_shim = start_and_kill
     if "FAKE_CLOCK_JUMPS" in os.environ:
         jumps = itertools.cycle([-86400, 3600, 0, 86400, -3600])
         real_time = time.time

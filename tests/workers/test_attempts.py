@@ -10,6 +10,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from tests.workers.conftest import Worker, is_alive, script
 from tests.workers.protocol_server import Held, ProtocolServer
 from workers import journal
@@ -213,6 +215,17 @@ def test_a_killed_shim_takes_its_whole_tree_along(worker: Worker, server: Protoc
     server.wait(lambda: held.finish)
     assert held.finish["reason"] == "worker_lost"
     assert not any(map(is_alive, tree_pids(held)))
+
+
+def test_a_shim_that_is_killed_before_it_begins_is_no_fault_of_the_environment(
+    make_worker: Callable[..., Worker], server: ProtocolServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KILL_SHIMS", "1")
+    held = server.add(script("print('never')"))
+    make_worker().start()
+    server.wait(lambda: held.finish)
+    assert held.finish["reason"] == "worker_lost"
+    assert held.finish["cause"] == "The process to watch it was killed at once."
 
 
 def test_after_a_reboot_a_reused_pid_is_left_alone(make_worker: Callable[..., Worker], server: ProtocolServer) -> None:

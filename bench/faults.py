@@ -116,16 +116,20 @@ def rehearsed(asked: argparse.Namespace, seed: int, count: int, among: list[Faul
         if (error := rig.exception()) is None:
             whole.add(rig.result())
         else:  # what the others found is not lost with it
-            whole.add(Told(counts=Counter(misses=1), found=[f"seed {seed + number}: the rig ended with {error!r}"]))
+            whole.add(Told(counts=Counter(misses=1), found=[f"seed {seed + number}: {error!r}"]))
     for found in whole.found:
         say(found)
     return whole
 
 
 def one_rig(seed: int, count: int, among: list[Fault], gpus: int) -> Told:
-    with running_rig(seed, gpus=gpus) as rig:
-        run = Run(rig, rig.random)
-        jobs, _acted, bars = rehearse(run, count, among)
+    try:
+        with running_rig(seed, gpus=gpus) as rig:
+            run = Run(rig, rig.random)
+            jobs, _acted, bars = rehearse(run, count, among)
+    except Exception as error:
+        say(f"seed {seed}: the rig ended with {error!r}")  # at once: the other rigs go on for hours
+        raise
     counts = Counter({bar.id: int(bar.value) for bar in bars if bar.unit == "count"})
     found = [f"seed {seed}: {bar.what}: {bar.found}" for bar in bars if not bar.ok]
     return Told(

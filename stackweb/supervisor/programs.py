@@ -20,7 +20,11 @@ from stackweb.supervisor.terminal import POSTGRES_TROUBLE, VALKEY_TROUBLE
 NAMES = ("postgres", "valkey", "web", "control", "worker")
 # -P: the home folder, where children run, must not be searched for Python modules.
 PYTHON = [sys.executable, "-P", "-m"]
-WEB = ["uvicorn", "stackweb.asgi:application", "--lifespan", "on", "--no-access-log"]
+# 75 s: an idle connection is closed by the worker or proxy at its other end (5 s, 60 s), never under its next call.
+WEB = [
+    *("uvicorn", "stackweb.asgi:application", "--lifespan", "on", "--no-access-log"),
+    *("--timeout-keep-alive", "75"),
+]
 CONTROL = [
     *("celery", "-A", "stackweb.celery", "worker", "-B", "-Q", "control", "--pool=threads"),
     *("--concurrency=4", "--loglevel=WARNING", "--without-gossip", "--without-mingle"),

@@ -236,11 +236,10 @@ class Attempt:
         if found is None:
             if not has_left or launch.has_shim(self.folder):
                 return None
-            if launch.was_started(self.record, self.folder):
-                return self._lose(Journal("", self.record.epoch, 0, 0), "Its journal is gone.")
-            said = launch.shim_error(self.folder)
-            if not said:
-                return self._lose(Journal("", self.record.epoch, 0, 0), "The process to watch it was killed at once.")
+            was_started, said = launch.was_started(self.record, self.folder), launch.shim_error(self.folder)
+            if was_started or not said:
+                why = "Its journal is gone." if was_started else "The process to watch it was killed at once."
+                return self._lose(Journal("", self.record.epoch, 0, 0), why)
             full = "No space left" in said
             raise Problem("disk_full" if full else "environment_failed", f"It could not be started: {said}")
         if found.state == "exited":

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from apps.fleet.models import Host
 from apps.fleet.operations import locked_row
-from apps.jobs.leases import note_claim
+from apps.jobs.leases import holds, note_claim
 from apps.jobs.lifecycle import lock_attempt, switch_status
 from apps.jobs.models import Attempt, Job, JobKind
 from apps.jobs.progress import take_progress
@@ -31,9 +31,9 @@ def beat(*, host: Host, beats: list[dict[str, Any]]) -> list[dict[str, str]]:
     read = [_read(each) for each in beats]
     quiet = _renew_quiet(host, [each for each in read if isinstance(each, BeatIn)])
     return [
-        {"uuid": str(each.uuid), "answer": quiet.get(each.uuid) or _beat_one(host, each)}
-        if isinstance(each, BeatIn)
-        else each
+        each
+        if isinstance(each, dict)
+        else {"uuid": str(each.uuid), "answer": quiet.get(each.uuid) or _beat_one(host, each)}
         for each in read
     ]
 
@@ -75,7 +75,8 @@ def _is_quiet(host: Host, attempt: Attempt, each: BeatIn) -> bool:
     """No word of it changes the attempt, or the state of its job."""
     news = (each.phase or attempt.phase, each.port or attempt.port, attempt.measurements | each.measurements)
     return (
-        _holds(host, attempt, each)
+        attempt.host_id == host.pk
+        and holds(attempt, each)
         and news == (attempt.phase, attempt.port, attempt.measurements)
         and attempt.claimed_at is not None
         and attempt.job.stalled_at is None
@@ -92,7 +93,7 @@ def _beat_one(host: Host, each: BeatIn) -> str:
         attempt = lock_attempt(each.uuid)
     except Job.DoesNotExist:
         return beat_unknown(host, each)
-    if not _holds(host, attempt, each):
+    if attempt.host_id != host.pk or not holds(attempt, each):
         return "gone"
     note_claim(attempt)
     now = timezone.now()
@@ -110,11 +111,6 @@ def _beat_one(host: Host, each: BeatIn) -> str:
     if each.is_stuck:
         note_stuck(attempt)
     return _order(attempt)
-
-
-def _holds(host: Host, attempt: Attempt, each: BeatIn) -> bool:
-    lease = (attempt.host_id, attempt.epoch, attempt.lease_token)
-    return attempt.ended_at is None and lease == (host.pk, each.epoch, each.lease_token)
 
 
 def _renewed() -> datetime:

@@ -72,8 +72,13 @@ def lock_held(host: Host, attempt_uuid: uuid.UUID, lease: LeaseIn) -> Attempt:
     return attempt
 
 
+def holds(attempt: Attempt, lease: LeaseIn) -> bool:
+    """Whether this is the lease of the attempt, and it is open."""
+    return attempt.ended_at is None and (attempt.epoch, attempt.lease_token) == (lease.epoch, lease.lease_token)
+
+
 def _check_lease(attempt: Attempt, lease: LeaseIn) -> None:
-    if attempt.ended_at is not None or (attempt.epoch, attempt.lease_token) != (lease.epoch, lease.lease_token):
+    if not holds(attempt, lease):
         raise conflict("This lease is not the attempt's open one. End what runs under it.")
 
 

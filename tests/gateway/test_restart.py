@@ -4,6 +4,7 @@ client can see, and what is recorded is what the engine told."""
 from __future__ import annotations
 
 import asyncio
+import http.client
 import json
 import os
 import signal
@@ -12,7 +13,7 @@ import subprocess
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -92,6 +93,16 @@ def site_of(home: Path) -> Iterator[Site]:
     finally:
         site.end(signal.SIGKILL)
         held.release()
+
+
+def test_a_connection_that_a_worker_still_keeps_is_open_here_too(tmp_path: Path) -> None:
+    """A worker keeps an idle one for 5 s. At 5 s here too, a call could meet a server that was just closing it."""
+    with site_of(tmp_path) as site, closing(http.client.HTTPConnection("127.0.0.1", site.port, timeout=10)) as kept:
+        for seconds_idle in (6, 0):
+            kept.request("GET", "/healthz")
+            assert kept.getresponse().read()
+            kept.auto_open = 0  # type: ignore[assignment]  # from now on a closed one is an error
+            time.sleep(seconds_idle)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL], ids=["asked to end", "killed"])

@@ -137,7 +137,7 @@ def test_a_wrong_shape_is_refused_by_name(
         ({"suit": "quiz"}, "steps.1.body.suit"),
         ({"options": {"nope": 1}}, "steps.1.body.options.nope"),
         ({"after": ["job-999999"]}, "steps.1.body.after.0"),
-        ({"after": "job-1"}, "steps.1.body.after.0"),
+        ({"after": "job-999999"}, "steps.1.body.after.0"),
         ({"priority": -1}, "steps.1.body.priority"),
         ({"team": "nowhere"}, "steps.1.body.team"),
     ],

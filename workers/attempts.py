@@ -336,7 +336,7 @@ class Attempt:
         except Fenced:
             raise
         except Refused as refusal:
-            return Outcome.failed("server_error", f"A result was refused: {refusal.detail}", outcome.exit_code)
+            return Outcome.failed("result_refused", f"A result was refused: {refusal.detail}", outcome.exit_code)
         return outcome
 
     def _save(self) -> None:

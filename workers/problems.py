@@ -7,8 +7,8 @@ from typing import Literal
 # The values of apps.jobs.reasons.Reason that a worker may report.
 Reason = Literal[
     "bad_config", "cancelled_by_user", "device_busy", "disk_full", "engine_exited", "environment_failed", "gated_model",
-    "interrupted", "model_not_found", "not_a_number", "out_of_memory", "port_taken", "server_error",
-    "stalled", "timed_out", "worker_lost",
+    "interrupted", "model_not_found", "not_a_number", "out_of_memory", "port_taken", "result_refused",
+    "server_error", "stalled", "timed_out", "worker_lost",
 ]  # fmt: skip
 
 

@@ -70,7 +70,7 @@ class Reports:
             raise
         except Refused as refusal:
             logger.error("The server refuses the end of attempt %s: %s", self.record.uuid, refusal.detail)
-            failed = Outcome.failed("server_error", f"The result was refused: {refusal.detail}")
+            failed = Outcome.failed("result_refused", f"The result was refused: {refusal.detail}")
             self._patiently(lambda: self.server.finish(self.record.lease, failed.body()))
 
     def _start(self, found: Journal) -> None:

@@ -65,5 +65,10 @@ def forbidden(detail: str) -> Problem:
     return Problem(403, "Not allowed", detail)
 
 
+def too_large(field_name: str, message: str) -> Problem:
+    """413; the message says the limit."""
+    return Problem(413, "Too large", message, [FieldError(field_name, message)])
+
+
 def conflict(detail: str, **extra: Any) -> Problem:
     return Problem(409, "Conflict", detail, extra=extra)

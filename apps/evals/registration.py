@@ -60,7 +60,8 @@ def _samples_of(attempt: Attempt, headline: dict[str, Any]) -> list[SampleResult
     output = next((each for each in attempt.outputs.order_by("name") if pattern.fullmatch(each.name)), None)
     if output is None:
         raise BadResult(f"the samples of {task} did not arrive")
-    samples = read_samples(task, headline["metric"], headline["filter"], blob_path(output.sha256).read_bytes())
+    with blob_path(output.sha256).open("rb") as lines:
+        samples = read_samples(task, headline["metric"], headline["filter"], lines)
     expected = headline.get("n_samples")
     if not samples or (expected is not None and len(samples) != expected):
         raise BadResult(f"{task} has {len(samples)} samples, but its score counts {expected} items")

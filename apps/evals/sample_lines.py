@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from apps.evals.models import SampleResult
@@ -17,11 +17,11 @@ class BadResult(Exception):
     """The result cannot be registered; the message says what is missing or wrong."""
 
 
-def read_samples(task: str, metric: str, chosen_filter: str, data: bytes) -> list[SampleResult]:
+def read_samples(task: str, metric: str, chosen_filter: str, lines: Iterable[bytes]) -> list[SampleResult]:
     """Unsaved rows, one an item. Raises BadResult for a line that is not a sample of this metric."""
     rows: list[SampleResult] = []
     seen: dict[str, int] = {}
-    for number, line in _lines(task, data):
+    for number, line in _objects(task, lines):
         if line.get("filter", "none") != chosen_filter:
             continue
         row = _row(task, metric, number, line)
@@ -33,8 +33,8 @@ def read_samples(task: str, metric: str, chosen_filter: str, data: bytes) -> lis
     return rows
 
 
-def _lines(task: str, data: bytes) -> Iterator[tuple[int, dict[str, Any]]]:
-    for number, line in enumerate(data.splitlines(), 1):
+def _objects(task: str, lines: Iterable[bytes]) -> Iterator[tuple[int, dict[str, Any]]]:
+    for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
         try:

@@ -6,6 +6,7 @@ import hashlib
 import os
 import re
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -27,12 +28,32 @@ def blob_path(sha256: str) -> Path:
 def put_blob(data: bytes) -> Blob:
     """Stores the bytes, whole or not at all; storing the same bytes again is free."""
     sha256 = hashlib.sha256(data).hexdigest()
-    path = blob_path(sha256)
-    if not path.exists():
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as part:
-            part.write(data)
-            part.flush()
-            os.fsync(part.fileno())
-        Path(part.name).replace(path)
-    return Blob(sha256, len(data))
+    return Blob(sha256, len(data)) if blob_path(sha256).exists() else put_pieces([data])
+
+
+def put_pieces(pieces: Iterable[bytes]) -> Blob:
+    """As `put_blob`, of any size and never whole in memory; an error of `pieces` leaves nothing behind."""
+    folder = Path(settings.BLOB_DIR)
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    number, name = tempfile.mkstemp(dir=folder)
+    part = Path(name)
+    try:
+        blob = _written(number, pieces)
+        path = blob_path(blob.sha256)
+        path.parent.mkdir(mode=0o700, exist_ok=True)
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+    return blob
+
+
+def _written(number: int, pieces: Iterable[bytes]) -> Blob:
+    digest, size_bytes = hashlib.sha256(), 0
+    with os.fdopen(number, "wb") as file:
+        for piece in pieces:
+            file.write(piece)
+            digest.update(piece)
+            size_bytes += len(piece)
+        file.flush()
+        os.fsync(file.fileno())
+    return Blob(digest.hexdigest(), size_bytes)

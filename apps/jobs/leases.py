@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import json
 import uuid
+from collections.abc import Iterable, Iterator
 from datetime import timedelta
 
 from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
 
-from apps.accounts.problems import FieldError, Problem, conflict, invalid, not_found
+from apps.accounts.problems import Problem, conflict, invalid, not_found, too_large
 from apps.accounts.services import lock_team
 from apps.engines.base import RunSpec
 from apps.engines.registry import get_engine
 from apps.fleet.boots import check_boot, note_boot
 from apps.fleet.models import Host
 from apps.jobs.attempt_logs import append_log
-from apps.jobs.blobs import put_blob
+from apps.jobs.blobs import put_pieces
 from apps.jobs.kinds import CannotPrepare, handler_of
 from apps.jobs.lifecycle import end_attempt, lock_attempt, note
 from apps.jobs.models import Attempt, Job, MetricPoint, Output
@@ -31,7 +32,8 @@ from apps.jobs.time_limits import ordered_stall_seconds
 
 STOP_GRACE_SECONDS = 30
 MAX_RESULT_BYTES = 1024 * 1024  # as JSON; what is longer belongs into an output file
-MAX_NAME = 300  # characters of an output file's name; the file itself may have 64 MiB, as any body
+MAX_NAME = 300  # characters of an output file's name
+MAX_OUTPUT_BYTES = 2 * 1024**3  # ten thousand questions with long prompts have some hundred MiB of samples
 
 
 def attempt_of(host: Host, attempt_uuid: uuid.UUID) -> Attempt:
@@ -167,12 +169,15 @@ def record_metrics(*, host: Host, attempt_uuid: uuid.UUID, lease: LeaseIn, point
         note_movement(attempt.job)
 
 
-def store_output(*, host: Host, attempt_uuid: uuid.UUID, lease: LeaseIn, name: str, data: bytes) -> Output:
-    """Keeps a result file; the same name sent again replaces it. Raises Problem 422 for a name out of range."""
+def store_output(*, host: Host, attempt_uuid: uuid.UUID, lease: LeaseIn, name: str, pieces: Iterable[bytes]) -> Output:
+    """Keeps a result file; the same name sent again replaces it.
+
+    Raises Problem 422 for a name out of range and 413 for a file that is too large.
+    """
     check_held(host, attempt_uuid, lease)  # before its bytes are kept, which takes a while
     if not 1 <= len(name) <= MAX_NAME:
         raise invalid("name", f"A file's name has 1 to {MAX_NAME} characters.", value=name[:MAX_NAME])
-    blob = put_blob(data)
+    blob = put_pieces(_within_limit(pieces))
     with transaction.atomic():
         attempt = lock_held(host, attempt_uuid, lease)
         output, _ = Output.objects.update_or_create(
@@ -181,6 +186,15 @@ def store_output(*, host: Host, attempt_uuid: uuid.UUID, lease: LeaseIn, name: s
             defaults={"job_id": attempt.job_id, "sha256": blob.sha256, "size_bytes": blob.size_bytes},
         )
     return output
+
+
+def _within_limit(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    size_bytes = 0
+    for piece in pieces:
+        size_bytes += len(piece)
+        if size_bytes > MAX_OUTPUT_BYTES:
+            raise too_large("file", f"The file has more than {MAX_OUTPUT_BYTES:,} bytes, which is the limit.")
+        yield piece
 
 
 @transaction.atomic
@@ -192,7 +206,7 @@ def finish_attempt(*, host: Host, attempt_uuid: uuid.UUID, body: FinishIn) -> No
     size = len(json.dumps(body.result).encode())
     if size > MAX_RESULT_BYTES:
         message = f"The result has {size:,} bytes; {MAX_RESULT_BYTES:,} is the limit. Put rows into an output file."
-        raise Problem(413, "Too large", message, [FieldError("result", message)])
+        raise too_large("result", message)
     found = attempt_of(host, attempt_uuid)
     if handler_of(found.job).writes_catalogue:
         lock_team(found.job.team)

@@ -20,6 +20,7 @@ class Reason(models.TextChoices):
     STALLED = "stalled", "No progress for too long"
     CANCELLED_BY_USER = "cancelled_by_user", "Cancelled by a person"
     SERVER_ERROR = "server_error", "Stackweb failed while handling it"
+    RESULT_REFUSED = "result_refused", "Its result could not be taken"
     PREEMPTED = "preempted", "Stopped to make room"
     DEPENDENCY_FAILED = "dependency_failed", "A job it waits for failed"
     ENVIRONMENT_FAILED = "environment_failed", "The engine's environment could not be installed"

@@ -28,6 +28,7 @@ from apps.jobs.scheduling import place_without_broker
 from apps.jobs.schemas import ClaimIn, ClaimOut, FinishIn, HeartbeatIn, KeptIn, LeaseIn, PointsIn, StartedIn
 
 router = Router()
+PIECE_BYTES = 1024 * 1024  # of a file that arrives
 KEPT_AFTER_FULL_DISK = timedelta(days=7)  # for whoever makes room and tries again
 
 
@@ -102,7 +103,8 @@ def metrics(request: HttpRequest, uuid: uuids.UUID, lease: Query[LeaseIn], paylo
 @router.post("/attempts/{uuid}/outputs")
 def outputs(request: HttpRequest, uuid: uuids.UUID, lease: Query[LeaseIn], name: str) -> dict[str, Any]:
     host = calling_host(request)
-    output = leases.store_output(host=host, attempt_uuid=uuid, lease=lease, name=name, data=request.body)
+    pieces = iter(lambda: request.read(PIECE_BYTES), b"")
+    output = leases.store_output(host=host, attempt_uuid=uuid, lease=lease, name=name, pieces=pieces)
     return {"sha256": output.sha256, "size_bytes": output.size_bytes}
 
 

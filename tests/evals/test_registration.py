@@ -114,7 +114,7 @@ def test_a_result_without_the_suites_metric_names_what_came(finished_run: EvalRu
 )
 def test_lines_that_are_no_samples_are_named(line: str, words: str) -> None:
     with pytest.raises(BadResult, match=words):
-        read_samples("t", "acc", "none", line.encode())
+        read_samples("t", "acc", "none", [line.encode()])
 
 
 def sample_line(item: int, **fields: object) -> str:
@@ -124,14 +124,14 @@ def sample_line(item: int, **fields: object) -> str:
 
 def test_text_that_postgres_refuses_is_replaced() -> None:
     line = sample_line(0, filtered_resps=["a\x00b\ud800"])
-    assert read_samples("t", "acc", "none", line.encode())[0].answer == "a\ufffdb?"
+    assert read_samples("t", "acc", "none", [line.encode()])[0].answer == "a\ufffdb?"
 
 
 def test_the_same_question_twice_pairs_by_its_occurrence_and_other_filters_are_left_out() -> None:
     lines = [sample_line(0), sample_line(1), sample_line(0, filter="flexible")]
-    first, second = read_samples("t", "acc", "none", "\n".join(lines).encode())
+    first, second = read_samples("t", "acc", "none", [line.encode() for line in lines])
     assert first.item_sha256 != second.item_sha256
-    again = read_samples("t", "acc", "none", "\n".join(lines).encode())
+    again = read_samples("t", "acc", "none", [line.encode() for line in lines])
     assert [row.item_sha256 for row in again] == [first.item_sha256, second.item_sha256]
 
 

@@ -111,7 +111,7 @@ def test_interruptions_are_not_counted(team: Team, alice: User, worker: Worker) 
     assert job.status == "starting"
 
 
-@pytest.mark.parametrize("reason", ["out_of_memory", "bad_config", "engine_exited", "not_a_number"])
+@pytest.mark.parametrize("reason", ["out_of_memory", "bad_config", "engine_exited", "not_a_number", "result_refused"])
 def test_a_users_own_failure_never_reruns(team: Team, alice: User, worker: Worker, reason: str) -> None:
     job, attempt = start(team, alice, worker)
     worker.finish(attempt, exit_code=1, reason=reason, cause="the line that says why")

@@ -10,7 +10,7 @@ from apps.accounts.models import Team, User
 from apps.engines.base import Input, RunSpec
 from apps.fleet.models import Host
 from apps.jobs.attempt_logs import read_log
-from apps.jobs.blobs import put_blob
+from apps.jobs.blobs import blob_path, put_blob
 from apps.jobs.models import Attempt, MetricPoint, Output
 from apps.jobs.scheduling import place_waiting_jobs
 from apps.jobs.services import cancel_job, submit_job
@@ -158,6 +158,20 @@ def test_outputs_are_kept_by_content(team: Team, alice: User, worker: Worker) ->
     answer = worker.call("POST", f"attempts/{attempt.uuid}/outputs?name=samples.jsonl&{_lease(attempt)}", b"{}\n")
     assert answer.json() == {"sha256": put_blob(b"{}\n").sha256, "size_bytes": 3}
     assert Output.objects.get().name == "samples.jsonl"
+
+
+def test_an_output_may_be_larger_than_a_body_that_is_read_at_once(
+    team: Team, alice: User, worker: Worker, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, attempt = start(team, alice, worker)
+    settings.DATA_UPLOAD_MAX_MEMORY_SIZE = 10
+    monkeypatch.setattr("apps.jobs.leases.MAX_OUTPUT_BYTES", 20)
+    address = f"attempts/{attempt.uuid}/outputs?{_lease(attempt)}&name="
+    assert worker.call("POST", f"{address}samples.jsonl", bytes(20)).status_code == 200
+    refused = worker.call("POST", f"{address}more.jsonl", bytes(21))
+    assert (refused.status_code, refused.json()["errors"][0]["field"]) == (413, "file")
+    assert Output.objects.get().size_bytes == 20
+    assert [path for path in settings.BLOB_DIR.rglob("*") if path.is_file()] == [blob_path(Output.objects.get().sha256)]
 
 
 @pytest.mark.parametrize("number", ["..", "0" * 63, "Z" * 64])

@@ -15,6 +15,7 @@ from urllib.parse import parse_qs, urlsplit
 
 HOST_TOKEN = "swh_test"
 JOIN_TOKEN = "swj_test"
+MAX_RESULT_BYTES = 1024 * 1024
 
 
 @dataclass
@@ -67,6 +68,7 @@ class ProtocolServer:
         self.has_left = False
         self.open_when_left: list[str] = []
         self.answers_to_lose: dict[str, int] = {}  # last path part -> how many
+        self.max_output_bytes = 2 * 1024**3
         self.on_finish: Callable[[Held], None] = lambda attempt: None
         self.change = threading.Condition()
         self.http = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
@@ -157,6 +159,8 @@ class ProtocolServer:
 
     def do_outputs(self, held: Held, query: dict[str, str], body: bytes) -> dict[str, Any]:
         _check_lease(held, query["epoch"], query["lease_token"])
+        if len(body) > self.max_output_bytes:
+            raise Refusal(413, "too large")
         held.outputs[query["name"]] = body
         return {"sha256": hashlib.sha256(body).hexdigest(), "size_bytes": len(body)}
 
@@ -164,6 +168,8 @@ class ProtocolServer:
         told = json.loads(body)
         if not held.finish:
             _check_lease(held, told["epoch"], told["lease_token"])
+            if len(json.dumps(told["result"])) > MAX_RESULT_BYTES:
+                raise Refusal(413, "too large")
             self.on_finish(held)
             held.finish, held.is_open = told, False
         return {}

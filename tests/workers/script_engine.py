@@ -30,6 +30,7 @@ class Options(BaseModel):
     outputs: list[str] = []
     files: dict[str, str] = {}
     token: str = ""
+    leaves: str = ""
 
 
 class ScriptEngine(Engine):
@@ -53,7 +54,7 @@ class ScriptEngine(Engine):
         return Event.model_validate(json.loads(line)) if line.startswith("{") else None
 
     def collect(self, spec: RunSpec, work_dir: Path) -> Result:
-        return Result(ok=True, outputs=spec.options["outputs"], data={"left": "well"})
+        return Result(ok=True, outputs=spec.options["outputs"], data={"left": spec.options.get("leaves", "well")})
 
 
 class LockedEngine(ScriptEngine):

@@ -100,6 +100,16 @@ def test_a_failure_says_why(worker: Worker, server: ProtocolServer) -> None:
         assert part in cause
 
 
+def test_a_result_that_the_server_refuses_is_no_failure_of_the_server(worker: Worker, server: ProtocolServer) -> None:
+    server.max_output_bytes = 999
+    large_file = server.add(script("open('rows.bin', 'wb').write(bytes(1000))", outputs=["rows.bin"]))
+    large_result = server.add(script("", leaves="x" * 1024 * 1024))
+    server.wait(lambda: large_file.finish and large_result.finish)
+    for held in (large_file, large_result):
+        assert (held.finish["reason"], held.finish["result"]["ok"]) == ("result_refused", False)
+        assert "refused: too large" in held.finish["cause"]
+
+
 def test_cancel_leaves_no_process(worker: Worker, server: ProtocolServer) -> None:
     held = server.add(script(TREE % "time.sleep(600)"), grace_seconds=0.3)
     server.wait(lambda: b"tree" in held.log)

@@ -18,8 +18,8 @@ from apps.accounts.rest import signed_in
 from apps.dashboard.host_history import history_facts
 from apps.dashboard.host_page import host_facts
 from apps.fleet.models import Device, Host
-from apps.fleet.operations import cordon_host, set_price, set_slots, uncordon_host
-from apps.jobs.host_operations import drain_host, fence_host, remove_host
+from apps.fleet.operations import cordon_host, set_price, uncordon_host
+from apps.jobs.host_operations import drain_host, fence_host, remove_host, set_slots
 
 
 @require_safe

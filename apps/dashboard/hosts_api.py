@@ -14,10 +14,10 @@ from apps.accounts.rest import signed_in
 from apps.dashboard.host_page import RunningRow, host_events, recent_jobs, running_rows
 from apps.fleet.api import DeviceOut, HostOut, device_out, held_shares, host_out
 from apps.fleet.models import Device, Host
-from apps.fleet.operations import cordon_host, set_price, set_slots, uncordon_host
+from apps.fleet.operations import cordon_host, set_price, uncordon_host
 from apps.fleet.querysets import hosts_with_devices, latest_samples, live_reservations
 from apps.jobs.api import job_out
-from apps.jobs.host_operations import drain_host, fence_host, remove_host
+from apps.jobs.host_operations import drain_host, fence_host, remove_host, set_slots
 from apps.jobs.schemas import JobOut
 
 router = Router(tags=["hosts"])
@@ -140,7 +140,7 @@ def post_fence(request: HttpRequest, host_name: str, payload: FenceIn) -> dict[s
 
 @router.patch("/hosts/{host_name}/devices/{index}", response=DeviceOut)
 def patch_device(request: HttpRequest, host_name: str, index: int, payload: DevicePatch) -> dict[str, Any]:
-    """Slots of a GPU; 409 while jobs hold slots beyond that number."""
+    """Slots of a GPU; 409 while a job holds any of it."""
     host = host_named(host_name)
     device = Device.objects.filter(host=host, kind=Device.Kind.GPU, index=index, is_present=True).first()
     if device is None:

@@ -1,4 +1,4 @@
-"""What an operator does to a host that needs nothing of its jobs: cordon, price, slots. Each is audited."""
+"""What an operator does to a host that needs nothing of its jobs: cordon, price. Each is audited."""
 
 from __future__ import annotations
 
@@ -9,9 +9,8 @@ from django.db import transaction
 from apps.accounts.audit import audit
 from apps.accounts.models import User
 from apps.accounts.problems import conflict, invalid, not_found
-from apps.fleet.models import Device, Host
+from apps.fleet.models import Host
 
-MAX_SLOTS = 16
 MAX_PRICE = Decimal(1000)
 MAX_REASON = Host._meta.get_field("cordon_reason").max_length or 0
 
@@ -73,21 +72,3 @@ def set_price(*, host: Host, user: User, gpu_hour_price: Decimal | None) -> Host
     audit(user, "host.priced", object_id=host.name, object_name=host.name, detail={"gpu_hour_price": shown})
     host.refresh_from_db()
     return host
-
-
-@transaction.atomic
-def set_slots(*, device: Device, user: User, slots: int) -> Device:
-    """How many small models may share a GPU. Raises Problem 422 outside 1 to 16, 409 while more are in use."""
-    device = Device.objects.select_for_update(of=("self",)).select_related("host").get(pk=device.pk)
-    if device.kind != Device.Kind.GPU:
-        raise invalid("index", "Only a GPU has slots; the CPU is shared by reserved memory.", value=device.index)
-    if not 1 <= slots <= MAX_SLOTS:
-        raise invalid("slots", f"slots must be from 1 to {MAX_SLOTS}.", value=slots)
-    used = device.reservations.filter(released_at=None, slot__gte=slots).count()
-    if used:
-        raise conflict(f"{device} has jobs in slots beyond {slots}. Set it again when they have ended.")
-    Device.objects.filter(pk=device.pk).update(slots=slots)
-    detail = {"device": str(device), "before": device.slots, "slots": slots}
-    audit(user, "host.slots_set", object_id=device.host.name, object_name=device.host.name, detail=detail)
-    device.slots = slots
-    return device

@@ -60,7 +60,8 @@ def reserve_ram(*, host: Host, ram_bytes: int, holder: uuid.UUID) -> None:
 def hold_devices(*, host: Host, devices: list[int], ram_bytes: int, holder: uuid.UUID) -> None:
     """Keeps from others what a process already uses: whatever of it nobody else holds. Again changes nothing."""
     mine = Reservation.objects.filter(holder=holder, released_at=None)
-    gpus = Device.objects.filter(host=host, kind=Device.Kind.GPU, index__in=devices, is_present=True)
+    rows = Device.objects.select_for_update(no_key=True)  # so that no slot is added beside it
+    gpus = rows.filter(host=host, kind=Device.Kind.GPU, index__in=devices, is_present=True).order_by("pk")
     slots = [Reservation(device=gpu, slot=slot, holder=holder) for gpu in gpus for slot in range(gpu.slots)]
     Reservation.objects.bulk_create(slots, ignore_conflicts=True)
     if ram_bytes and not devices and not mine.exists():

@@ -1,4 +1,4 @@
-"""What happens to the jobs of a host that is drained, fenced, restarted, or leaves."""
+"""What becomes of the jobs of a host that is drained, fenced, restarted, or leaves, and what they keep as it is."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from apps.accounts.audit import audit
 from apps.accounts.models import User
 from apps.accounts.problems import conflict, invalid
 from apps.fleet.boots import note_boot
-from apps.fleet.models import Host, Reservation
+from apps.fleet.models import Device, Host, Reservation
 from apps.fleet.offers import fleet_now
 from apps.fleet.operations import checked_reason, locked, locked_row
 from apps.fleet.schemas import InventoryIn
 from apps.fleet.services import record_inventory
 from apps.jobs import doorbell
 from apps.jobs.lifecycle import end_attempt
-from apps.jobs.models import Attempt, Job, JobKind
+from apps.jobs.models import Attempt, HeldAttempt, Job, JobKind
 from apps.jobs.preparations import withdraw_preparations
 from apps.jobs.querysets import AttemptQuerySet
 from apps.jobs.queue import need_of_job
@@ -24,6 +24,8 @@ from apps.jobs.reasons import Reason
 from apps.jobs.reconciling import forget_held
 from apps.jobs.stopping import ask_to_move
 from apps.planning.placement import HostOffer, could_take
+
+MAX_SLOTS = 16
 
 
 @transaction.atomic
@@ -116,6 +118,36 @@ def _end_membership(host: Host, **fields: object) -> None:
     Host.objects.filter(pk=host.pk).update(**fields)
     forget_held(host)
     host.tokens.filter(revoked_at=None).update(revoked_at=timezone.now())
+
+
+@transaction.atomic
+def set_slots(*, device: Device, user: User, slots: int) -> Device:
+    """How many small models may share a GPU. Raises Problem 422 outside 1 to 16, 409 while anything holds it.
+
+    Who has a GPU whole holds the slots that it had then; a slot more would go to another job beside it.
+    """
+    rows = Device.objects.select_for_update(of=("self",)).select_related("host")  # a placing takes this row too
+    device = rows.get(pk=device.pk)
+    if device.kind != Device.Kind.GPU:
+        raise invalid("index", "Only a GPU has slots; the CPU is shared by reserved memory.", value=device.index)
+    if not 1 <= slots <= MAX_SLOTS:
+        raise invalid("slots", f"slots must be from 1 to {MAX_SLOTS}.", value=slots)
+    if slots != device.slots and (names := _holders_of(device)):
+        raise conflict(f"GPU {device} is held by {', '.join(names)}. Its slots can change once it is free.")
+    Device.objects.filter(pk=device.pk).update(slots=slots)
+    detail = {"device": str(device), "before": device.slots, "slots": slots}
+    audit(user, "host.slots_set", object_id=device.host.name, object_name=device.host.name, detail=detail)
+    device.slots = slots
+    return device
+
+
+def _holders_of(device: Device) -> list[str]:
+    """The jobs that hold any of it, and what is held there after a restore."""
+    live = set(device.reservations.filter(released_at=None).values_list("holder", flat=True))
+    jobs = Job.objects.filter(attempts__in=live).order_by("pk")
+    held = HeldAttempt.objects.filter(pk__in=live)
+    names = [f"{job.public_id} ({job.name})" for job in jobs] + [each.label for each in held]
+    return names or [f"attempt {holder}" for holder in sorted(live)]
 
 
 @transaction.atomic

@@ -222,6 +222,10 @@ class HeldAttempt(models.Model):
     class Meta:
         ordering = ["found_at", "uuid"]
 
+    @property
+    def label(self) -> str:
+        return self.job_label or f"attempt {self.uuid}"
+
 
 class JobEvent(models.Model):
     """One line of a job's timeline: what happened, by whom, why."""

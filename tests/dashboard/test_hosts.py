@@ -257,7 +257,8 @@ def test_rest_sets_price_and_slots_and_names_what_is_wrong(client: Client, boss:
     assert patch("atlas", {"gpu_hour_price": -1}).json()["errors"][0]["field"] == "gpu_hour_price"
     assert patch("atlas/devices/0", {"slots": 3}).json()["slots"] == 3
     Reservation.objects.create(device=host.devices.get(kind="gpu"), slot=2, holder=uuid.uuid4())
-    assert patch("atlas/devices/0", {"slots": 2}).status_code == 409
+    refused = patch("atlas/devices/0", {"slots": 4})
+    assert (refused.status_code, "GPU atlas:0 is held by" in refused.json()["detail"]) == (409, True)
     assert patch("atlas/devices/9", {"slots": 2}).status_code == 404
     host.devices.filter(kind="gpu").update(is_present=False)
     assert patch("atlas/devices/0", {"slots": 4}).status_code == 404, "a GPU that is gone"

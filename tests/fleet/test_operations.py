@@ -1,16 +1,14 @@
-"""Price and slots: checked, audited, refused with the field named."""
+"""Price and cordon: checked, audited, refused with the field named."""
 
 from __future__ import annotations
 
-import uuid
 from decimal import Decimal
 
 import pytest
 
 from apps.accounts.models import AuditEvent, User
 from apps.accounts.problems import Problem
-from apps.fleet.models import Reservation
-from apps.fleet.operations import cordon_host, set_price, set_slots, uncordon_host
+from apps.fleet.operations import cordon_host, set_price, uncordon_host
 from tests.factories import make_host, make_user
 
 pytestmark = pytest.mark.django_db
@@ -29,23 +27,6 @@ def test_a_price_is_kept_and_may_be_given_back(admin: User) -> None:
     for wrong in (Decimal(-1), Decimal("1000.01")):
         with pytest.raises(Problem, match="gpu_hour_price must be from 0 to 1000"):
             set_price(host=host, user=admin, gpu_hour_price=wrong)
-
-
-def test_slots_shrink_only_when_the_slots_beyond_are_free(admin: User) -> None:
-    gpu = make_host("atlas", gpus=1).devices.get(kind="gpu")
-    assert set_slots(device=gpu, user=admin, slots=3).slots == 3
-    third = Reservation.objects.create(device=gpu, slot=2, holder=uuid.uuid4())
-    with pytest.raises(Problem, match="jobs in slots beyond 2"):
-        set_slots(device=gpu, user=admin, slots=2)
-    third.delete()
-    set_slots(device=gpu, user=admin, slots=2)
-    gpu.refresh_from_db()
-    assert gpu.slots == 2
-    for wrong in (0, 17):
-        with pytest.raises(Problem, match="slots must be from 1 to 16"):
-            set_slots(device=gpu, user=admin, slots=wrong)
-    with pytest.raises(Problem, match="Only a GPU has slots"):
-        set_slots(device=gpu.host.devices.get(kind="cpu"), user=admin, slots=2)
 
 
 def test_uncordon_needs_a_cordon_and_a_reason_has_an_end(admin: User) -> None:

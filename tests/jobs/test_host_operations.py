@@ -13,7 +13,7 @@ from apps.engines.base import ModelRef, RunSpec
 from apps.fleet.freeze import FROZEN
 from apps.fleet.models import EngineEnvironment, Host, Reservation
 from apps.fleet.operations import cordon_host, uncordon_host
-from apps.jobs.host_operations import drain_host, fence_host, remove_host
+from apps.jobs.host_operations import drain_host, fence_host, remove_host, set_slots
 from apps.jobs.models import Attempt, Job
 from apps.jobs.reaping import withdraw_unclaimed
 from apps.jobs.scheduling import place_waiting_jobs
@@ -241,3 +241,31 @@ def test_a_host_that_somebody_has_just_removed_is_not_there(admin: User) -> None
         with pytest.raises(Problem) as refused:
             action(host=host, user=admin)
         assert refused.value.status == 404
+
+
+def test_slots_change_only_while_nobody_holds_the_gpu(team: Team, alice: User, admin: User, worker: Worker) -> None:
+    """More slots of a GPU that a job has whole would be given to another job beside it."""
+    gpu = worker.host.devices.create(kind="gpu", index=0, uuid="GPU-0", name="A", memory_bytes=2**35)
+    job, attempt = start(team, alice, worker, variant="cuda", gpus=1)
+    with pytest.raises(Problem, match=rf"GPU atlas:0 is held by {job.public_id} \(a train job\)\.") as refused:
+        set_slots(device=gpu, user=admin, slots=4)
+    assert (refused.value.status, set_slots(device=gpu, user=admin, slots=1).slots) == (409, 1)
+    other = submit(team, alice, variant="cuda", gpus=1, vram_bytes=2**30)
+    place_waiting_jobs()
+    assert not other.attempts.exists(), "one GPU was given twice"
+    worker.finish(attempt, exit_code=0)
+    set_slots(device=gpu, user=admin, slots=3)
+    gpu.refresh_from_db()
+    assert gpu.slots == 3
+    place_waiting_jobs()
+    with pytest.raises(Problem, match=f"held by {other.public_id}"):
+        set_slots(device=gpu, user=admin, slots=2)
+
+
+def test_slots_are_from_1_to_16_and_of_a_gpu(admin: User) -> None:
+    gpu, cpu = make_host("atlas", gpus=1).devices.order_by("-kind")
+    for wrong in (0, 17):
+        with pytest.raises(Problem, match="slots must be from 1 to 16"):
+            set_slots(device=gpu, user=admin, slots=wrong)
+    with pytest.raises(Problem, match="Only a GPU has slots"):
+        set_slots(device=cpu, user=admin, slots=2)

@@ -13,10 +13,10 @@ from apps.accounts.problems import Problem
 from apps.accounts.services import lock_team
 from apps.fleet.models import EngineEnvironment, Host, Reservation
 from apps.fleet.operations import locked_row
-from apps.fleet.reservations import reserve_ram
+from apps.fleet.reservations import hold_devices, reserve_gpus, reserve_ram
 from apps.jobs import lifecycle, scheduling
 from apps.jobs.heartbeats import beat
-from apps.jobs.host_operations import drain_host, host_leaves
+from apps.jobs.host_operations import drain_host, host_leaves, set_slots
 from apps.jobs.kinds import KindHandler, handler_of_kind
 from apps.jobs.leases import claim_attempt, finish_attempt
 from apps.jobs.models import Attempt, HeldAttempt, Job
@@ -232,3 +232,26 @@ def test_a_freeze_is_told_without_waiting_for_a_job_that_somebody_works_on(
         Job.objects.select_for_update().get(pk=jobs[0].pk)
         assert Beside(place_waiting_jobs).end() is None
     assert [Job.objects.get(pk=job.pk).wait_reason for job in jobs] == ["", scheduling.FROZEN]
+
+
+def test_a_gpu_that_is_being_given_keeps_its_slots(alice: User, worker: Worker) -> None:
+    host = make_host("brio", gpus=1)
+    gpu = host.devices.get(kind="gpu")
+    with transaction.atomic():
+        reserve_gpus(host=host, slots={0: 1}, holder=uuid4())
+        change = Beside(lambda: set_slots(device=gpu, user=alice, slots=4))
+        change.until_it_waits()
+    refused = change.end()
+    assert isinstance(refused, Problem)
+    assert refused.status == 409
+
+
+def test_what_is_held_after_a_restore_holds_the_slots_that_are_being_added(alice: User) -> None:
+    host = make_host("brio", gpus=1)
+    hold = transaction.atomic(lambda: hold_devices(host=host, devices=[0], ram_bytes=0, holder=uuid4()))
+    with transaction.atomic():
+        set_slots(device=host.devices.get(kind="gpu"), user=alice, slots=4)
+        held = Beside(hold)
+        held.until_it_waits()
+    assert held.end() is None
+    assert Reservation.objects.filter(released_at=None).count() == 4

@@ -16,7 +16,7 @@ from apps.accounts.problems import Problem
 from apps.fleet import freeze
 from apps.fleet.models import Reservation
 from apps.fleet.querysets import reconcile_hold
-from apps.jobs.host_operations import fence_host
+from apps.jobs.host_operations import fence_host, set_slots
 from apps.jobs.models import Attempt, HeldAttempt, Job
 from apps.jobs.reaping import withdraw_unclaimed
 from apps.jobs.reconciling import adopt_held, begin_hold, end_held, end_hold, held_rows
@@ -168,6 +168,13 @@ def test_a_job_starts_again_after_an_adopted_attempt_beyond_those_that_are_known
     Job.objects.filter(pk=job.pk).update(not_before=None)
     place_waiting_jobs()
     assert sorted(job.attempts.values_list("epoch", flat=True)) == [3, 4]
+
+
+def test_a_gpu_that_is_held_keeps_its_slots(lost: tuple[Job, Running], worker: Worker, admin: User) -> None:
+    job, running = lost
+    running.beat()
+    with pytest.raises(Problem, match=f"is held by {job.public_id}"), transaction.atomic():
+        set_slots(device=worker.host.devices.get(kind="gpu", index=0), user=admin, slots=2)
 
 
 def test_what_a_fenced_or_restarted_host_ran_holds_no_gpu(

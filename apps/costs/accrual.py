@@ -71,19 +71,19 @@ def _midnight(day: date) -> datetime:
 def _held_shares(attempts: QuerySet[Attempt]) -> dict[UUID, Shares]:
     """Of each attempt on GPUs, what it reserved."""
     theirs = Reservation.objects.filter(holder__in=attempts.values("uuid"), device__kind=Device.Kind.GPU)
-    slots: dict[tuple[UUID, Device], set[int]] = defaultdict(set)
+    slots: dict[tuple[UUID, Device, int], set[int]] = defaultdict(set)
     for each in theirs.select_related("device").order_by("device__index", "device_id"):
-        slots[each.holder, each.device].add(each.slot)
+        slots[each.holder, each.device, each.gpu_slots].add(each.slot)
     held: dict[UUID, Shares] = defaultdict(dict)
-    for (holder, gpu), taken in slots.items():
-        held[holder][gpu] = share_of(gpu, slots=len(taken))
+    for (holder, gpu, gpu_slots), taken in slots.items():
+        held[holder][gpu] = share_of(gpu, slots=len(taken), of=gpu_slots)
     return held
 
 
 def _named_shares(attempt: Attempt) -> Shares:
     """Of an attempt without reservations: a slot of each GPU that it names."""
     gpus = [each for each in attempt.host.devices.all() if each.kind == Device.Kind.GPU and each.is_present]
-    return {gpu: share_of(gpu) for gpu in gpus if gpu.index in attempt.device_indexes}
+    return {gpu: share_of(gpu, of=gpu.slots) for gpu in gpus if gpu.index in attempt.device_indexes}
 
 
 def _joules(shares: Shares, start: datetime, end: datetime) -> float | None:
@@ -117,9 +117,9 @@ def _entry(attempt: Attempt, shares: Shares, start: datetime, end: datetime, now
     )
 
 
-def share_of(gpu: Device, *, slots: int = 1) -> float:
-    """Of the whole GPU, what so many slots of it, or of a MIG slice, are charged."""
-    return mig_share(gpu.mig_profile) * min(1.0, slots / gpu.slots)
+def share_of(gpu: Device, *, slots: int = 1, of: int) -> float:
+    """Of the whole GPU, what `slots` out of `of` of it, or of a MIG slice, are charged."""
+    return mig_share(gpu.mig_profile) * min(1.0, slots / of)
 
 
 def hour_price(host: Host, gpu: Device) -> Decimal | None:

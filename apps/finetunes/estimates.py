@@ -44,7 +44,7 @@ def own_cost(estimate: TrainingEstimate, gpus: int, gpu: Device) -> tuple[float,
     if price is None or estimate.duration is None:
         return None
     slots = -(-estimate.total_bytes * gpu.slots // max(1, gpu.memory_bytes))
-    an_hour = gpus * share_of(gpu, slots=slots) * float(price)
+    an_hour = gpus * share_of(gpu, slots=slots, of=gpu.slots) * float(price)
     return an_hour * estimate.duration.seconds_low / 3600, an_hour * estimate.duration.seconds_high / 3600
 
 

@@ -180,6 +180,7 @@ class Reservation(models.Model):
     device = models.ForeignKey(Device, on_delete=models.PROTECT, related_name="reservations")
     slot = models.PositiveIntegerField(default=0)
     holder = models.UUIDField(db_index=True)
+    gpu_slots = models.PositiveSmallIntegerField(default=1)  # that the GPU had when this was one of them
     ram_bytes = models.BigIntegerField(default=0)  # CPU device only
     created_at = models.DateTimeField(default=timezone.now)
     released_at = models.DateTimeField(null=True, blank=True)

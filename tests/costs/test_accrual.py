@@ -116,6 +116,16 @@ def test_time_and_energy_are_those_of_the_slots_that_were_held(team: Team) -> No
     assert entries[both.uuid].energy_joules == pytest.approx(1.25 * 200 * 15)
 
 
+def test_slots_that_change_later_rewrite_no_share(team: Team) -> None:
+    host = h100_host()
+    attempt = hold(ran(team, host, start=NOON, end=NOON + timedelta(hours=1), gpus=[0]), {0: 1})
+    accrue_costs(now=NOON + timedelta(hours=2))
+    release_all(holder=attempt.uuid)
+    host.devices.filter(kind="gpu").update(slots=4)
+    accrue_costs(now=NOON + timedelta(hours=2, minutes=1))
+    assert CostEntry.objects.get().device_seconds == 3600
+
+
 def test_the_energy_of_a_mig_slice_is_its_part_of_the_gpu(team: Team) -> None:
     host = h100_host()
     host.devices.filter(kind="gpu").update(mig_profile="3g.40gb")

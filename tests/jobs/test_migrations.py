@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from importlib import import_module
+from uuid import uuid4
 
 import pytest
 from django.db import connection
@@ -10,12 +11,13 @@ from django.db.migrations.loader import MigrationLoader
 from django.utils import timezone
 
 from apps.accounts.models import Team
-from apps.fleet.models import Host, JoinToken
+from apps.fleet.models import Host, JoinToken, Reservation
 from apps.jobs.models import Job
 from tests.factories import make_host, make_job, make_team
 
 pytestmark = pytest.mark.django_db
 OLDER = import_module("apps.jobs.migrations.0011_release_prepared_jobs")
+SLOTS = import_module("apps.fleet.migrations.0010_slots_when_reserved")
 ENDPOINTS = import_module("apps.jobs.migrations.0015_release_prepared_endpoints")
 
 
@@ -73,3 +75,14 @@ def test_where_the_server_is_a_host_its_endpoints_stay_bound(
     waits = make_job(team, kind="serve", pinned_host=atlas)
     release_endpoints()
     assert bound(waits) == (atlas, None)
+
+
+def test_reservations_are_filled_with_the_slots_of_their_gpu() -> None:
+    host = make_host("atlas", gpus=2)
+    host.devices.filter(kind="gpu", index=1).update(slots=4)
+    for device in host.devices.all():
+        Reservation.objects.create(device=device, holder=uuid4())
+    with connection.cursor() as cursor:
+        cursor.execute(SLOTS.FILL)
+    found = Reservation.objects.order_by("device__kind", "device__index").values_list("gpu_slots", flat=True)
+    assert list(found) == [1, 1, 4]

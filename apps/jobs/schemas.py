@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-import math
 import uuid
 from datetime import datetime
 from typing import Annotated, Any
 
 from ninja import Schema
-from pydantic import Field, field_validator
+from pydantic import Field
 
 from apps.accounts.moments import Moment
 from apps.fleet.schemas import MAX_GPUS
 from apps.jobs.reasons import Reason
 
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+
 
 class LeaseIn(Schema):
-    epoch: int
-    lease_token: str
+    epoch: int = Field(ge=0, lt=2**31)
+    lease_token: str = Field(max_length=64)
 
 
 class ClaimIn(Schema):
@@ -78,12 +79,12 @@ class StartedIn(Schema):
 
 class BeatIn(LeaseIn):
     uuid: uuid.UUID
-    phase: str | None = None
+    phase: str | None = Field(None, max_length=12)
     port: int | None = Field(None, ge=0, le=65_535)
-    progress_done: float | None = None
-    progress_total: float | None = None
+    progress_done: Finite | None = None
+    progress_total: Finite | None = None
     progress_unit: str = ""
-    measurements: dict[str, float] = {}
+    measurements: dict[str, Finite] = {}
     is_stuck: bool = False  # something of it outlives KILL
     # Only for a server whose database was restored from before the attempt began.
     job: str = Field("", max_length=40)
@@ -99,16 +100,9 @@ class HeartbeatIn(Schema):
 
 class PointIn(Schema):
     name: str
-    step: float
-    value: float
+    step: Finite
+    value: Finite
     at: Moment
-
-    @field_validator("step", "value")
-    @classmethod
-    def _finite(cls, number: float) -> float:
-        if not math.isfinite(number):
-            raise ValueError("must be a finite number")
-        return number
 
 
 class PointsIn(Schema):
@@ -119,7 +113,7 @@ class FinishIn(LeaseIn):
     exit_code: int | None = None
     reason: Reason | None = None
     cause: str = ""
-    measurements: dict[str, float] = {}  # those since the last heartbeat, or all
+    measurements: dict[str, Finite] = {}  # those since the last heartbeat, or all
     result: dict[str, Any] = {}
 
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from django.test import Client
@@ -13,6 +14,7 @@ from apps.fleet.models import Host
 from apps.jobs.attempt_logs import read_log
 from apps.jobs.blobs import blob_path, put_blob
 from apps.jobs.models import Attempt, MetricPoint, Output
+from apps.jobs.reconciling import begin_hold
 from apps.jobs.scheduling import place_waiting_jobs
 from apps.jobs.services import cancel_job, submit_job
 from tests.factories import make_host
@@ -198,6 +200,30 @@ def test_a_wrong_entry_of_a_heartbeat_is_refused_alone(team: Team, alice: User, 
     assert answers[1]["error"].startswith("measurements.speed: ")
     attempt.refresh_from_db()
     assert attempt.phase == "running"
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("phase", "still thinking"),
+        ("lease_token", "x" * 65),
+        ("epoch", 2**31),
+        ("epoch", -1),
+        ("progress_total", "Infinity"),
+        ("measurements", {"speed": "Infinity"}),
+    ],
+)
+def test_a_beat_beyond_its_columns_is_refused_alone_also_after_a_restore(
+    team: Team, alice: User, worker: Worker, field: str, value: Any
+) -> None:
+    _, attempt = start(team, alice, worker)
+    begin_hold(made_at=timezone.now())
+    good = {"uuid": str(attempt.uuid), "epoch": attempt.epoch, "lease_token": attempt.lease_token, "phase": "running"}
+    unknown = good | {"uuid": str(uuid4())}
+    told = [good | {field: value}, unknown | {field: value}, unknown, good]
+    answers = worker.call("POST", "heartbeat", {"attempts": told}).json()["attempts"]
+    assert [each["answer"] for each in answers] == ["refused", "refused", "hold", "run"]
+    assert answers[0]["error"].startswith(field)
 
 
 def test_more_metric_points_than_one_call_takes_are_refused_whole(team: Team, alice: User, worker: Worker) -> None:

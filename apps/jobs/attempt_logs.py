@@ -73,11 +73,12 @@ def read_log(attempt: Attempt, offset: int, limit: int = 256 * 1024) -> bytes:
 
 
 def log_text(attempt: Attempt | None, offset: int = 0, *, filename: str = "") -> HttpResponseBase:
-    """The log from a byte offset to its end as plain text, a download under `filename`; empty without a log."""
+    """The log from a byte offset to its end as plain text, a download under `filename`; empty without a log
+    and past its end."""
     if attempt is None or not log_path(attempt).exists():
         return HttpResponse("", content_type=PLAIN)
     file = log_path(attempt).open("rb")
-    file.seek(offset)
+    file.seek(min(offset, os.fstat(file.fileno()).st_size))
     return StreamedFile(file, as_attachment=bool(filename), filename=filename, content_type=PLAIN)
 
 

@@ -18,7 +18,7 @@ from apps.catalog.policies import require_allowed
 from apps.fleet.local_host import local_host
 from apps.jobs.models import Job
 from apps.jobs.services import cancel_job, submit_job
-from apps.jobs.terms import USUAL, Terms
+from apps.jobs.terms import USUAL, Terms, same_terms
 from apps.serving.estimates import new_estimates
 from apps.serving.models import Endpoint, Replica, Route, RouteTarget
 from apps.serving.plans import Plan, plan_serving
@@ -75,7 +75,7 @@ def create_endpoint(
     return endpoint
 
 
-def _start_replica(endpoint: Endpoint, plan: Plan, user: User, terms: Terms = USUAL) -> Replica:
+def _start_replica(endpoint: Endpoint, plan: Plan, user: User, terms: Terms) -> Replica:
     job = submit_job(
         team=endpoint.team,
         user=user,
@@ -118,9 +118,10 @@ def start_endpoint(*, endpoint: Endpoint, user: User) -> Endpoint:
     elif not state.is_ended:
         raise conflict(f"{state.sentence} Stop it before you start it again.")
     require_allowed(endpoint.version, endpoint.team)
+    last = newest_job(endpoint)
     options = _options_now(endpoint)
     plan = plan_serving(version=endpoint.version, engine=endpoint.engine, options=options, name=endpoint.name)
-    _start_replica(endpoint, plan, user)
+    _start_replica(endpoint, plan, user, same_terms(last, None) if last else USUAL)
     endpoint.wish = Endpoint.Wish.RUNNING
     endpoint.save(update_fields=["wish"])
     audit(user, "endpoint.started", object_id=endpoint.public_id, object_name=endpoint.name, team=endpoint.team)
@@ -128,9 +129,9 @@ def start_endpoint(*, endpoint: Endpoint, user: User) -> Endpoint:
 
 
 def _options_now(endpoint: Endpoint) -> dict[str, Any]:
-    """As they were asked for; where its last job took some from other jobs, as that job has them."""
-    last = Job.objects.filter(replica__endpoint=endpoint).order_by("-pk").first()
-    options: dict[str, Any] = last.spec["options"] if last is not None and last.references else endpoint.options
+    """As they were asked for; where a job of it took some from other jobs, as that job has them."""
+    took = Job.objects.filter(replica__endpoint=endpoint).exclude(references={}).order_by("-pk").first()
+    options: dict[str, Any] = took.spec["options"] if took is not None else endpoint.options
     return options
 
 

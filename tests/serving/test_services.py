@@ -10,6 +10,7 @@ from apps.calibration.models import Estimate
 from apps.jobs.models import Job
 from apps.jobs.services import retry_job
 from apps.jobs.states import JobStatus
+from apps.jobs.terms import Terms
 from apps.serving.links import endpoint_url, replica_ended
 from apps.serving.models import Endpoint, Route
 from apps.serving.plans import KV_SPACE_OPTION
@@ -175,16 +176,34 @@ def test_stop_and_start_make_a_new_replica() -> None:
     assert endpoint_state(endpoint).word == "Queued"
 
 
-def test_a_start_keeps_what_the_last_job_took_from_another() -> None:
+def test_every_start_keeps_what_the_first_job_took_from_another() -> None:
     endpoint = created()
     alice, first = endpoint.created_by, the_job(endpoint)
     first.references = {"options.max_model_len": {"from": "job-1", "value": "result.context"}}
     first.spec["options"]["max_model_len"] = 1024
     first.save()
-    stop_endpoint(endpoint=endpoint, user=alice)
+    for _ in range(2):
+        stop_endpoint(endpoint=endpoint, user=alice)
+        start_endpoint(endpoint=endpoint, user=alice)
+        assert the_job(endpoint) != first
+        assert the_job(endpoint).spec["options"]["max_model_len"] == 1024
+
+
+def test_a_start_keeps_the_urgency_and_the_place_that_were_asked_for() -> None:
+    endpoint = created(terms=Terms(priority=7, spread=True))
+    for _ in range(2):
+        stop_endpoint(endpoint=endpoint, user=endpoint.created_by)
+        start_endpoint(endpoint=endpoint, user=endpoint.created_by)
+        job = the_job(endpoint)
+        assert (job.status, job.priority, job.spread) == (JobStatus.QUEUED, 7, True)
+
+
+def test_a_start_without_an_earlier_job_has_the_usual_terms() -> None:
+    endpoint = created()
+    alice = endpoint.created_by
+    endpoint.replicas.all().delete()
     start_endpoint(endpoint=endpoint, user=alice)
-    again = Job.objects.filter(replica__endpoint=endpoint).exclude(pk=first.pk).get()
-    assert again.spec["options"]["max_model_len"] == 1024
+    assert (the_job(endpoint).priority, the_job(endpoint).spread) == (0, False)
 
 
 def test_states_say_what_to_expect() -> None:

@@ -106,9 +106,15 @@ def run_due_schedules() -> None:
 
 
 def _fire(schedule: Schedule) -> None:
-    schedule.next_run_at = next_time(schedule.cron, schedule.timezone, timezone.now())
-    schedule.last_problem = _ask_again(schedule)[:300]
-    schedule.save(update_fields=["next_run_at", "last_problem"])
+    try:
+        schedule.next_run_at = next_time(schedule.cron, schedule.timezone, timezone.now())
+        problem = _ask_again(schedule)
+    except Problem as never:  # its time zone may have left the system's list
+        schedule.is_enabled, schedule.next_run_at = False, None
+        problem = f"It was turned off: {never}"
+        _audited(schedule, None, "schedule.disabled")
+    schedule.last_problem = problem[:300]
+    schedule.save(update_fields=["is_enabled", "next_run_at", "last_problem"])
 
 
 def _ask_again(schedule: Schedule) -> str:

@@ -155,6 +155,25 @@ def test_one_schedules_trouble_does_not_keep_the_others(
     assert not Job.objects.filter(name="half made").exists()
 
 
+def test_one_without_a_next_time_is_turned_off_and_the_others_fire(
+    nightly: Schedule, run: EvalRun, alice: User, client: Client
+) -> None:
+    lost = create_schedule(job=run.job, user=alice, cron="0 3 * * *", zone="Europe/Berlin")
+    Schedule.objects.filter(pk=lost.pk).update(timezone="Europe/Atlantis")  # as an update of the zones may leave it
+    make_due(lost, minutes=2)
+    make_due(nightly)
+    run_due_schedules()
+    lost.refresh_from_db()
+    assert (lost.is_enabled, lost.next_run_at, lost.jobs.count()) == (False, None, 0)
+    assert nightly.jobs.count() == 1
+    event = AuditEvent.objects.get(action="schedule.disabled")
+    assert (event.object_id, event.actor) == (lost.public_id, None)
+    client.force_login(alice)
+    page = client.get("/schedules").content.decode()
+    assert "It was turned off: There is no time zone “Europe/Atlantis”" in page
+    assert post(alice, f"schedules/{lost.public_id}/enable", {}).json()["errors"][0]["field"] == "timezone"
+
+
 def test_a_fine_tune_is_repeated_under_the_next_name(team: Team, alice: User, worker: Worker) -> None:
     base = make_stored_version(team, host=worker.host)
     rows = create_dataset(team=team, user=alice, name="rows", data=lines(row()))

@@ -25,7 +25,6 @@ from typing import Any
 from django.db import connection, transaction
 from django.utils import timezone
 
-from apps.fleet.broker import broker_answers
 from apps.fleet.freeze import FROZEN, is_frozen
 from apps.jobs.models import Job
 from apps.jobs.sweep import Sweep
@@ -34,12 +33,6 @@ from apps.jobs.waits import write_waits
 PATIENCE = timedelta(minutes=5)
 _RUNNING, _NEXT = 7_301_001, 7_301_002  # advisory locks: who sweeps, and who sweeps after that
 LONGEST_SWEEP_SECONDS = 2.0  # then it looks afresh, for a more urgent job may have come
-
-
-def place_without_broker() -> None:
-    """While the broker is away no beat is heard; then the hosts' own sweeps make the scheduler look."""
-    if Job.objects.waiting().exists() and not broker_answers():
-        place_waiting_jobs()
 
 
 def place_waiting_jobs() -> None:

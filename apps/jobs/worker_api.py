@@ -20,11 +20,11 @@ from apps.fleet.services import note_host_seen
 from apps.fleet.worker_api import calling_host
 from apps.jobs import heartbeats, leases
 from apps.jobs.blobs import blob_path
+from apps.jobs.chores import work_without_broker
 from apps.jobs.host_operations import host_leaves, take_inventory
 from apps.jobs.models import Attempt
 from apps.jobs.reasons import Reason
 from apps.jobs.reconciling import finish_held
-from apps.jobs.scheduling import place_without_broker
 from apps.jobs.schemas import ClaimIn, ClaimOut, FinishIn, HeartbeatIn, KeptIn, LeaseIn, PointsIn, StartedIn
 
 router = Router()
@@ -36,7 +36,7 @@ KEPT_AFTER_FULL_DISK = timedelta(days=7)  # for whoever makes room and tries aga
 def assignments(request: HttpRequest, asked: Query[KeptIn]) -> dict[str, Any]:
     host = calling_host(request)
     note_host_seen(host=host)
-    place_without_broker()
+    work_without_broker()
     rows = Attempt.objects.open().filter(host=host).select_related("job").order_by("created_at")
     return {
         "attempts": [

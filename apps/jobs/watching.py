@@ -1,12 +1,14 @@
 """The server's own look at jobs that stand still or run too long.
 
 A host ends such a job itself; this sees it also when the host's agent does not, shows it, and then asks.
-A silent host is never asked: what it could not tell may be progress, and is judged once it reports again.
+A silent host is never asked: what it could not tell may be progress, and is judged once it reports again. Where the
+clock of this machine is set, nobody knows how long ago the moments noted before were: they count from then on.
 """
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+import time
+from datetime import UTC, datetime, timedelta
 
 from django.db import transaction
 from django.utils import timezone
@@ -20,11 +22,31 @@ from apps.jobs.stopping import ask_to_end
 from apps.jobs.time_limits import limit_sentence, ordered_stall_seconds, spoken, stall_seconds_of
 
 HOST_FIRST = timedelta(minutes=2)  # a host gets this long to end it by itself
+CLOCK_SET_SECONDS = 30.0  # off by more between two looks, a clock was set or its machine slept
+
+
+class Clock:
+    """Of this machine, and when it was last set while this process looked."""
+
+    def __init__(self) -> None:
+        self.set_at = datetime.min.replace(tzinfo=UTC)
+        self._ahead: float | None = None  # seconds, of the monotonic clock
+
+    def look(self) -> datetime:
+        now = timezone.now()
+        ahead = now.timestamp() - time.monotonic()
+        if self._ahead is not None and abs(ahead - self._ahead) > CLOCK_SET_SECONDS:
+            self.set_at = now
+        self._ahead = ahead
+        return now
+
+
+_clock = Clock()
 
 
 def watch_running_jobs() -> None:
     """Marks what stands still, and asks hosts to end what went past a limit."""
-    now = timezone.now()
+    now = _clock.look()
     claimed = Attempt.objects.open().exclude(claimed_at=None).filter(stop_reason="", job__cancel_requested_at=None)
     for attempt in claimed.select_related("job").iterator():
         job: Job = attempt.job
@@ -38,7 +60,7 @@ def watch_running_jobs() -> None:
 
 def _moved_at(job: Job) -> datetime | None:
     moved: datetime | None = job.progress_at or job.started_at
-    return moved
+    return moved and max(moved, _clock.set_at)
 
 
 @transaction.atomic
@@ -53,7 +75,7 @@ def _mark_stall(job: Job, now: datetime) -> None:
 
 
 def _limit_reached(attempt: Attempt, job: Job, now: datetime) -> Reason | None:
-    claimed: datetime = attempt.claimed_at or now
+    claimed = max(attempt.claimed_at or now, _clock.set_at)
     if job.status == JobStatus.STARTING:
         limit = timedelta(seconds=POLICIES[job.kind].start_timeout_seconds)
         return Reason.TIMED_OUT if now - claimed > limit + HOST_FIRST else None

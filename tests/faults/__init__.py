@@ -14,7 +14,7 @@ The tests here are its shorter set. Where each id of the trust plan is tried:
     R9   test_hosts_in_trouble by a stopped proxy; a downed network link needs a namespace of its own
     R10  test_more_trouble, `make faults`
     R11  test_hosts_in_trouble (a reused pid needs root), tests/workers/test_attempts, `make faults`
-    R12  test_more_trouble, where libfaketime is installed
+    R12  test_more_trouble, where libfaketime is installed; the server's clock in tests/jobs/test_watching
     R13  test_hosts_in_trouble (the 8 MB disk needs root), tests/workers/test_full_disks, `make faults`
     R14  tests/catalog/test_download
     R16, R19   test_more_trouble, tests/workers/test_rough_times (a hundred starts in make test-long)

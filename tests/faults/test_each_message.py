@@ -33,6 +33,7 @@ from apps.gateway.models import UsageRecord
 from apps.jobs.models import Attempt, Job, JobEvent
 from apps.jobs.schedules import create_schedule
 from apps.jobs.services import cancel_job
+from apps.jobs.watching import Clock
 from apps.tour.services import start_tour
 from stackweb.celery import app
 from tests.factories import (
@@ -228,6 +229,7 @@ def assert_one_effect(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     assert effect() == once
     late = timezone.now() + LATE
     monkeypatch.setattr("django.utils.timezone.now", lambda: late)
+    monkeypatch.setattr("apps.jobs.watching._clock", Clock())  # no other test meets a clock that was set
     deliver(name, args)
     assert effect() == once
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from datetime import timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -10,6 +13,7 @@ from django.utils import timezone
 
 from apps.accounts.models import Team, User
 from apps.accounts.problems import Problem
+from apps.jobs import watching
 from apps.jobs.models import Attempt, Job
 from apps.jobs.presentation import state_word
 from apps.jobs.scheduling import place_waiting_jobs
@@ -157,6 +161,53 @@ def test_an_attempt_that_never_starts_is_ended_by_the_server_too(team: Team, ali
     worker.finish(attempt, exit_code=-15, reason="cancelled_by_user")
     job.refresh_from_db()
     assert (job.reason, job.cause) == ("timed_out", "It did not start within 30 min.")
+
+
+@pytest.fixture
+def pass_time(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Lets time go by; `set_ahead` sets the server's clock on top of it."""
+    ahead = {"wall": timedelta(), "monotonic": timedelta()}
+    wall, monotonic = timezone.now, time.monotonic
+    monkeypatch.setattr(timezone, "now", lambda: wall() + ahead["wall"])
+    ticks = SimpleNamespace(monotonic=lambda: monotonic() + ahead["monotonic"].total_seconds())
+    monkeypatch.setattr(watching, "time", ticks)
+    monkeypatch.setattr(watching, "_clock", watching.Clock())
+
+    def pass_time(gone: timedelta = timedelta(), *, set_ahead: timedelta = timedelta()) -> None:
+        ahead["wall"] += gone + set_ahead
+        ahead["monotonic"] += gone
+
+    return pass_time
+
+
+@pytest.mark.parametrize("phase", ["running", "loading"])
+@pytest.mark.parametrize("hours", [1, 24, -1, -24])
+def test_r12_a_server_clock_that_is_set_ends_nothing(
+    team: Team, alice: User, worker: Worker, pass_time: Callable[..., None], hours: int, phase: str
+) -> None:
+    job, attempt = start(team, alice, worker, time_limit_seconds=1800)
+    beat(worker, attempt, phase=phase)
+    watch_running_jobs()
+    pass_time(set_ahead=timedelta(hours=hours))
+    assert beat(worker, attempt, phase=phase) == "run"
+    watch_running_jobs()
+    assert beat(worker, attempt, phase=phase) == "run"
+    job.refresh_from_db()
+    assert job.stalled_at is None
+
+
+@pytest.mark.parametrize("phase", ["running", "loading"])
+def test_r12_what_stands_still_after_a_clock_was_set_forward_is_ended_all_the_same(
+    team: Team, alice: User, worker: Worker, pass_time: Callable[..., None], phase: str
+) -> None:
+    _, attempt = start(team, alice, worker, time_limit_seconds=1800)
+    watch_running_jobs()
+    pass_time(set_ahead=timedelta(hours=3))
+    watch_running_jobs()
+    pass_time(timedelta(minutes=34))
+    assert beat(worker, attempt, phase=phase) == "run"
+    watch_running_jobs()
+    assert beat(worker, attempt, phase=phase) == "cancel"
 
 
 @pytest.mark.parametrize(

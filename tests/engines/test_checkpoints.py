@@ -63,7 +63,7 @@ def save(folder: Path, step: int, content: dict[str, bytes]) -> Path:
 
 @pytest.mark.parametrize("weights", WEIGHTS)
 @pytest.mark.parametrize("seed", range(50))
-def test_a_kill_in_the_middle_of_a_save_costs_that_save_alone(tmp_path: Path, seed: int, weights: str) -> None:
+def test_r15_a_kill_in_the_middle_of_a_save_costs_that_save_alone(tmp_path: Path, seed: int, weights: str) -> None:
     """In order until the cut, as after a kill; or all there but one cut short or lost, as after a power loss."""
     dice = random.Random(f"{seed} {weights}")
     whole = files(200, weights)

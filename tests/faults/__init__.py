@@ -17,10 +17,11 @@ The tests here are its shorter set. Where each id of the trust plan is tried:
     R12  test_more_trouble, where libfaketime is installed; the server's clock in tests/jobs/test_watching
     R13  test_hosts_in_trouble (the 8 MB disk needs root), tests/workers/test_full_disks, `make faults`
     R14  tests/catalog/test_download
+    R15  tests/workers/test_checkpoints (fifty kills in make test-long), tests/engines/test_checkpoints
     R16, R19   test_more_trouble, tests/workers/test_rough_times (a hundred starts in make test-long)
     R20  tests/workers/test_isolation (memory groups need rights)
     R8, R23   test_restore; R23 on parts that run in test_restore_drill (make test-long)
     R22  tests/gateway/test_restart; R21  tests/workers/test_neighbouring_versions, test_rough_times
 
-R1 and R24 in full: test_for_hours. Not tried here: R15 (checkpoints of a real trainer).
+R1 and R24 in full: test_for_hours. Not tried: R15 with a real trainer.
 """

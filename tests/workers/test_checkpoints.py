@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import signal
+import time
+from pathlib import Path
 from typing import Any
+
+import pytest
 
 from tests.workers.conftest import Worker, is_alive
 from tests.workers.protocol_server import Held, ProtocolServer
@@ -18,9 +23,15 @@ def spec(**options: Any) -> dict[str, Any]:
 
 
 def kill_while_it_saves(server: ProtocolServer, worker: Worker, held: Held, step: int) -> None:
-    """With -9, both the engine and what watches it, while the optimizer of that checkpoint is half written."""
+    """While the optimizer of that checkpoint is half written."""
     saving = worker.attempt(held.uuid) / f"work/output/checkpoint-{step}/optimizer.pt"
     server.wait(saving.exists)
+    kill(server, worker, held)
+    assert sorted(path.name for path in saving.parent.iterdir())[-1] == "optimizer.pt"
+
+
+def kill(server: ProtocolServer, worker: Worker, held: Held) -> None:
+    """With -9, both the engine and what watches it."""
     found = journal.read(worker.attempt(held.uuid))
     assert found is not None
     os.kill(found.shim_pid, signal.SIGKILL)
@@ -28,7 +39,12 @@ def kill_while_it_saves(server: ProtocolServer, worker: Worker, held: Held, step
     server.wait(lambda: held.finish)
     assert held.finish["reason"] == "worker_lost"
     assert not is_alive(found.engine_pid)
-    assert sorted(path.name for path in saving.parent.iterdir())[-1] == "optimizer.pt"
+
+
+def the_one_left(server: ProtocolServer, output: Path) -> Path:
+    """The checkpoint that is kept for the next attempt; the others go once the end was told."""
+    server.wait(lambda: len(list(output.glob("checkpoint-*"))) == 1)
+    return next(output.glob("checkpoint-*"))
 
 
 def next_attempt(server: ProtocolServer, *lost: Held, **options: Any) -> Held:
@@ -56,6 +72,34 @@ def test_a_run_killed_while_it_saves_goes_on_from_the_save_before(worker: Worker
     assert third.finish["reason"] is None, third.finish
     made = [file["path"] for file in third.finish["result"]["produced"][0]["files"]]
     assert made == ["adapter_config.json", "adapter_model.safetensors"]
+
+
+@pytest.mark.parametrize("kills", [3, pytest.param(50, marks=[pytest.mark.long, pytest.mark.timeout(900)])])
+def test_r15_killed_at_any_moment_of_a_save_it_goes_on_from_a_whole_one(
+    worker: Worker, server: ProtocolServer, kills: int
+) -> None:
+    """Each attempt saves once whole and is killed from its second save on: nothing whole is lost, nothing torn used."""
+    dice = random.Random(kills)
+    count = 4 * kills + 4
+    options = {"steps": count, "seconds": 0.05 * count, "save_steps": 1}
+    lost: list[Held] = []
+    reached = 0
+    for _ in range(kills):
+        held = next_attempt(server, *lost, **options, save_seconds=0.4)
+        second = worker.attempt(held.uuid) / f"work/output/checkpoint-{reached + 2}"
+        server.wait(second.exists)
+        time.sleep(dice.uniform(0, 0.6))  # it takes 0.4 s
+        kill(server, worker, held)
+        left = the_one_left(server, second.parent)
+        state = json.loads((left / "trainer_state.json").read_text())  # written last
+        assert reached < state["global_step"] < reached + 4
+        reached = state["global_step"]
+        lost.append(held)
+    last = next_attempt(server, *lost, **options)
+    server.wait(lambda: last.finish)
+    assert last.started["resumed"] == {"epoch": kills, "step": reached}
+    assert steps(last) == [*range(reached + 1, count + 1)]
+    assert last.finish["reason"] is None, last.finish
 
 
 def test_what_a_lost_attempt_left_stays_until_its_job_is_over(worker: Worker, server: ProtocolServer) -> None:

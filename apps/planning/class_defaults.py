@@ -130,3 +130,10 @@ LAYERS_SAID_BY = {
     "lfm2": ("layer_types", "full_attn_idxs"),
     "lfm2_moe": ("layer_types", "full_attn_idxs"),
 }
+# Keys of a few families; the classes of all others pass over them.
+READ_ONLY_BY = {
+    "ffn_config": ("dbrx",),
+    "attn_config": ("dbrx", "mpt"),
+    "hybrid_override_pattern": ("nemotron_h",),
+    "layers_block_type": ("nemotron_h", "granitemoehybrid", "jamba", "bamba"),
+}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from apps.planning.config_fields import Fields
 from apps.planning.config_layers import LayerKinds
@@ -51,8 +50,8 @@ def feedforward_layers(
 
 
 def _dense_size(fields: Fields, name: str, family: Family, hidden: int) -> int:
-    own = fields.mapping("ffn_config").get("ffn_hidden_size")
-    if isinstance(own, int) and own > 0:
+    own = fields.inner("ffn_config").count_or("ffn_hidden_size", 0)
+    if own:
         return own
     if name == "llama4_text" and fields.raw("intermediate_size_mlp"):
         return fields.count("intermediate_size_mlp")
@@ -82,8 +81,8 @@ def _block(fields: Fields, family: Family, hidden: int, size: int, layers: int) 
 
 def read_experts(fields: Fields, name: str, hidden: int, kinds: LayerKinds) -> Experts:
     """What the config says of experts; all zeros for a dense model."""
-    inner: dict[str, Any] = dict(fields.mapping("ffn_config"))
-    count = fields.first_or("num_experts", 0) or _number(inner.get("moe_num_experts"))
+    inner = fields.inner("ffn_config")
+    count = fields.first_or("num_experts", 0) or inner.count_or("moe_num_experts", 0)
     named = [key for key in ("moe_intermediate_size", "num_experts_per_tok") if fields.raw_int(key)]
     if not count and named and fields.raw("num_experts") is None:
         raise CannotEstimate(f"config.json has {named[0]} but lacks num_experts, how many experts a layer holds.")
@@ -92,7 +91,7 @@ def read_experts(fields: Fields, name: str, hidden: int, kinds: LayerKinds) -> E
         return Experts(dense_size=size)
     used = (
         fields.first_or("num_experts_per_tok", 0)
-        or _number(inner.get("moe_top_k"))
+        or inner.count_or("moe_top_k", 0)
         or fields.filled("num_experts_per_tok", 1)
     )
     if used > count:
@@ -104,12 +103,8 @@ def read_experts(fields: Fields, name: str, hidden: int, kinds: LayerKinds) -> E
     return Experts(count, used, size, shared, layers, dense, latent)
 
 
-def _number(value: object) -> int:
-    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else 0
-
-
-def _expert_size(fields: Fields, name: str, inner: dict[str, Any]) -> int:
-    size = fields.first_or("moe_intermediate_size", 0) or _number(inner.get("ffn_hidden_size"))
+def _expert_size(fields: Fields, name: str, inner: Fields) -> int:
+    size = fields.first_or("moe_intermediate_size", 0) or inner.count_or("ffn_hidden_size", 0)
     if not size and name in _EXPERT_SIZED:
         size = fields.first_or("intermediate_size", 0)
     if not size:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from apps.planning.shapes import CannotEstimate
@@ -36,10 +36,17 @@ ALIASES: dict[str, tuple[str, ...]] = {
 
 
 class Fields:
-    """One level of a config.json, with the family's defaults behind it. Values of a wrong type are refused."""
+    """One level of a config.json, with the family's defaults behind it. Values of a wrong type are refused.
 
-    def __init__(self, values: Mapping[str, Any], defaults: Mapping[str, Any]) -> None:
-        self._values, self._defaults = values, defaults
+    `ignored`: keys that the family's classes do not read. `within`: what errors put before a name, such as
+    "ffn_config.".
+    """
+
+    def __init__(
+        self, values: Mapping[str, Any], defaults: Mapping[str, Any], ignored: Collection[str] = (), within: str = ""
+    ) -> None:
+        self._values = {key: value for key, value in values.items() if key not in ignored}
+        self._defaults, self._within, self.ignored = defaults, within, ignored
         self.defaulted: list[str] = []
 
     def raw(self, name: str) -> Any:
@@ -62,6 +69,8 @@ class Fields:
         """A whole number as the config itself writes it; None for anything else, and nothing counts as defaulted."""
         for spelling in (name, *ALIASES.get(name, ())):
             value = self._values.get(spelling)
+            if isinstance(value, float) and value.is_integer():
+                return int(value)
             if isinstance(value, int) and not isinstance(value, bool):
                 return value
         return None
@@ -71,18 +80,18 @@ class Fields:
         value = self.raw(name)
         if value is None:
             raise CannotEstimate(f"config.json lacks {name}; without it nothing can be estimated.")
-        return _whole(name, value, least=1)
+        return _whole(self._within + name, value, least=1)
 
     def count_or(self, name: str, default: int) -> int:
         """As `count`, or `default` where the field is missing; 0 is allowed."""
         value = self.raw(name)
-        return default if value is None else _whole(name, value, least=0)
+        return default if value is None else _whole(self._within + name, value, least=0)
 
     def first_or(self, name: str, default: int) -> int:
         """As `count_or`, for fields that some configs write as a list with one value a layer: the largest."""
         value = self.raw(name)
         if isinstance(value, list | tuple) and value:
-            return max(_whole(name, each, least=0) for each in value)
+            return max(_whole(self._within + name, each, least=0) for each in value)
         return self.count_or(name, default)
 
     def flag(self, name: str, default: bool = False) -> bool:
@@ -96,6 +105,10 @@ class Fields:
     def mapping(self, name: str) -> Mapping[str, Any]:
         value = self.raw(name)
         return value if isinstance(value, Mapping) else {}
+
+    def inner(self, name: str) -> Fields:
+        """What stands one level down; without fields where nothing does."""
+        return Fields(self.mapping(name), {}, within=f"{self._within}{name}.")
 
     def list_of(self, name: str) -> list[Any]:
         value = self.raw(name)

@@ -65,8 +65,8 @@ def _kv_heads(fields: Fields, name: str, count: int) -> int:
         return 1 if fields.flag("multi_query", default=True) else count
     if name == "chatglm" and fields.flag("multi_query_attention"):
         return fields.count("multi_query_group_num")
-    inner = fields.mapping("attn_config").get("kv_n_heads")
-    if isinstance(inner, int) and inner > 0:
+    inner = fields.inner("attn_config").count_or("kv_n_heads", 0)
+    if inner:
         return inner
     if fields.raw("num_key_value_heads") is not None:
         return fields.count("num_key_value_heads")

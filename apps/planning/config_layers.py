@@ -15,7 +15,7 @@ _KINDS = {
     "sliding_attention": "sliding", "local": "sliding", "local_attention": "sliding",
     "chunked_attention": "chunked",
     "linear_attention": "state", "mamba": "state", "mamba2": "state", "conv": "state", "recurrent": "state",
-    "hybrid": "both", "mlp": "none", "moe": "none",
+    "hybrid": "both",
 }  # fmt: skip
 MOST_LAYERS = 5000  # each one is looked at, so a lie must not cost memory
 _LETTERS = {"mamba": "M", "linear_attention": "M", "attention": "*", "full_attention": "*", "mlp": "-", "moe": "E"}
@@ -101,14 +101,21 @@ def _named(named: list[object], total: int) -> list[str]:
 
 def _by_index(fields: Fields, total: int) -> list[str]:
     """Families that list the layers with attention, all others having a state."""
-    indices = fields.list_of("full_attn_idxs") or fields.list_of("attn_layer_indices")
-    linear = fields.mapping("linear_attn_config").get("full_attn_layers")
-    if isinstance(linear, list):
-        indices = [each - 1 for each in linear if isinstance(each, int)]
-    if indices:
-        return ["full" if index in indices else "state" for index in range(total)]
+    attending = _indices(fields, "full_attn_idxs") or _indices(fields, "attn_layer_indices")
+    counted_from_one = _indices(fields.inner("linear_attn_config"), "full_attn_layers")
+    attending = {each - 1 for each in counted_from_one} or attending
+    if attending:
+        return ["full" if index in attending else "state" for index in range(total)]
     listed = fields.list_of("attn_type_list")
     return ["full" if each else "state" for each in listed[:total]] if len(listed) >= total else []
+
+
+def _indices(fields: Fields, name: str) -> set[int]:
+    listed = fields.list_of(name)
+    for each in listed:
+        if type(each) is not int:
+            raise CannotEstimate(f"config.json has {name} with {repr(each)[:40]}, which is no layer's number.")
+    return set(listed)
 
 
 def _by_rhythm(fields: Fields, name: str, family: Family, total: int) -> list[str]:
@@ -132,7 +139,7 @@ def _alternation(fields: Fields, family: Family) -> int:
     pattern = fields.raw("sliding_window_pattern")
     if isinstance(pattern, str):
         return len(pattern)
-    return pattern if isinstance(pattern, int) and not isinstance(pattern, bool) and pattern > 0 else family.alternation
+    return fields.count_or("sliding_window_pattern", 0) or family.alternation
 
 
 def _uses_window(fields: Fields) -> bool:

@@ -35,10 +35,13 @@ def precision_of(quantization: Mapping[str, Any]) -> str:
         "bitsandbytes": _of_bitsandbytes, "compressed-tensors": _of_compressed_tensors, "hqq": _of_hqq,
         "quanto": _of_quanto, "torchao": _of_torchao, "fp_quant": _of_fp_quant, "quark": _of_quark,
     }  # fmt: skip
-    if method in readers:
-        return readers[method](quantization)
-    if method in _GROUPED:
-        return _of_group(method, quantization)
+    try:
+        if method in readers:
+            return readers[method](quantization)
+        if method in _GROUPED:
+            return _of_group(method, quantization)
+    except _NoGroup as said:
+        return _unstated(f"{method} with group_size {said}")
     return _BY_METHOD.get(method) or _unstated(method or "quantization_config without a quant_method")
 
 
@@ -98,7 +101,7 @@ def _of_compressed_tensors(quantization: Mapping[str, Any]) -> str:
 
 def _of_scheme(weights: Mapping[str, Any]) -> str:
     """compressed-tensors: one scale for each group, row or matrix."""
-    bits, group = _whole(weights.get("num_bits")), _whole(weights.get("group_size"))
+    bits, group = _whole(weights.get("num_bits")), _group(weights.get("group_size"), usual=0)
     if weights.get("type") == "float":
         small = "nvfp4" if group == 16 else "mxfp4" if group == 32 else ""
         name = {8: "mxfp8" if group == 32 else "fp8", 4: small}.get(bits, "")
@@ -108,13 +111,13 @@ def _of_scheme(weights: Mapping[str, Any]) -> str:
 
 
 def _of_group(method: str, quantization: Mapping[str, Any]) -> str:
-    """GPTQ and AWQ store a packed zero for each group even where it is symmetric; group -1 means a row."""
+    """GPTQ and AWQ store a packed zero for each group even where it is symmetric."""
     zeros, usual_group = _GROUPED[method]
     if zeros == "none" and quantization.get("sym", quantization.get("symmetric")) is False:
         zeros = "packed"
     bits = next((_whole(quantization[key]) for key in ("bits", "w_bit", "num_bits") if quantization.get(key)), 0)
     size = quantization.get("group_size", quantization.get("q_group_size"))
-    name = grouped_name(bits, 0 if size == -1 else _whole(size) or usual_group, zeros)
+    name = grouped_name(bits, _group(size, usual_group), zeros)
     if name == "int4-gptq" and method.startswith("awq"):
         return "int4-awq"
     return name or _unstated(f"{method} {bits or 'unknown'} bits")
@@ -127,7 +130,7 @@ def _of_hqq(quantization: Mapping[str, Any]) -> str:
     weights = own.get("weight_quant_params")
     stated = weights if isinstance(weights, Mapping) else quantization
     bits = _whole(stated.get("nbits")) or _whole(stated.get("bits"))
-    name = grouped_name(bits, _whole(stated.get("group_size")) or 64, "float")
+    name = grouped_name(bits, _group(stated.get("group_size"), usual=64), "float")
     return name or _unstated(f"hqq {bits or 'unknown'} bits")
 
 
@@ -144,10 +147,10 @@ def _of_torchao(quantization: Mapping[str, Any]) -> str:
         kind = kind.get("default", kind)
     arguments = kind.get("_data") if isinstance(kind, Mapping) else quantization.get("quant_type_kwargs")
     words = str(kind.get("_type") if isinstance(kind, Mapping) else kind).lower()[:80]
-    group = _whole(arguments.get("group_size")) if isinstance(arguments, Mapping) else 0
     if re.search(r"int4_?weight|int4dynamic|int4_?weight_?only", words):
         usual = 32 if "dynamic" in words else 128
-        return grouped_name(4, group or usual, "none" if "dynamic" in words else "float") or _unstated("torchao int4")
+        group = _group(arguments.get("group_size"), usual) if isinstance(arguments, Mapping) else usual
+        return grouped_name(4, group, "none" if "dynamic" in words else "float") or _unstated("torchao int4")
     if re.search(r"int8_?weight", words):
         return "int8"
     return "fp8" if re.search(r"float8_?weight|float8dynamic|float8_dynamic", words) else _unstated(f"torchao {words}")
@@ -163,13 +166,26 @@ def _of_quark(quantization: Mapping[str, Any]) -> str:
     weights = whole.get("weight") if isinstance(whole, Mapping) else None
     if not isinstance(weights, Mapping) or quantization.get("layer_quant_config"):
         return _unstated("quark")
-    kind, group = str(weights.get("dtype")).lower(), _whole(weights.get("group_size"))
+    kind, group = str(weights.get("dtype")).lower(), _group(weights.get("group_size"), usual=0)
     if kind == "fp4":
         return "mxfp4" if group == 32 else _unstated("quark fp4")
     if kind.startswith("fp8"):
         return "fp8"
     bits = {"int4": 4, "uint4": 4, "int8": 8, "uint8": 8}.get(kind, 0)
     return grouped_name(bits, group, "packed" if kind.startswith("u") else "none") or _unstated(f"quark {kind[:20]}")
+
+
+class _NoGroup(ValueError):
+    """A group_size that can be none."""
+
+
+def _group(value: Any, usual: int) -> int:
+    """Weights that share a scale: 0, a row of them, for -1; `usual` where the config says nothing."""
+    if value is None or value == -1:
+        return usual if value is None else 0
+    if not _whole(value):
+        raise _NoGroup(repr(value)[:20])
+    return _whole(value)
 
 
 def _whole(value: Any) -> int:

@@ -12,6 +12,7 @@ from apps.planning.shapes import Cache, Matrix, each_layer
 
 _STATE_BYTES = 4  # the recurrent state stays in float32
 _CONV_BYTES = 2
+_UNSAID = (None, "auto")  # Jamba's and Bamba's word
 
 
 def recurrent_layers(fields: Fields, name: str, heads: Heads, layers: int) -> tuple[list[Matrix], Cache]:
@@ -68,7 +69,7 @@ def _mamba(fields: Fields, hidden: int, layers: int) -> tuple[list[Matrix], Cach
 
 def _rank(fields: Fields, hidden: int) -> int:
     for name in ("time_step_rank", "mamba_dt_rank"):
-        if isinstance(fields.raw(name), int):
+        if fields.raw(name) not in _UNSAID:
             return fields.count(name)
     return -(-hidden // 16)
 
@@ -92,7 +93,7 @@ def _mamba2(fields: Fields, hidden: int, layers: int) -> tuple[list[Matrix], Cac
 
 def _first(fields: Fields, *names: str) -> int:
     """The first of these fields that says a number above 0; 0 where none does."""
-    found = (fields.count_or(name, 0) for name in names if isinstance(fields.raw(name), int))
+    found = (fields.count_or(name, 0) for name in names if fields.raw(name) not in _UNSAID)
     return next((value for value in found if value), 0)
 
 

@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from apps.planning.class_defaults import CLASS_DEFAULTS
+from apps.planning.class_defaults import CLASS_DEFAULTS, READ_ONLY_BY
 from apps.planning.config_attention import attention_layers
 from apps.planning.config_feedforward import feedforward_layers
 from apps.planning.config_fields import Fields
@@ -40,8 +40,7 @@ def shape_from_config(config: Mapping[str, Any]) -> ModelShape:
     text = _text_part(config)
     name = _family_name(config, text)
     family = FAMILIES.get(name)
-    nested = NESTED_DEFAULTS.get(name, {}) if text is not config else {}
-    fields = Fields(text, {**CLASS_DEFAULTS.get(name, {}), **(family or Family()).defaults, **nested})
+    fields = _fields(text, name, family, is_nested=text is not config)
     check_fields(fields)
     heads = read_heads(fields, name)
     kinds = layer_kinds(fields, name, family or Family())
@@ -76,6 +75,14 @@ def shape_from_config(config: Mapping[str, Any]) -> ModelShape:
     )
     check_shape(shape)
     return shape
+
+
+def _fields(text: Mapping[str, Any], name: str, family: Family | None, *, is_nested: bool) -> Fields:
+    """With what its classes take for missing ones, and without what only other families' classes read."""
+    nested = NESTED_DEFAULTS.get(name, {}) if is_nested else {}
+    defaults = {**CLASS_DEFAULTS.get(name, {}), **(family or Family()).defaults, **nested}
+    others = [key for key, readers in READ_ONLY_BY.items() if text.get(key) and name not in readers]
+    return Fields(text, defaults, ignored=others if family else ())
 
 
 def _check_experts_are_read(text: Mapping[str, Any], fields: Fields, *, is_known: bool) -> None:
@@ -167,6 +174,10 @@ def _notes(name: str, family: Family | None, fields: Fields, others: bool) -> tu
     if fields.defaulted:
         missing = ", ".join(sorted(set(fields.defaulted)))
         notes.append(f"config.json leaves out {missing}; the family's defaults are used.")
+        confidence = "medium"
+    if fields.ignored:
+        named, these = ", ".join(fields.ignored), "it is" if len(fields.ignored) == 1 else "they are"
+        notes.append(f"config.json has {named}, which models of the type {name} do not read; {these} left out.")
         confidence = "medium"
     if family is None:
         called = f"The architecture {name}" if name else "An architecture without a model_type"

@@ -27,6 +27,7 @@ KEYS = (
     "enforce_eager", "lora_slots", "lora_rank",
 )  # fmt: skip
 _STORED = ("fp32", "bf16", "fp16")
+_DTYPES = (*_STORED, "auto", "float", "float16", "float32", "float64", "bfloat16", "half", "double")
 _MOST_BYTES = 10**14
 _FAR = 1.5  # times the bits
 _HEAD_BITS = 6
@@ -84,7 +85,7 @@ def read_question(line: Mapping[str, Any]) -> Question:
     notes += _narrower(shape, tensor, pipeline, block, experts_whole)
     memory = Memory("gpu", gpu.usable_bytes, text(line, "gpu"), gpu.kind is None and memory_gib is None)
     notes += engine_notes(engine, version, is_gguf=gguf is not None) + unread(line, KEYS)
-    contradicts = _contradiction(line, precision, config)
+    contradicts = _contradiction(line, precision, config) or (() if gguf else _unreadable(line, config))
     notes += contradicts
     is_doubtful = bool(contradicts) or engine not in ("", VLLM, LLAMA_CPP) or (engine == VLLM and gguf is not None)
     return Question(plan, memory, gpu, engine, gguf, notes, is_doubtful or (gguf is not None and gguf.is_own_mix))
@@ -134,6 +135,20 @@ def _contradiction(line: Mapping[str, Any], asked: Precision, config: Mapping[st
     if max(stored.bits, asked.bits) < _FAR * min(stored.bits, asked.bits):
         return ()
     return (f"config.json says {stored.name}, precision says {text(line, 'precision')}: {asked.name} is counted.",)
+
+
+def _unreadable(line: Mapping[str, Any], config: Mapping[str, Any]) -> tuple[str, ...]:
+    """What a config says of its weights without saying anything, where nothing else does."""
+    said = next((key for key in ("quantization_config", "torch_dtype", "dtype") if config.get(key) is not None), "")
+    value = config.get(said)
+    is_read = isinstance(value, Mapping) and value if said == "quantization_config" else _is_dtype(value)
+    if is_read or text(line, "precision").strip().lower() not in ("", "auto"):
+        return ()
+    return (f"config.json has {said} = {repr(value)[:40]}, which is not understood: bf16 is counted.",)
+
+
+def _is_dtype(value: object) -> bool:
+    return value is None or (isinstance(value, str) and value.removeprefix("torch.") in _DTYPES)
 
 
 def _missing_gpu(memory_gib: float | None) -> str:

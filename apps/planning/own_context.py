@@ -9,13 +9,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from apps.planning.config_fields import LARGEST, Fields
+
 _PARTS = ("text_config", "llm_config", "language_config")
 _STRETCHED_ALREADY = "gemma3"
-_LONGEST = 10**9
 
 
 def own_context(config: Mapping[str, Any], positions: int) -> int:
-    """In tokens; `positions` is what the config names as its positions, and stays where nothing scales it."""
+    """In tokens; `positions` is what the config names as its positions, and stays where nothing scales it.
+
+    Raises CannotEstimate for an original length that can be none.
+    """
     for part in (config, *(config.get(name) for name in _PARTS)):
         if isinstance(part, Mapping) and not str(part.get("model_type", "")).startswith(_STRETCHED_ALREADY):
             for scaling in _scalings(part):
@@ -33,11 +37,11 @@ def _scalings(part: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
 
 def _scaled(scaling: Mapping[str, Any], positions: int) -> int:
     kind, factor = scaling.get("rope_type") or scaling.get("type"), scaling.get("factor")
-    if isinstance(factor, bool) or not isinstance(factor, int | float) or not 1 <= factor <= _LONGEST:
+    if isinstance(factor, bool) or not isinstance(factor, int | float) or not 1 <= factor <= LARGEST:
         return positions
-    original = scaling.get("original_max_position_embeddings")
     if kind == "yarn":
-        stretched = (original if isinstance(original, int) and original > 0 else positions) * factor
+        original = Fields(scaling, {}, within="rope_scaling.").count_or("original_max_position_embeddings", 0)
+        stretched = (original or positions) * factor
     else:
         stretched = positions * factor if kind in ("linear", "dynamic") else positions
-    return int(stretched) if stretched <= _LONGEST else positions
+    return int(stretched) if stretched <= LARGEST else positions

@@ -15,8 +15,8 @@ from apps.planning.shapes import CannotEstimate
 
 GPU = {"gpu": "H100 80GB", "max_model_len": 4096}
 JUNK: list[Any] = [
-    None, -1, 0, 1, 3, 10**6, 2**63, 2**70, 1e300, -0.5, 7.5, float("nan"), float("inf"), True, False, "", "32",
-    "x" * 5000,
+    None, -1, 0, 1, 3, 4.0, 10**6, 2**63, 2**70, 10**400, 1e300, -0.5, 7.5, float("nan"), float("inf"), True, False, "",
+    "32", "x" * 5000, "M*",
     [], [[]], [1] * 999, ["full_attention"] * 3, {}, {"a": {}}, {"quant_method": "gptq", "bits": -4},
 ]  # fmt: skip
 # Fields on which weights or cache depend; without one the answer must be the same, less sure, or a refusal.

@@ -11,7 +11,7 @@ from apps.planning.config_precision import fp8_block, precision_of
 from apps.planning.gguf import GgufSize, gguf_file_bytes
 from apps.planning.gguf_choice import chosen_quantisation, named_file
 from apps.planning.gpu_memory import NamedGpu, read_gpu
-from apps.planning.line_fields import flag, model_of, number, text, unread, whole
+from apps.planning.line_fields import flag, model_of, number, text, unread, version, whole
 from apps.planning.other_engines import LLAMA_CPP, TRANSFORMERS, VLLM, engine_notes, read_engine
 from apps.planning.parallel import split_over, tensor_problem
 from apps.planning.precisions import PRECISIONS, UNSTATED, Precision, average_bits, read_precision
@@ -54,7 +54,7 @@ class Question:
 def read_question(line: Mapping[str, Any]) -> Question:
     """The question of one line. Raises CannotEstimate naming the key that is wrong."""
     shape, reference, config = model_of(line)
-    engine, version = read_engine(text(line, "engine")), text(line, "engine_version")
+    engine, said_version = read_engine(text(line, "engine")), version(line)
     precision, gguf, notes = _stored(line, shape, reference, config, engine)
     memory_gib = number(line, "gpu_memory_gib", least=0.1, most=1024)
     gpu = read_gpu(text(line, "gpu") or _missing_gpu(memory_gib), memory_gib)
@@ -80,11 +80,11 @@ def read_question(line: Mapping[str, Any]) -> Question:
         lora_slots=whole(line, "lora_slots", least=0, most=1024) or 0,
         lora_rank=whole(line, "lora_rank", most=4096) or 16,
         quantization=quantization,
-        engine_version=(version or text(line, "engine")) if engine in ("", VLLM) else "",
+        engine_version=(said_version or text(line, "engine")) if engine in ("", VLLM) else "",
     )
     notes += _narrower(shape, tensor, pipeline, block, experts_whole)
     memory = Memory("gpu", gpu.usable_bytes, text(line, "gpu"), gpu.kind is None and memory_gib is None)
-    notes += engine_notes(engine, version, is_gguf=gguf is not None) + unread(line, KEYS)
+    notes += engine_notes(engine, said_version, is_gguf=gguf is not None) + unread(line, KEYS)
     contradicts = _contradiction(line, precision, config) or (() if gguf else _unreadable(line, config))
     notes += contradicts
     is_doubtful = bool(contradicts) or engine not in ("", VLLM, LLAMA_CPP) or (engine == VLLM and gguf is not None)

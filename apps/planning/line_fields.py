@@ -53,6 +53,14 @@ def text(line: Mapping[str, Any], key: str) -> str:
     raise CannotEstimate(f"{key} is {str(value)[:40]!r}; it must be text.")
 
 
+def version(line: Mapping[str, Any]) -> str:
+    """engine_version, as text; as a JSON number 0.10 would be 0.1."""
+    value = line.get("engine_version")
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        raise CannotEstimate(f"engine_version is the number {str(value)[:40]}; write it as text, such as '0.10.2'.")
+    return text(line, "engine_version")
+
+
 def _short(key: str, value: str) -> str:
     """Names are short; what is not would take long to search."""
     if len(value) > _LONGEST_TEXT:

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import re
 
+from apps.planning.overhead import parse_version
+
 VLLM, LLAMA_CPP, TRANSFORMERS = "vLLM", "llama.cpp", "transformers"
 _WORDS = (
     (r"vllm", VLLM),
@@ -29,7 +31,7 @@ def read_engine(text: str) -> str:
 
 
 def engine_notes(engine: str, version: str, *, is_gguf: bool = False) -> tuple[str, ...]:
-    """What is only assumed of an engine other than vLLM, whose versions nothing here knows, and of GGUF in it."""
+    """What is only assumed: of a version that says nothing, of an engine other than vLLM, and of GGUF in it."""
     notes = []
     if engine not in ("", VLLM, LLAMA_CPP):
         notes.append(f"The rules of vLLM stand in for {engine}: weights and cache are alike, the overhead is a guess.")
@@ -39,6 +41,8 @@ def engine_notes(engine: str, version: str, *, is_gguf: bool = False) -> tuple[s
         notes.append(
             f"{engine} reads GGUF files on trial only, slower than its own formats; llama.cpp is made for them."
         )
+    if version and engine in ("", VLLM) and parse_version(version) is None:
+        notes.append(f"engine_version {version[:40]!r} names no version of vLLM; the rules of the newest are used.")
     if version and engine not in ("", VLLM):
         notes.append(f"{engine} {version[:40]}: the version is noted, not applied; only vLLM's are known.")
     return tuple(notes)

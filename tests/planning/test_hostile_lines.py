@@ -175,6 +175,21 @@ def test_keys_that_training_does_not_read_are_named_and_bounded() -> None:
     assert len(notes[-1]) < 500
 
 
+@pytest.mark.parametrize("version", ["banana", "any", "latest"])
+@pytest.mark.parametrize("engine", [None, "vLLM"])
+def test_a_version_that_is_none_is_told(engine: str | None, version: str) -> None:
+    line = {**ASKED, "engine": engine}
+    note = f"engine_version {version!r} names no version of vLLM; the rules of the newest are used."
+    assert note in answer_line({**line, "engine_version": version})["notes"]
+    assert answer_line({**line, "engine_version": "0.10.2"})["notes"] == answer_line(line)["notes"]
+
+
+@pytest.mark.parametrize("version", [0.10, 1, 11.0])
+def test_a_version_is_no_number(version: float) -> None:
+    with pytest.raises(CannotEstimate, match=r"engine_version is the number .*; write it as text, such as '0\.10\.2'"):
+        answer_line({**ASKED, "engine_version": version})
+
+
 @pytest.mark.parametrize(("precision", "is_told"), [("fp16", True), ("awq int4", False), ("auto", False), ("", False)])
 def test_a_precision_that_the_config_contradicts_is_told(precision: str, is_told: bool) -> None:
     own = {"quant_method": "awq", "bits": 4, "group_size": 128}

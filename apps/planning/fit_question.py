@@ -11,7 +11,7 @@ from apps.planning.config_precision import fp8_block, precision_of
 from apps.planning.gguf import GgufSize, gguf_file_bytes
 from apps.planning.gguf_choice import chosen_quantisation, named_file
 from apps.planning.gpu_memory import NamedGpu, read_gpu
-from apps.planning.line_fields import flag, model_of, number, text, unread, version, whole
+from apps.planning.line_fields import MOST_BYTES, flag, model_of, number, text, unread, version, whole
 from apps.planning.other_engines import LLAMA_CPP, TRANSFORMERS, VLLM, engine_notes, read_engine
 from apps.planning.parallel import split_over, tensor_problem
 from apps.planning.precisions import PRECISIONS, UNSTATED, Precision, average_bits, read_precision
@@ -28,7 +28,6 @@ KEYS = (
 )  # fmt: skip
 _STORED = ("fp32", "bf16", "fp16")
 _DTYPES = (*_STORED, "auto", "float", "float16", "float32", "float64", "bfloat16", "half", "double")
-_MOST_BYTES = 10**14
 _FAR = 1.5  # times the bits
 _HEAD_BITS = 6
 
@@ -110,7 +109,7 @@ def _stored(
     if not quantisation:
         return precision, None, notes
     size = gguf_file_bytes(shape, quantisation)
-    exact = whole(line, "weights_bytes", most=_MOST_BYTES)
+    exact = whole(line, "weights_bytes", most=MOST_BYTES)
     if exact:
         return precision, replace(size, low=exact, middle=exact, high=exact, is_own_mix=False), notes
     if size.is_own_mix:
@@ -190,7 +189,7 @@ def _file_bytes(line: Mapping[str, Any], gguf: GgufSize | None, engine: str) -> 
     """Of the weights as they are loaded: transformers widens GGUF files to 16 bits, which the shape knows."""
     if gguf is not None:
         return None if engine == TRANSFORMERS else gguf.middle
-    return whole(line, "weights_bytes", most=_MOST_BYTES)
+    return whole(line, "weights_bytes", most=MOST_BYTES)
 
 
 def _average_bytes(line: Mapping[str, Any], shape: ModelShape) -> int | None:

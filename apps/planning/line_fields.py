@@ -13,6 +13,7 @@ from apps.planning.gguf_choice import named_file
 from apps.planning.reference import Reference, reference_model
 from apps.planning.shapes import CannotEstimate, ModelShape
 
+MOST_BYTES = 10**14  # of a model's files
 _LONGEST_TEXT = 300
 
 

@@ -9,8 +9,9 @@ from typing import Any
 
 from apps.planning.api_prices import api_costs
 from apps.planning.gpu_memory import NamedGpu, read_gpu
-from apps.planning.line_fields import flag, model_of, number, text, unread, whole
+from apps.planning.line_fields import MOST_BYTES, flag, model_of, number, text, unread, whole
 from apps.planning.memory import GIB
+from apps.planning.precisions import read_precision
 from apps.planning.serving_plan import Memory
 from apps.planning.shapes import CannotEstimate
 from apps.planning.training import TrainingEstimate, TrainingPlan, training_fit
@@ -28,7 +29,7 @@ _DEFAULTS: dict[str, Any] = {
     "method": "lora", "engine": "axolotl", "lora_rank": 16, "micro_batch": 1, "seq_len": 2048,
     "gradient_checkpointing": True, "dataset_tokens": 10**6, "epochs": 1,
 }  # fmt: skip
-# `precision` and `weights_bytes` are of the files; training loads them at the bits that the method says.
+# `precision` and `weights_bytes` are of the files, and only checked: training loads them at the bits of its method.
 KEYS = (
     "id", "model_id", "model", "config", "weights_bytes", "precision", "gpu", "gpu_memory_gib", "gpus", "optimizer",
     "sharding", *_DEFAULTS,
@@ -49,6 +50,8 @@ def answer_line(line: Mapping[str, Any]) -> dict[str, Any]:
 def read_line(line: Mapping[str, Any]) -> tuple[TrainingPlan, Memory]:
     """The plan and the GPU that a line describes."""
     shape, _, _ = model_of(line)
+    file_bytes = whole(line, "weights_bytes", most=MOST_BYTES)
+    read_precision(text(line, "precision"), is_sized=file_bytes is not None)
     gpu_name, gpu = text(line, "gpu"), _gpu(line)
     line = _DEFAULTS | {key: value for key, value in line.items() if value is not None and value != ""}
     method, engine = read_method(text(line, "method")), text(line, "engine").lower()
@@ -112,7 +115,12 @@ def _reading_notes(line: Mapping[str, Any], plan: TrainingPlan) -> list[str]:
     absent = [f"{key} {value}" for key, value in taken.items() if line.get(key) in (None, "")]
     if plan.method == "full":
         absent = [each for each in absent if not each.startswith("lora_rank")]
+    if plan.devices > 1 and plan.sharding is None:
+        absent.append(f"sharding {plan.sharding_taken}")
     notes = [f"Not given, so taken: {', '.join(absent)}."] if absent else []
+    if 0 < plan.shape.max_context < plan.sequence_tokens:
+        made_for = f"more than the {plan.shape.max_context:,} tokens that the model is made for"
+        notes.append(f"seq_len {plan.sequence_tokens:,} is {made_for}; its positions must be stretched to learn there.")
     if known_engine(plan.engine) is None:
         notes.append(f"{plan.engine} has no figures of its own; it counts as a Hugging Face trainer with peft.")
     if "freeze" in text(line, "method").lower():

@@ -76,10 +76,14 @@ class TrainingPlan:
         return self.micro_batch * self.sequence_tokens * (1 if self.preference == "none" else 2)
 
     @property
-    def shares(self) -> Shares:
+    def sharding_taken(self) -> Sharding:
         """Full training is split whole (FSDP, ZeRO-3) unless told; most tools copy the base of adapters."""
         splits = self.method == "full" or read_engine(self.engine).shards_adapters
-        return shares(self.sharding or ("zero3" if splits else "ddp"), self.devices)
+        return self.sharding or ("zero3" if splits else "ddp")
+
+    @property
+    def shares(self) -> Shares:
+        return shares(self.sharding_taken, self.devices)
 
     @property
     def keeps_reference(self) -> bool:

@@ -42,6 +42,34 @@ def _speed(line: dict[str, Any]) -> float:
     return float(answer_line(line)["tokens_per_s_per_gpu"]["mid"])
 
 
+@pytest.mark.parametrize(("method", "taken"), [("full", "zero3"), ("lora", "ddp")])
+def test_how_several_gpus_share_is_told_where_the_line_does_not_say(method: str, taken: str) -> None:
+    line = LLAMA_2 | {"method": method, "engine": "trl", "gpus": 4}
+    told, said, single = (
+        " ".join(answer_line(each)["notes"]) for each in (line, line | {"sharding": taken}, line | {"gpus": 1})
+    )
+    assert f"sharding {taken}." in told
+    assert "sharding" not in said + single
+
+
+def test_rows_longer_than_the_context_are_told() -> None:
+    note = "seq_len 8,192 is more than the 4,096 tokens that the model is made for"
+    assert any(each.startswith(note) for each in answer_line(LLAMA_2 | {"seq_len": 8192})["notes"])
+    assert not any(each.startswith("seq_len") for each in answer_line(LLAMA_2 | {"seq_len": 4096})["notes"])
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "says"),
+    [
+        ("precision", "banana", "Precision 'banana' is not known"), ("precision", 7, "Precision '7' is not known"),
+        ("weights_bytes", -1, "weights_bytes is '-1'"), ("weights_bytes", "many", "weights_bytes is 'many'"),
+    ],
+)  # fmt: skip
+def test_what_a_line_says_of_its_files_is_checked(key: str, value: Any, says: str) -> None:
+    with pytest.raises(CannotEstimate, match=says):
+        answer_line(LLAMA_2 | {key: value})
+
+
 def test_stage_2_of_deepspeed_counts_its_buckets() -> None:
     """LongLoRA, arXiv 2309.12307v2, table 12: Llama 2 7B, 8,192 tokens, 8 A100, the Hugging Face trainer."""
     line = LLAMA_2 | {"method": "lora", "engine": "transformers", "seq_len": 8192, "gpus": 8, "lora_rank": 8}

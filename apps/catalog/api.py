@@ -193,7 +193,7 @@ def version_detail(version: ModelVersion) -> dict[str, Any]:
     children = version.child_edges.select_related("child__model", "job")
     facts = version.facts
     return version_out(version) | {
-        "architecture": facts.get("architecture") or "",
+        "architecture": version.architecture,
         "tokenizer": facts.get("tokenizer") or "",
         "has_chat_template": facts.get("chat_template"),
         "reads": inputs_of(facts.get("config") or {}),

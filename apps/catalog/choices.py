@@ -72,7 +72,7 @@ def _offered(choice: GgufChoice, config: dict[str, Any], devices: Sequence[Devic
 def _offered_weights(stored: StoredWeights, config: dict[str, Any], devices: Sequence[DeviceClass]) -> OfferedWeights:
     quantization = config.get("quantization_config")
     method = quantization.get("quant_method") if isinstance(quantization, dict) else None
-    dtype = stored.main_dtype or str(config.get("dtype") or config.get("torch_dtype") or "")
+    dtype = stored.main_dtype or config.get("dtype") or config.get("torch_dtype")
     precision = stored_precision({"dtype": dtype, "quantisation": method or "none", "config": config})
     facts = {"format": "safetensors", "weights_bytes": stored.file_bytes, "config": config}
     version = ModelVersion(precision=precision, parameter_count=stored.parameters, facts=facts)

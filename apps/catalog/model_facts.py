@@ -66,10 +66,11 @@ def model_facts(user: User, model: Model, label: str) -> dict[str, Any]:
 def version_facts(version: ModelVersion) -> list[tuple[str, str]]:
     """Label and value of what is known of the version; unknown ones are left out."""
     facts = version.facts
-    heads = f"{facts['attention_heads']}/{facts['kv_heads']}" if facts.get("kv_heads") else ""
+    both = facts.get("attention_heads"), facts.get("kv_heads")
+    heads = "/".join(map(str, both)) if all(both) else ""
     layers = f"{facts['layers']} layers" if facts.get("layers") else ""
     rows = [
-        ("Architecture", facts.get("architecture", "")),
+        ("Architecture", version.architecture),
         ("Shape", ", ".join(part for part in (layers, f"heads {heads}" if heads else "") if part)),
         ("Reads", ", ".join(inputs_of(facts.get("config") or {}))),
         ("Tokenizer", facts.get("tokenizer", "")),

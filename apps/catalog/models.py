@@ -83,6 +83,12 @@ class ModelVersion(TeamOwned):
         return any(artifact.has_code for artifact in self.artifacts.all())
 
     @property
+    def architecture(self) -> str:
+        """The class that its config names, such as LlamaForCausalLM; empty where it names none."""
+        named = self.facts.get("architecture")
+        return named if isinstance(named, str) else ""
+
+    @property
     def family(self) -> str:
         """As its config names the architecture: llama, qwen3 ...; empty where it names none."""
         config = self.facts.get("config")

@@ -196,17 +196,22 @@ def _label(row: ModelImport, produced: Produced) -> str:
 
 def stored_precision(facts: dict[str, Any]) -> str:
     """One spelling of how the weights are stored, by bits where the config says them; an unknown quantisation keeps
-    its own name."""
+    its own name. Empty where neither says anything, as of a quantization_config that names no method."""
     quantization = facts.get("config", {}).get("quantization_config")
     named = precision_of(quantization) if isinstance(quantization, dict) else UNSTATED
     if not named.startswith(UNSTATED):
         return storable(named)[:20]
-    method = facts.get("quantisation", "none")
-    stored = facts.get("dtype", "") if method == "none" else method
+    method, dtype = (_text(facts.get(key)) for key in ("quantisation", "dtype"))
+    plain = "" if quantization else dtype
+    stored = plain if method in ("", "none") else method
     try:
         return precision_name(stored) if stored else ""
     except CannotEstimate:
-        return str(stored)[:20]
+        return stored[:20]
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else ""
 
 
 def total_parameters(facts: dict[str, Any]) -> int | None:

@@ -95,7 +95,8 @@ def fleet_gpus(gpu: str | None, memory_gib: float | None, count: int) -> list[Na
 
 
 def training_answer(line: dict[str, Any], version: ModelVersion | None) -> dict[str, Any]:
-    asked = with_version(line, version)
+    # A stored precision that is not known is no obstacle: training loads the base at the bits of its method.
+    asked = with_version(line, version) | {"precision": line.get("precision")}
     if not asked.get("gpu"):
         here = fleet_gpus(None, asked.get("gpu_memory_gib"), 1)[0]
         asked |= {"gpu": here.title, "gpu_memory_gib": here.usable_bytes / GIB}

@@ -126,8 +126,8 @@ def model_facts(folder: Path, names: Sequence[str]) -> dict[str, Any]:
     quantisation = _part(config, "quantization_config")
     architectures = config.get("architectures")
     facts = {
-        "architecture": architectures[0] if isinstance(architectures, list) and architectures else None,
-        "model_type": config.get("model_type"),
+        "architecture": _text(architectures[0]) if isinstance(architectures, list) and architectures else None,
+        "model_type": _text(config.get("model_type")),
         "layers": _size(text.get("num_hidden_layers")),
         "hidden_size": hidden,
         "intermediate_size": _size(text.get("intermediate_size")),
@@ -136,8 +136,8 @@ def model_facts(folder: Path, names: Sequence[str]) -> dict[str, Any]:
         "head_dim": _size(text.get("head_dim")) or (hidden // heads if heads and hidden else None),
         "vocab_size": _size(text.get("vocab_size")),
         "context_length": _size(text.get("max_position_embeddings")),
-        "dtype": text.get("dtype") or text.get("torch_dtype"),
-        "quantisation": quantisation.get("quant_method") or ("none" if config else None),
+        "dtype": _text(text.get("dtype")) or _text(text.get("torch_dtype")),
+        "quantisation": _text(quantisation.get("quant_method")) or ("none" if config else None),
         "parameters": parameter_count(folder) or None,
         "weights_bytes": sum(path.stat().st_size for path in folder.glob("*.safetensors")) or None,
         "chat_template": _has_chat_template(folder),
@@ -157,6 +157,11 @@ def parameter_count(folder: Path) -> int:
 def _part(config: dict[str, Any], name: str) -> dict[str, Any]:
     part = config.get(name)
     return part if isinstance(part, dict) else {}
+
+
+def _text(value: Any) -> str | None:
+    """A name as a config gives it; None for what can be none."""
+    return value[:200] if isinstance(value, str) else None
 
 
 def _size(value: Any) -> int | None:

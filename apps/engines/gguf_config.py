@@ -69,11 +69,10 @@ def _latent_heads(header: GgufHeader) -> dict[str, int]:
 
 
 def _largest(value: Any) -> int:
-    """Of a list with one number a layer; 0 where there is none."""
-    numbers = value if isinstance(value, list) else [value]
-    return max((each for each in numbers if type(each) is int), default=0)
+    """Of a list with one number a layer; 0 where none can be a dimension."""
+    return max(map(_length, value if isinstance(value, list) else [value]), default=0)
 
 
 def _length(value: Any) -> int:
     """A header keeps a long list as its length."""
-    return value if type(value) is int else 0
+    return value if type(value) is int and 0 < value < 2**31 else 0

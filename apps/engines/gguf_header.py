@@ -80,7 +80,8 @@ class GgufHeader:
     @property
     def file_type(self) -> str:
         """The mix that its maker chose, such as Q4_K_M; empty where the header does not say."""
-        return FILE_TYPES.get(self.metadata.get("general.file_type", -1), "")
+        kind = self.metadata.get("general.file_type")
+        return FILE_TYPES.get(kind, "") if type(kind) is int else ""
 
     def of_architecture(self, name: str) -> Any:
         """A value under the architecture's own prefix, such as block_count; None where there is none."""

@@ -112,6 +112,22 @@ def test_the_model_page_shows_fit_files_lineage_and_a_harmless_card(alice: Clien
     assert 'href="javascript:' not in page
 
 
+@pytest.mark.parametrize(
+    ("facts", "shown"),
+    [
+        ({"kv_heads": 3, "layers": 30}, "30 layers"), ({"attention_heads": 9, "kv_heads": 3}, "heads 9/3"),
+        ({"architecture": ["Llama"], "attention_heads": 9, "layers": 7}, "7 layers"),
+    ],
+)  # fmt: skip
+def test_the_model_page_and_rest_stand_odd_facts(
+    alice: Client, team: Team, facts: dict[str, object], shown: str
+) -> None:
+    version = make_stored_version(team, facts=facts)
+    assert shown in alice.get(f"/models/{version.model.public_id}").text
+    said = alice.get(f"/api/v1/models/{version.model.public_id}").json()
+    assert said["versions"][0]["architecture"] == ""
+
+
 def test_the_model_page_links_the_jobs_that_brought_made_and_used_a_version(alice: Client, team: Team) -> None:
     base = make_stored_version(team, host=make_host("here"))
     served = make_endpoint(team, "chat", version=base).replicas.get().job

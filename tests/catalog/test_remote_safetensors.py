@@ -119,6 +119,24 @@ def test_what_was_not_read_is_said_with_its_size(
     assert (said["not_read_files"], said["precision"], said["fits"][0]["verdict"]) == (2, "bf16", "fits")
 
 
+@pytest.mark.parametrize(
+    "odd", [{"quantization_config": {"quant_method": 5}}, {"torch_dtype": {"a": 1}}, {"quantization_config": "gptq"}]
+)
+@pytest.mark.parametrize("read_bytes", [0, 1_000_000])
+def test_a_config_with_an_odd_precision_is_offered(
+    parted: Hub, alice: User, client: Client, monkeypatch: pytest.MonkeyPatch, odd: dict[str, Any], read_bytes: int
+) -> None:
+    make_host(gpus=1)
+    monkeypatch.setattr("apps.catalog.hub.Budget", lambda: Budget(most_bytes=read_bytes))
+    files = parted.repos["tiny/parted"].files
+    config = {key: value for key, value in json.loads(files["config.json"]).items() if key != "torch_dtype"}
+    files["config.json"] = json.dumps(config | odd).encode()
+    answer = client.get("/api/v1/models/choices?source_ref=tiny/parted", headers=api_headers(alice))
+    assert answer.status_code == 200
+    is_known = "torch_dtype" in odd and read_bytes > 0
+    assert answer.json()["weights"]["precision"] == ("bf16" if is_known else "")
+
+
 def test_the_page_and_rest_say_what_fits_before_the_download(parted: Hub, alice: User, client: Client) -> None:
     make_host(gpus=1)
     client.force_login(alice)

@@ -215,6 +215,15 @@ def test_stored_precision_goes_by_the_bits_of_the_config(quantization: dict[str,
     assert stored_precision(facts) == precision
 
 
+@pytest.mark.parametrize("odd", [5, ["fp8"], {"a": "fp8"}, True])
+def test_a_precision_that_is_no_text_is_none(odd: Any) -> None:
+    assert stored_precision({"dtype": odd, "config": {"torch_dtype": odd}}) == ""
+    unread = {"quantisation": odd, "dtype": "bfloat16", "config": {"quantization_config": {"quant_method": odd}}}
+    assert stored_precision(unread) == ""
+    assert stored_precision({"dtype": "bfloat16", "config": {"quantization_config": odd}}) == ""
+    assert stored_precision({"dtype": "bfloat16", "config": {"quantization_config": None}}) == "bf16"
+
+
 def test_parameters_of_quantised_weights_are_those_of_the_shape() -> None:
     """Their headers count packed numbers: eight 4-bit weights in one of AWQ."""
     packed = {"parameters": 2_000_000, "config": LLAMA_CONFIG | {"quantization_config": {"quant_method": "awq"}}}

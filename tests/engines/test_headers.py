@@ -14,6 +14,7 @@ import pytest
 
 from apps.engines.file_headers import BadHeader
 from apps.engines.folder import model_facts, visible_files
+from apps.engines.gguf_config import config_from_gguf
 from apps.engines.gguf_header import read_gguf
 from apps.engines.safetensors_header import read_safetensors
 from tests.engines.header_files import (
@@ -162,3 +163,31 @@ def test_a_config_that_lies_leaves_its_facts_out(tmp_path: Path) -> None:
     facts = model_facts(tmp_path, visible_files(tmp_path))
     assert facts["layers"] == 4
     assert not {"architecture", "hidden_size", "attention_heads", "context_length", "vocab_size"} & facts.keys()
+
+
+@pytest.mark.parametrize("name", [5, ["x"], {"a": 1}, True])
+def test_names_that_are_no_text_are_left_out(name: Any, tmp_path: Path) -> None:
+    config = {"architectures": [name], "model_type": name, "dtype": name, "quantization_config": {"quant_method": name}}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    facts = model_facts(tmp_path, visible_files(tmp_path))
+    assert not {"architecture", "model_type", "dtype"} & facts.keys()
+    assert facts["quantisation"] == "none"
+
+
+@pytest.mark.parametrize(
+    ("kind", "packed"),
+    [(9, struct.pack("<IQ2I", 4, 2, 15, 15)), (8, text_bytes("15")), (6, struct.pack("<f", 15)), (7, b"\x01")],
+    ids=["list", "text", "float", "flag"],
+)
+def test_a_mix_that_is_no_number_is_none(kind: int, packed: bytes) -> None:
+    data = gguf_bytes([("general.file_type", kind, packed)], [], 0)
+    assert read_gguf(io.BytesIO(data), len(data)).file_type == ""
+
+
+@pytest.mark.parametrize("length", [-(2**40), -1, 0, 2**31, 2**62])
+def test_a_gguf_dimension_that_can_be_none_is_left_out(length: int) -> None:
+    keys = ("block_count", "context_length", "vocab_size", "attention.head_count_kv")
+    numbers = [(f"llama.{key}", 11, struct.pack("<q", length)) for key in keys]
+    data = gguf_bytes([("general.architecture", 8, text_bytes("llama")), *numbers], [], 0)
+    config = config_from_gguf(read_gguf(io.BytesIO(data), len(data)))
+    assert config.keys() <= {"model_type", "tie_word_embeddings"}

@@ -28,9 +28,10 @@ from apps.catalog.card_scores import MOST_CHARACTERS
 from apps.catalog.hub_access import endpoint
 from apps.catalog.hub_weights import Weights
 from apps.catalog.remote_file import BLOCK_BYTES as GGUF_BLOCK_BYTES
-from apps.catalog.remote_file import Budget, NotRead, RemoteFile
+from apps.catalog.remote_file import LOOK_BYTES, Budget, NotRead, RemoteFile
 from apps.catalog.remote_safetensors import (
     BLOCK_BYTES,
+    MOST_HEADER_BYTES,
     StoredWeights,
     not_read,
     sum_of_file,
@@ -140,7 +141,7 @@ class HubRepository:
 
         def read(name: str) -> StoredWeights:
             self.budget.check()  # also after a wait
-            file = self._file(name, commit, sizes[name], block_bytes=BLOCK_BYTES)
+            file = self._file(name, commit, sizes[name], block_bytes=BLOCK_BYTES, most_bytes=MOST_HEADER_BYTES)
             return sum_of_file(read_safetensors(file, sizes[name]), sizes[name])
 
         def read_or_not(name: str) -> StoredWeights:
@@ -153,7 +154,15 @@ class HubRepository:
             parts = list(pool.map(read_or_not, weight_files(sizes)))
         return sum_of_files(parts) if parts else None
 
-    def _file(self, name: str, commit: str, size_bytes: int, *, block_bytes: int = GGUF_BLOCK_BYTES) -> BinaryIO:
+    def _file(
+        self,
+        name: str,
+        commit: str,
+        size_bytes: int,
+        *,
+        block_bytes: int = GGUF_BLOCK_BYTES,
+        most_bytes: int = LOOK_BYTES,
+    ) -> BinaryIO:
         address = self._address(name, commit)
         return RemoteFile(  # type: ignore[return-value]
             get_session(),
@@ -163,6 +172,7 @@ class HubRepository:
             check=hf_raise_for_status,
             budget=self.budget,
             block_bytes=block_bytes,
+            most_bytes=most_bytes,
         )
 
     def _get(self, address: str, params: dict[str, Any]) -> httpx2.Response:

@@ -62,10 +62,12 @@ class RemoteFile(io.RawIOBase):
         check: Callable[[httpx2.Response], object],
         budget: Budget,
         block_bytes: int = BLOCK_BYTES,
+        most_bytes: int = LOOK_BYTES,
     ) -> None:
         super().__init__()
         self._client, self._url, self._size, self._check = client, url, size_bytes, check
         self._headers, self._block_bytes, self._budget = dict(headers), block_bytes, budget
+        self._most_bytes = most_bytes
         self._at, self._block_begins, self._block = 0, 0, b""
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
@@ -87,8 +89,11 @@ class RemoteFile(io.RawIOBase):
         return bytes(found)
 
     def _fetch(self) -> None:
-        """Raises BadHeader where the server sends the whole file, NotRead where the budget is spent."""
+        """Raises BadHeader where the server sends the whole file, NotRead where the budget or the file's own part of it
+        is spent."""
         self._budget.check()
+        if self._at >= self._most_bytes:
+            raise NotRead(f"Its header is longer than {self._most_bytes / 1e6:g} MB.")
         end = min(self._at + self._block_bytes, self._size) - 1
         asked = self._headers | {"Range": f"bytes={self._at}-{end}"}
         timeout = min(READ_SECONDS, self._budget.seconds_left)

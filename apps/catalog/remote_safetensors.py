@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from apps.engines.safetensors_header import StoredTensor
 
 BLOCK_BYTES = 100_000  # most headers end within one
+# Of one header. The largest ones known take 2.5 MB; a hostile one takes 26 times its size once it is read as JSON.
+MOST_HEADER_BYTES = 4_000_000
 MOST_FILES = 200  # of one model: the largest ones known have some 160
 _OF_TRANSFORMERS = re.compile(r"model(-\d{5}-of-\d{5})?\.safetensors")
 

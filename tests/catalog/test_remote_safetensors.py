@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+import tracemalloc
 from typing import Any
 
 import pytest
@@ -95,6 +96,19 @@ def test_one_look_reads_so_many_bytes_and_says_what_it_did_not(parted: Hub) -> N
     assert not [path for _, path, _ in parted.requests if path.startswith("/cdn/")], "a spent budget asks for nothing"
     assert (nothing.not_read_files, nothing.not_read_bytes) == (2, sum(sizes.values()))
     assert (nothing.file_bytes, nothing.parameters) == (sum(sizes.values()), 0)
+
+
+def test_a_header_without_end_is_not_held(parted: Hub) -> None:
+    """25 MB of empty lists would become 640 MB of them."""
+    header = b'{"a":[' + b"[]," * 8_000_000 + b"0]}"
+    name = "model-00002-of-00002.safetensors"
+    parted.repos["tiny/parted"].files[name] = len(header).to_bytes(8, "little") + header
+    tracemalloc.start()
+    stored = look(Budget())
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert (stored.not_read_files, stored.parameters) == (1, 1_500_010)
+    assert peak < 64 * 2**20  # this Hub's own copies of the file among it
 
 
 def test_a_server_that_stops_sending_ends_the_look_in_time(parted: Hub) -> None:

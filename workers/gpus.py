@@ -72,7 +72,9 @@ def _list_nvidia() -> list[dict[str, Any]]:
         gpu = _describe(handle) | {"is_split": is_split(handle), "links": links.get(_uuid(handle), [])}
         found.append({"index": index} | gpu | versions)
         for part in slices(handle):
-            shape = _describe(part) | {"mig_profile": _mig_profile(part), "name": gpu["name"]}
+            profile = _mig_profile(part)
+            # As newer drivers name it; older ones give a slice the whole GPU's name.
+            shape = _describe(part) | {"mig_profile": profile, "name": f"{gpu['name']} MIG {profile}"}
             parts.append(shape | {"is_split": False, "links": []} | versions)
     # Past the GPUs, whose indexes are CUDA's own.
     return found + [{"index": whole[-1][0] + 1 + place} | part for place, part in enumerate(parts)]
@@ -96,7 +98,7 @@ def _mig_profile(part: Any) -> str:
     if named:
         return named.group(1)
     shape = sensor(pynvml.nvmlDeviceGetAttributes, part)
-    return f"{shape.gpuInstanceSliceCount}g.{round(shape.memorySizeMB / 1024)}gb" if shape is not None else "mig"
+    return f"{shape.gpuInstanceSliceCount}g.{round(shape.memorySizeMB / 1024)}gb" if shape is not None else "slice"
 
 
 def _sample(uuid: str, handle: Any) -> dict[str, Any]:

@@ -17,9 +17,10 @@ from apps.fleet.querysets import fleet_devices
 from apps.planning.capability import refusal
 from apps.planning.configs import shape_from_config
 from apps.planning.gpu_memory import usable_of
-from apps.planning.gpu_types import GpuType, gpu_type_of
+from apps.planning.gpu_types import GpuType
 from apps.planning.llama_cpp import llama_cpp_fit
 from apps.planning.memory import serving_fit
+from apps.planning.mig import device_type, is_slice, mig_profile
 from apps.planning.placement import Need
 from apps.planning.precisions import PRECISIONS, read_precision
 from apps.planning.serving_plan import FitEstimate, Memory, ServingPlan
@@ -56,7 +57,7 @@ class DeviceClass:
 
     @cached_property
     def gpu_type(self) -> GpuType | None:
-        return gpu_type_of(self.title, self.memory_bytes) if self.kind == "gpu" else None
+        return device_type(self.title, self.memory_bytes) if self.kind == "gpu" else None
 
 
 class RunsOn:
@@ -148,7 +149,7 @@ def device_classes() -> list[DeviceClass]:
     for (name, memory_bytes, _), count in on_host.items():
         most[name, memory_bytes] = max(count, most.get((name, memory_bytes), 0))
     found = [
-        DeviceClass(product_title(name), _short(name), "gpu", memory_bytes, count)
+        DeviceClass(product_title(name), _short(name), "gpu", memory_bytes, 1 if is_slice(name) else count)
         for (name, memory_bytes), count in sorted(most.items(), key=lambda item: -item[0][1])
     ]
     return found or _largest_cpu()
@@ -165,9 +166,10 @@ def product_title(product: str) -> str:
 
 
 def _short(product: str) -> str:
-    """H100 of "NVIDIA H100 80GB HBM3": the first word with a digit that is not a size."""
+    """H100 of "NVIDIA H100 80GB HBM3": the first word with a digit that is not a size; of a slice its profile too."""
     words = re.split(r"[\s-]+", product_title(product))
-    return next((word for word in words if re.search(r"\d", word) and not word.endswith("GB")), words[0])
+    type_word = next((word for word in words if re.search(r"\d", word) and not word.endswith("GB")), words[0])
+    return f"{type_word} {mig_profile(product)}".strip()
 
 
 def best_fit(version: ModelVersion, device: DeviceClass) -> Fit:

@@ -20,8 +20,8 @@ from apps.jobs.services import planned_device
 from apps.planning import fit_lines, train_lines
 from apps.planning.fit_question import read_question
 from apps.planning.gpu_memory import NamedGpu, read_gpu, usable_of
-from apps.planning.gpu_types import gpu_type_of
 from apps.planning.memory import GIB
+from apps.planning.mig import device_type, is_slice
 from apps.planning.placement import Need
 from apps.serving.starts import host_starts
 
@@ -89,7 +89,7 @@ def fleet_gpus(gpu: str | None, memory_gib: float | None, count: int) -> list[Na
         named = read_gpu(gpu or f"{memory_gib}GB class", memory_gib)
         return [NamedGpu(named.title, named.kind, named.usable_bytes, max(count, named.count))]
     return [
-        NamedGpu(name, gpu_type_of(name, memory_bytes), memory_bytes, max(on_host.values()))
+        NamedGpu(name, device_type(name, memory_bytes), memory_bytes, 1 if is_slice(name) else max(on_host.values()))
         for (name, memory_bytes), on_host in _gpus_by_kind().items()
     ]
 

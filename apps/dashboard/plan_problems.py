@@ -24,6 +24,7 @@ def planning_problems(asked: Mapping[str, Any]) -> Iterator[None]:
     except CannotEstimate as error:
         sentence = str(error)
         field = next((name for name in asked if sentence.startswith(f"{name} ")), None)
+        field = field or next((name for name, given in asked.items() if f"{name} {given} " in sentence), None)
         field = field or next((name for words, name in _FIELDS.items() if sentence.startswith(words)), "model_id")
         value = asked.get(field)
         raise invalid(field, sentence, value=value if isinstance(value, str | int | float | None) else None) from None

@@ -17,7 +17,7 @@ from apps.accounts.tokens import HOST_TOKEN, JOIN_TOKEN, digest_token, new_token
 from apps.fleet.boots import note_boot
 from apps.fleet.models import Device, EngineEnvironment, Host, HostToken, JoinToken
 from apps.fleet.schemas import InventoryIn
-from apps.planning.gpu_types import gpu_type_of
+from apps.planning.mig import device_type
 
 JOIN_TOKEN_LIFE = timedelta(hours=24)
 MAKE_ANOTHER = "Make a new one under Hardware, Add a GPU host."
@@ -159,7 +159,7 @@ def _record_gpu(host: Host, gpu: dict[str, Any]) -> int:
             "name": gpu["name"],
             "memory_bytes": gpu["memory_bytes"],
             "driver": gpu["driver"],
-            "gpu_type": known.key if (known := gpu_type_of(gpu["name"], gpu["memory_bytes"])) else "",
+            "gpu_type": known.key if (known := device_type(gpu["name"], gpu["memory_bytes"])) else "",
             "links": gpu["links"],
             "mig_profile": gpu["mig_profile"],
             "power_limit_w": gpu["power_limit_w"],

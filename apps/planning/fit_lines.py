@@ -21,6 +21,7 @@ from apps.planning.other_engines import VLLM
 from apps.planning.serving_plan import FitEstimate
 from apps.planning.speeds import serving_speed
 
+MOST_GPUS = 8  # that a change proposes
 _SPEED_KEYS = tuple(
     f"{name}{part}"
     for name in ("decode_tokens_per_s", "prefill_tokens_per_s", "first_token_s")
@@ -51,10 +52,11 @@ def _fit(asked: Question) -> FitEstimate:
 
 
 def _change(asked: Question) -> str | None:
+    most = 1 if asked.gpu.is_slice else MOST_GPUS
     if asked.gguf and asked.loads_gguf:
-        return smallest_gguf_change(asked.plan, asked.memory, asked.gguf.middle) or None
+        return smallest_gguf_change(asked.plan, asked.memory, asked.gguf.middle, most) or None
     kind = asked.gpu.kind if asked.engine in ("", VLLM) and asked.gguf is None else None
-    change = smallest_change(asked.plan, asked.memory, is_file=asked.gguf is not None, gpu=kind)
+    change = smallest_change(asked.plan, asked.memory, most, is_file=asked.gguf is not None, gpu=kind)
     return change.words if change else None
 
 

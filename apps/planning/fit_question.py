@@ -167,13 +167,16 @@ def _parallel(
     """Tensor and pipeline parallel. Where only the number of GPUs is given, all are used as the heads allow."""
     tensor, pipeline = whole(line, "tensor_parallel", most=1024), whole(line, "pipeline_parallel", most=1024)
     asked = whole(line, "gpus", most=4096)
-    gpus = gpu.gpus(asked) if asked or gpu.count > 1 else None
+    gpus = gpu.gpus(asked) if asked or gpu.count > 1 or gpu.is_slice else None
     if tensor is None and pipeline is None:
         return split_over(shape, gpus or 1, block, expert_parallel=experts_whole)
     pipeline = pipeline or 1
     tensor = tensor or max(1, (gpus or 1) // pipeline)
     if gpus is not None and tensor * pipeline > gpus:
-        raise CannotEstimate(f"tensor_parallel {tensor} x pipeline_parallel {pipeline} is more than gpus = {gpus}.")
+        why = ": no engine joins MIG slices" if gpu.is_slice else ""
+        raise CannotEstimate(
+            f"tensor_parallel {tensor} x pipeline_parallel {pipeline} is more than gpus = {gpus}{why}."
+        )
     return tensor, pipeline
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from difflib import get_close_matches
 
 from apps.planning.gpu_types import GB, GH200_HOST_GB, GPU_TYPES, GpuType, agrees, gpu_type_of
-from apps.planning.mig import mig_profile, slice_bytes, slice_of
+from apps.planning.mig import is_slice, mig_profile, slice_bytes, slice_of
 from apps.planning.shapes import CannotEstimate
 
 GIB = 2**30
@@ -62,8 +62,15 @@ class NamedGpu:
     note: str = ""
     is_doubtful: bool = False
 
+    @property
+    def is_slice(self) -> bool:
+        return is_slice(self.title)
+
     def gpus(self, asked: int | None) -> int:
-        """How many: as `asked`, or as the name says. Raises CannotEstimate where the two disagree."""
+        """How many: as `asked`, or as the name says. Raises CannotEstimate where the two disagree, and for several
+        MIG slices, which no engine joins."""
+        if self.is_slice and max(asked or 1, self.count) > 1:
+            raise CannotEstimate("gpus must be 1 for a MIG slice: an engine runs on one alone, NCCL joins none.")
         if asked is not None and self.count not in (1, asked):
             raise CannotEstimate(f"gpu names {self.count} of them, gpus says {asked}; write the count in gpus alone.")
         return asked or self.count
@@ -79,10 +86,10 @@ def usable_bytes(kind: GpuType) -> int:
 
 def usable_of(name: str, driver_bytes: int) -> int:
     """What torch sees of a GPU by the name and the bytes that its driver gives; a MIG slice is seen whole."""
+    if is_slice(name):
+        return driver_bytes
     kind = gpu_type_of(name, driver_bytes)
-    if kind is not None:
-        return min(driver_bytes, usable_bytes(kind))
-    return driver_bytes if re.search(r"\bMIG\b", name) else round(driver_bytes * _PLAIN_SHARE)
+    return round(driver_bytes * _PLAIN_SHARE) if kind is None else min(driver_bytes, usable_bytes(kind))
 
 
 def read_gpu(text: str, memory_gib: float | None = None) -> NamedGpu:
@@ -96,8 +103,8 @@ def read_gpu(text: str, memory_gib: float | None = None) -> NamedGpu:
     rest = _REMARK.sub(" ", _spaced(rest))
     if not memory_gib:
         _check_size(named, rest)
-    profile = mig_profile(rest)
-    found = _of_slice(named, rest, profile, memory_gib) if profile else _of_name(named, rest, memory_gib)
+    read = _of_slice if is_slice(rest) else _of_name
+    found = read(named, rest, memory_gib)
     if not 0 < found.usable_bytes <= _MOST_BYTES:
         raise _unknown(named, rest)
     return replace(found, count=count)
@@ -158,11 +165,14 @@ def _spaced(text: str) -> str:
     return spaced if "rtx" in spaced.lower() else re.sub(r"\b([345]0[56789]0)\b", r"RTX \1", spaced)
 
 
-def _of_slice(named: str, text: str, profile: str, memory_gib: float | None) -> NamedGpu:
+def _of_slice(named: str, text: str, memory_gib: float | None) -> NamedGpu:
     """Of the sizes of the type that is named, the one that has such a profile."""
-    whole, stated = gpu_type_of(_without_sizes(text)), _stated_gb(text)
+    profile, stated = mig_profile(text), _stated_gb(text)
+    whole = gpu_type_of(re.sub(r"(?i)\bmig\b", " ", _without_sizes(text)))
     rows = [row for row in _sizes_of(whole) if agrees(row, stated * GB)]
-    kinds = [each for each in (slice_of(row, profile) for row in rows) if each]
+    kinds = [each for each in (slice_of(row, profile) for row in rows) if each] if profile else []
+    if not (profile or memory_gib):
+        raise CannotEstimate(f"GPU {named!r} names no MIG profile; write it as in 'A100 80GB MIG 3g.40gb'.")
     if not kinds and not memory_gib:
         raise CannotEstimate(
             f"GPU {named!r}: no {whole.title if whole else 'GPU'} has the MIG profile {profile}; give gpu_memory_gib."

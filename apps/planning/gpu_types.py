@@ -177,8 +177,13 @@ _SLICES = 7  # a MIG GPU is cut into seven parts
 
 
 def gpu_type_of(product_name: str, memory_bytes: int = 0) -> GpuType | None:
-    """The type of a GPU by the name its driver gives; `memory_bytes` 0 where that is not known."""
+    """The type of a whole GPU by the name its driver gives; `memory_bytes` 0 where that is not known.
+
+    None for a MIG slice: `mig.device_type` says what it has of the whole.
+    """
     words = set(re.findall(r"[a-z0-9]+", product_name.lower()))
+    if "mig" in words:
+        return None
     if words & _PORTABLE:
         words |= {"laptop"}
     for row in GPU_TYPES:

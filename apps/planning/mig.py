@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 
-from apps.planning.gpu_types import GB, GpuType, mig_share
+from apps.planning.gpu_types import GB, GpuType, gpu_type_of, mig_share
 
 # Compute slices -> the parts of the memory that they come with.
 _EIGHTHS = {1: (1 / 8, 2 / 8), 2: (2 / 8,), 3: (4 / 8,), 4: (4 / 8,), 7: (1.0,)}
@@ -26,6 +26,26 @@ def mig_profile(text: str) -> str:
     """The profile that a GPU's name holds, such as "1g.10gb"; empty without one."""
     found = re.search(r"\b(\d+g\.\d+gb)", text.lower())
     return found[1] if found else ""
+
+
+def is_slice(name: str) -> bool:
+    """Whether a GPU's name is that of a MIG slice, such as "NVIDIA A100-SXM4-80GB MIG 3g.40gb".
+
+    An engine runs on one slice alone: CUDA shows a process no second one (MIG User Guide, "CUDA Device Enumeration"),
+    and NCCL joins none.
+    """
+    return bool(re.search(r"\bmig\b", name.lower()) or mig_profile(name))
+
+
+def device_type(name: str, driver_bytes: int = 0) -> GpuType | None:
+    """The type of a device by the name and the bytes that its inventory gives; of a MIG slice its part of the whole.
+
+    None for a type that is not in the table, and for a slice whose profile the whole GPU does not have.
+    """
+    if not is_slice(name):
+        return gpu_type_of(name, driver_bytes)
+    whole, profile = gpu_type_of(re.split(r"(?i)\bmig\b", name)[0]), mig_profile(name)
+    return slice_of(whole, profile) if whole and profile else None
 
 
 def slice_bytes(profile: str) -> int:

@@ -17,6 +17,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from apps.planning.mig import is_slice
+
 GIB = 2**30
 # The CUDA context, which lies outside the share that an engine was told to take.
 _BESIDE_SHARE = GIB // 2
@@ -34,8 +36,9 @@ class DeviceOffer:
     name: str = ""
 
     def slots_for(self, need: Need) -> int:
-        """How many slots a job takes of it; more than there are where it is too small."""
-        if need.vram_bytes > self.total_bytes:
+        """How many slots a job takes of it; more than there are where it is too small, or a MIG slice, which is
+        joined to no other."""
+        if need.vram_bytes > self.total_bytes or (need.gpus > 1 and is_slice(self.name)):
             return self.slots + 1
         taken = need.vram_bytes
         if need.gpu_share:

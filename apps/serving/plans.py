@@ -21,9 +21,10 @@ from apps.jobs.services import checked_options, default_placement, engine_named
 from apps.planning.capability import refusal
 from apps.planning.changes import smallest_change
 from apps.planning.configs import shape_from_config
-from apps.planning.gpu_types import GpuType, gpu_type_of
+from apps.planning.gpu_types import GpuType
 from apps.planning.llama_cpp import llama_cpp_fit
 from apps.planning.memory import GIB, serving_fit
+from apps.planning.mig import device_type
 from apps.planning.placement import Need
 from apps.planning.precisions import precision_name
 from apps.planning.serving_plan import FitEstimate, Memory, ServingPlan
@@ -79,6 +80,7 @@ def plan_serving(*, version: ModelVersion, engine: str, options: dict[str, Any],
     gpus *= _whole(checked.get("tensor_parallel")) or 1
     able = gpus_that_run(adapter.environment, only=where) if gpus else []
     if gpus > 1:
+        able = [gpu for gpu in able if not gpu.mig_profile] or able[:1]  # no engine joins slices
         _require_host_with(gpus, able)
     device = able[0] if able else largest_device("cpu", only=where)
     capacity = device.usable_bytes if device else 0
@@ -146,7 +148,7 @@ def _judged(
     memory = Memory(kind, capacity, device.name)  # type: ignore[arg-type]
     try:
         shape = shape_from_config(version.facts.get("config", {}))
-        kind_of_gpu = gpu_type_of(device.name, device.memory_bytes) if kind == "gpu" else None
+        kind_of_gpu = device_type(device.name, device.memory_bytes) if kind == "gpu" else None
         if version.is_gguf:
             plan = _with_gguf_options(gguf_plan(version, shape), options)
             return _judged_gguf(plan, options, version, memory, kind_of_gpu)
@@ -189,7 +191,9 @@ def _with_gguf_options(plan: ServingPlan, options: dict[str, Any]) -> ServingPla
 
 
 def _gpus_of(device: Device) -> int:
-    """GPUs of that kind on the device's host."""
+    """GPUs of that kind on the device's host that an engine can join."""
+    if device.mig_profile:
+        return 1
     return device.host.devices.filter(kind=device.kind, name=device.name, is_present=True).count()
 
 

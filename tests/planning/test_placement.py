@@ -80,6 +80,16 @@ def test_a_blocked_host_takes_nothing_even_when_it_is_preferred(blocked: str) ->
     assert place(Need(gpus=1, host="a"), hosts) == Refusal(f"Host a {blocked}.", False)
 
 
+def test_mig_slices_are_never_joined() -> None:
+    slices = tuple(DeviceOffer(i, 20 * GIB, name="NVIDIA A100-PCIE-40GB MIG 3g.20gb") for i in (1, 2))
+    assert choice(place(Need(gpus=1), [HostOffer("m", 0, 0, slices)])) == ("m", (1,))
+    refused = place(Need(gpus=2), [HostOffer("m", 0, 0, slices)])
+    assert isinstance(refused, Refusal)
+    assert not refused.can_wait
+    whole = tuple(DeviceOffer(i, 40 * GIB, name="NVIDIA A100-PCIE-40GB") for i in (3, 4))
+    assert choice(place(Need(gpus=2), [HostOffer("m", 0, 0, slices + whole)])) == ("m", (3, 4))
+
+
 def test_pinned_host_or_none() -> None:
     hosts = [host("a", 1), host("b", 0)]
     assert choice(place(Need(gpus=1, host="a"), hosts, preferred=["b"])) == ("a", (0,))

@@ -55,6 +55,7 @@ def test_a_host_with_nvlink_and_mig(replay: Replay) -> None:
         (4, "MIG", "3g.20gb", False),  # from its attributes
     ]
     assert [gpu["memory_bytes"] // GIB for gpu in found] == [80, 80, 40, 20, 20]
+    assert [gpu["name"] for gpu in found[2:]] == ["NVIDIA A100-PCIE-40GB", *["NVIDIA A100-PCIE-40GB MIG 3g.20gb"] * 2]
     assert [gpu["power_limit_w"] for gpu in found] == [700, 700, 250, None, None]
     assert {(gpu["driver"], gpu["cuda"]) for gpu in found} == {("580.95.05", "13.0")}
     kinds = {(gpu["index"], link["uuid"][8:12]): link["kind"] for gpu in found for link in gpu["links"]}

@@ -40,33 +40,46 @@ def with_version(line: dict[str, Any], version: ModelVersion | None) -> dict[str
     return line | stored | files
 
 
-def fit_answer(line: dict[str, Any], version: ModelVersion | None, hosts: list[str] | None = None) -> dict[str, Any]:
+def fit_answer(line: dict[str, Any], version: ModelVersion | None) -> dict[str, Any]:
+    """On the GPU that is named, by its type or its memory alone."""
     asked = with_version(line, version)
-    plan = read_question(asked).plan
     answer = fit_lines.answer_line(asked)
     answer.pop("id")
     return answer | {
-        "gpu": str(line["gpu"]),
-        "gpus": plan.tensor_parallel * plan.pipeline_parallel,
-        "hosts": hosts or [],
+        "gpu": line.get("gpu") or read_question(asked).gpu.title,
+        "gpus": answer["tensor_parallel"] * answer["pipeline_parallel"],
+        "hosts": [],
         "starts": [],
     }
 
 
 def fit_here(line: dict[str, Any], version: ModelVersion | None) -> list[dict[str, Any]]:
-    """The same on each kind of GPU in the fleet, with the hosts that have it and when they could take the model.
+    """The same on each kind of GPU in the fleet, with the hosts that have as many and when they could take the model.
 
-    Raises Problem 422 without a GPU.
+    Several GPUs are not asked of MIG slices, which no engine joins. Raises Problem 422 without a GPU.
     """
     timeline = fleet_timeline()
     answers = []
-    for (name, memory_bytes), on_host in _gpus_by_kind().items():
-        answer = fit_answer(line | {"gpu": name, "gpu_memory_gib": memory_bytes / GIB}, version, sorted(on_host))
+    for (name, memory_bytes), on_host in _gpus_to_ask(line).items():
+        answer = fit_answer(line | {"gpu": name, "gpu_memory_gib": memory_bytes / GIB}, version)
+        answer["hosts"] = sorted(host for host, count in on_host.items() if count >= answer["gpus"])
         if answer["fits"]:
-            starts = host_starts(timeline, Need(gpus=answer["gpus"], vram_bytes=memory_bytes), on_host)
+            starts = host_starts(timeline, Need(gpus=answer["gpus"], vram_bytes=memory_bytes), answer["hosts"])
             answer["starts"] = [{"host": each.host, "at": each.at, "waits_for": each.waits_for} for each in starts]
         answers.append(answer)
     return answers
+
+
+def _gpus_to_ask(line: dict[str, Any]) -> dict[tuple[str, int], Counter[str]]:
+    kinds = _gpus_by_kind()
+    if all((line.get(key) or 1) == 1 for key in ("gpus", "tensor_parallel", "pipeline_parallel")):
+        return kinds
+    whole = {kind: on_host for kind, on_host in kinds.items() if not is_slice(kind[0])}
+    if not whole:
+        raise invalid(
+            "gpus", "Every GPU here is a MIG slice, and no engine joins slices; ask for 1.", value=line.get("gpus")
+        )
+    return whole
 
 
 def _gpus_by_kind() -> dict[tuple[str, int], Counter[str]]:

@@ -28,15 +28,17 @@ class ModelAsked(Schema, extra="forbid"):
     version: str | None = None
     model_id: str | None = None
     config: dict[str, Any] | None = None
+    weights_bytes: int | None = None
+    precision: str | None = Field(None, description='such as "bf16", "awq int4", "Q4_K_M"')
     gpu: str | None = Field(None, description='such as "H100 80GB" or "24GB class"; empty: the hardware here')
-    gpu_memory_gib: float | None = None
+    gpu_memory_gib: float | None = Field(
+        None, description="of each, in place of what gpu stands for; alone, it will do"
+    )
     gpus: int | None = None
     engine: str | None = None
 
 
 class FitIn(ModelAsked):
-    weights_bytes: int | None = None
-    precision: str | None = Field(None, description='such as "bf16", "awq int4", "Q4_K_M"')
     engine_version: str | None = None
     tensor_parallel: int | None = None
     pipeline_parallel: int | None = None
@@ -66,7 +68,7 @@ class FitOut(Schema):
     gpus: int
     tensor_parallel: int
     pipeline_parallel: int
-    hosts: list[str]  # of ours that have them; empty for a GPU that was named
+    hosts: list[str]  # of ours that have as many; empty for a GPU that was named
     starts: list[HostStart]  # soonest first, where it fits
     fits: bool
     verdict: Literal["fits", "tight", "too_big"]
@@ -119,7 +121,8 @@ def plan_fit(request: HttpRequest, payload: FitIn) -> dict[str, Any]:
     version = version_named(signed_in(request), payload.version) if payload.version else None
     line = payload.model_dump(exclude={"version"}, exclude_none=True)
     with planning_problems(line):
-        return {"items": [fit_answer(line, version)] if payload.gpu else fit_here(line, version)}
+        is_named = payload.gpu or payload.gpu_memory_gib
+        return {"items": [fit_answer(line, version)] if is_named else fit_here(line, version)}
 
 
 class ModelIn(Schema, extra="forbid"):

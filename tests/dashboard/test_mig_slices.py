@@ -82,6 +82,15 @@ def test_rest_answers_a_slice_as_the_command_line_does(sliced: Host, ask: Any) -
     assert "GPUs" not in (large["smallest_change"] or "")
 
 
+def test_several_gpus_are_asked_of_whole_ones_alone(sliced: Host, ask: Any) -> None:
+    two = {"model_id": "Llama-3.1-8B", "max_model_len": 4096, "gpus": 2}
+    (error,) = ask(two).json()["errors"]
+    assert (error["field"], error["value"]) == ("gpus", 2)
+    assert "MIG slice" in error["message"]
+    make_host("brio", gpus=2)
+    assert [(row["gpu"], row["hosts"]) for row in ask(two).json()["items"]] == [("RTX 4090", ["brio"])]
+
+
 @pytest.mark.parametrize("field", ["gpus", "tensor_parallel", "pipeline_parallel"])
 def test_several_slices_for_one_model_are_refused(ask: Any, field: str) -> None:
     answer = ask({"model_id": "Llama-3.1-8B", "gpu": "A100 80GB MIG 3g.40gb", field: 2})

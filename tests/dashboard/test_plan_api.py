@@ -9,7 +9,9 @@ from django.test import Client
 from django.utils import timezone
 
 from apps.accounts.models import Team
+from apps.dashboard.plan_api import FineTunePlanIn, FitIn
 from apps.fleet.models import Host, Reservation
+from apps.planning import fit_question, train_lines
 from apps.planning.reference import reference_model
 from tests.factories import (
     api_headers,
@@ -75,6 +77,31 @@ def test_when_each_host_could_start_it(ask: Any, team: Team) -> None:
     assert starts() == [("cedar", True, [training.public_id]), ("atlas", False, [server.public_id])]
     Host.objects.filter(pk=cedar.pk).update(cordoned=True)
     assert starts() == [("atlas", False, [server.public_id])]
+
+
+def test_the_memory_of_a_gpu_names_it_as_well(ask: Any) -> None:
+    make_host("atlas", gpus=1)
+    model = {"model_id": "Llama-3.1-8B", "max_model_len": 4096}
+    (small,) = ask("fit", model | {"gpu_memory_gib": 12}).json()["items"]
+    assert (small["gpu"], small["fits"], small["hosts"]) == ("12.0GB class", False, [])
+    (large,) = ask("fit", model | {"gpu_memory_gib": 80}).json()["items"]
+    assert large["fits"]
+    (here,) = ask("fit", model).json()["items"]
+    assert here["gpu"] == "RTX 4090"
+
+
+def test_only_hosts_with_as_many_gpus_are_named(ask: Any) -> None:
+    make_host("brio", gpus=1)
+    make_host("atlas", gpus=2)
+    for gpus, hosts in ((1, ["atlas", "brio"]), (2, ["atlas"]), (4, [])):
+        (row,) = ask("fit", {"model_id": "Llama-3.1-8B", "max_model_len": 4096, "gpus": gpus}).json()["items"]
+        assert (row["gpus"], row["hosts"]) == (gpus, hosts)
+
+
+def test_every_key_of_a_line_is_a_field_of_rest(ask: Any) -> None:
+    for schema, keys in ((FitIn, fit_question.KEYS), (FineTunePlanIn, train_lines.KEYS)):
+        assert set(keys) - {"id", "model"} <= set(schema.model_fields)  # `model` is another word for model_id
+    assert ask("finetune", QLORA | {"precision": "bf16", "weights_bytes": 16_060_522_240}).json()["fits"]
 
 
 @pytest.mark.parametrize(

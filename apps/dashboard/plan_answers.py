@@ -9,10 +9,12 @@ from django.conf import settings
 
 from apps.accounts.problems import invalid
 from apps.catalog.models import ModelVersion
+from apps.catalog.placement import check_loads
 from apps.costs.accrual import hour_price
 from apps.engines.registry import get_engine
 from apps.evals.models import Suite
 from apps.evals.plans import plan_eval_run
+from apps.finetunes.services import ENGINE as TRAINER
 from apps.fleet.models import Device
 from apps.fleet.querysets import fleet_devices
 from apps.jobs.chances import fleet_timeline
@@ -23,6 +25,8 @@ from apps.planning.gpu_memory import NamedGpu, read_gpu, usable_of
 from apps.planning.memory import GIB
 from apps.planning.mig import device_type, is_slice
 from apps.planning.placement import Need
+from apps.planning.precisions import read_precision
+from apps.planning.shapes import CannotEstimate
 from apps.serving.starts import host_starts
 
 
@@ -34,10 +38,21 @@ def with_version(line: dict[str, Any], version: ModelVersion | None) -> dict[str
     config = facts.get("config")
     if not config:
         raise invalid("version", f"The config.json of {version} is not known, so nothing can be estimated.")
-    stored = {"config": config, "precision": line.get("precision") or version.precision or None}
-    same = not line.get("precision") or line["precision"] == version.precision
-    files = {"weights_bytes": facts["weights_bytes"]} if same and facts.get("weights_bytes") else {}
-    return line | stored | files
+    precision = line.get("precision") or version.precision or None
+    if version.is_gguf:  # whose F16, BF16, F32 and MXFP4 are names of other files too
+        precision = f"{precision or ''} GGUF"
+    stored = {"config": config, "precision": precision}
+    has_bytes = is_as_stored(line, version) and facts.get("weights_bytes")
+    return line | stored | ({"weights_bytes": facts["weights_bytes"]} if has_bytes else {})
+
+
+def is_as_stored(line: dict[str, Any], version: ModelVersion) -> bool:
+    """Whether the line asks for the version at the precision of its own files."""
+    asked = line.get("precision")
+    try:
+        return not asked or read_precision(asked) == read_precision(version.precision)
+    except CannotEstimate:  # which whoever reads the line says in words
+        return False
 
 
 def fit_answer(line: dict[str, Any], version: ModelVersion | None) -> dict[str, Any]:
@@ -108,6 +123,8 @@ def fleet_gpus(gpu: str | None, memory_gib: float | None, count: int) -> list[Na
 
 
 def training_answer(line: dict[str, Any], version: ModelVersion | None) -> dict[str, Any]:
+    if version is not None:
+        check_loads(get_engine(TRAINER), version, "version")
     # A stored precision that is not known is no obstacle: training loads the base at the bits of its method.
     asked = with_version(line, version) | {"precision": line.get("precision")}
     if not asked.get("gpu"):

@@ -189,6 +189,18 @@ def test_a_fine_tune_and_an_evaluation(ask: Any, team: Team) -> None:
     assert [planned.json()[name] for name in ("items", "prompt_tokens", "output_tokens")] == [50, 1500, 200]
 
 
+def test_a_gguf_file_is_no_base_of_a_fine_tune(ask: Any, team: Team) -> None:
+    version = make_stored_version(team, precision="Q4_K_M")
+    version.facts |= {"format": "gguf"}
+    version.save()
+    refused = ask("finetune", {"version": version.public_id, "method": "qlora", "gpu": "A100 80GB"})
+    assert refused.status_code == 422
+    (error,) = refused.json()["errors"]
+    assert (error["field"], error["value"]) == ("version", version.public_id)
+    assert "is stored as GGUF" in error["message"]
+    assert "Import the safetensors" in error["message"]
+
+
 def test_what_a_batch_line_takes_rest_takes_too(ask: Any) -> None:
     model = {"model_id": "meta-llama/Llama-3.1-8B", "gpu": "H100 80GB"}
     peaks = [

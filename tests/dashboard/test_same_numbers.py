@@ -12,6 +12,7 @@ from django.test import Client
 from apps.accounts.models import Team, User
 from apps.catalog.fit import REQUESTS, UTILISATION, device_classes, every_fit
 from apps.catalog.models import ModelVersion
+from apps.catalog.registration import stored_precision
 from apps.finetunes.estimates import estimate_training
 from apps.finetunes.models import Dataset
 from apps.fleet.models import Device
@@ -76,6 +77,22 @@ def test_page_form_rest_and_command_say_the_same(
     assert figures_of(row) == page
     options = [word for name, value in asked.items() for word in (f"--{name.replace('_', '-')}", str(value))]
     assert figures_of(command(["fit", "--model", "Llama-3.1-8B", "--gpu", "RTX 3090", *options], capsys)) == page
+
+
+@pytest.mark.parametrize("quantisation", ["Q4_K_M", "IQ2_XXS", "F16", "BF16", "F32", "MXFP4_MOE"])
+def test_a_gguf_version_is_llama_cpps_on_the_page_and_over_rest(
+    client: Client, alice: User, version: ModelVersion, quantisation: str
+) -> None:
+    version.facts |= {"format": "gguf", "quantisation": quantisation, "weights_bytes": 15_000_000_000}
+    version.precision = stored_precision({"quantisation": quantisation})
+    version.save()
+    (gpu,) = device_classes()
+    page = every_fit(version, gpu)[0]
+    body = {"version": version.public_id, "max_model_len": TOKENS}
+    (row,) = client.post("/api/v1/plan/fit", body, "application/json", headers=api_headers(alice)).json()["items"]
+    assert figures_of(row) == figures(page.estimate)
+    assert row["formula_version"].startswith("llama-cpp")
+    assert row["decode_tokens_per_s"] == pytest.approx(page.speed.decode[1] if page.speed else 0, rel=0.01)
 
 
 def command(words: list[str], capsys: pytest.CaptureFixture[str]) -> Any:

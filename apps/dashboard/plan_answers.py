@@ -29,6 +29,9 @@ from apps.planning.precisions import read_precision
 from apps.planning.shapes import CannotEstimate
 from apps.serving.starts import host_starts
 
+# How long a version's files take to come; of files at another precision, which nobody has, there is nothing to say.
+_FILE_TIMES = tuple(f"{name}{part}" for name in ("download_s", "load_s") for part in ("", "_low", "_high"))
+
 
 def with_version(line: dict[str, Any], version: ModelVersion | None) -> dict[str, Any]:
     """The line about a version of the catalogue: its config, and its files at their own precision."""
@@ -38,7 +41,7 @@ def with_version(line: dict[str, Any], version: ModelVersion | None) -> dict[str
     config = facts.get("config")
     if not config:
         raise invalid("version", f"The config.json of {version} is not known, so nothing can be estimated.")
-    precision = line.get("precision") or version.precision or None
+    precision = _asked_precision(line) or version.precision or None
     if version.is_gguf:  # whose F16, BF16, F32 and MXFP4 are names of other files too
         precision = f"{precision or ''} GGUF"
     stored = {"config": config, "precision": precision}
@@ -46,9 +49,15 @@ def with_version(line: dict[str, Any], version: ModelVersion | None) -> dict[str
     return line | stored | ({"weights_bytes": facts["weights_bytes"]} if has_bytes else {})
 
 
+def _asked_precision(line: dict[str, Any]) -> str:
+    """Empty for the version's own, which "auto" means too."""
+    said = str(line.get("precision") or "").strip()
+    return "" if said.lower() == "auto" else said
+
+
 def is_as_stored(line: dict[str, Any], version: ModelVersion) -> bool:
     """Whether the line asks for the version at the precision of its own files."""
-    asked = line.get("precision")
+    asked = _asked_precision(line)
     try:
         return not asked or read_precision(asked) == read_precision(version.precision)
     except CannotEstimate:  # which whoever reads the line says in words
@@ -60,6 +69,8 @@ def fit_answer(line: dict[str, Any], version: ModelVersion | None) -> dict[str, 
     asked = with_version(line, version)
     answer = fit_lines.answer_line(asked)
     answer.pop("id")
+    if version is not None and not is_as_stored(line, version):
+        answer |= dict.fromkeys(_FILE_TIMES)
     return answer | {
         "gpu": line.get("gpu") or read_question(asked).gpu.title,
         "gpus": answer["tensor_parallel"] * answer["pipeline_parallel"],

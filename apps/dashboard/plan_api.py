@@ -99,12 +99,12 @@ class FitOut(Schema):
     first_token_s: float | None
     first_token_s_low: float | None
     first_token_s_high: float | None
-    download_s: float  # all weights to one host
-    download_s_low: float
-    download_s_high: float
-    load_s: float  # from the disk until the engine answers
-    load_s_low: float
-    load_s_high: float
+    download_s: float | None  # all weights to one host; null: of a version, at a precision that its files do not have
+    download_s_low: float | None
+    download_s_high: float | None
+    load_s: float | None  # from the disk until the engine answers; null as download_s
+    load_s_low: float | None
+    load_s_high: float | None
     smallest_change: str | None
     confidence: Literal["low", "medium", "high"]
     formula_version: str

@@ -189,6 +189,23 @@ def test_a_fine_tune_and_an_evaluation(ask: Any, team: Team) -> None:
     assert [planned.json()[name] for name in ("items", "prompt_tokens", "output_tokens")] == [50, 1500, 200]
 
 
+def test_times_of_files_are_those_of_the_versions_own(ask: Any, team: Team) -> None:
+    version = make_stored_version(team, precision="bf16")
+    version.facts = {"config": dict(reference_model("Llama-3.1-8B").config), "weights_bytes": 16_060_522_240}
+    version.save()
+    asked = {"version": version.public_id, "gpu": "H100 80GB", "max_model_len": 4096}
+    times = {
+        precision: (row["download_s"], row["load_s_high"])
+        for precision in (None, "auto", "BF16", "fp8", "awq int4")
+        for row in ask("fit", asked | {"precision": precision}).json()["items"]
+    }
+    assert times[None][0] == pytest.approx(16_060_522_240 / 120e6, rel=0.01)
+    assert times["auto"] == times["BF16"] == times[None]
+    assert times["fp8"] == times["awq int4"] == (None, None)
+    (by_name,) = ask("fit", {"model_id": "Llama-3.1-8B", "gpu": "H100 80GB", "precision": "awq int4"}).json()["items"]
+    assert by_name["download_s"] is not None  # a release at that precision
+
+
 def test_a_gguf_file_is_no_base_of_a_fine_tune(ask: Any, team: Team) -> None:
     version = make_stored_version(team, precision="Q4_K_M")
     version.facts |= {"format": "gguf"}

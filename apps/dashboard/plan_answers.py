@@ -11,9 +11,10 @@ from apps.accounts.problems import invalid
 from apps.catalog.models import ModelVersion
 from apps.catalog.placement import check_loads
 from apps.costs.accrual import hour_price
+from apps.dashboard.plan_corrections import EVAL, FIT, TRAINING, corrections
 from apps.engines.registry import get_engine
 from apps.evals.models import Suite
-from apps.evals.plans import plan_eval_run
+from apps.evals.plans import new_estimate, plan_eval_run
 from apps.finetunes.services import ENGINE as TRAINER
 from apps.fleet.models import Device
 from apps.fleet.querysets import fleet_devices
@@ -22,8 +23,10 @@ from apps.jobs.services import planned_device
 from apps.planning import fit_lines, train_lines
 from apps.planning.fit_question import read_question
 from apps.planning.gpu_memory import NamedGpu, read_gpu, usable_of
+from apps.planning.line_fields import model_of
 from apps.planning.memory import GIB
 from apps.planning.mig import device_type, is_slice
+from apps.planning.other_engines import VLLM
 from apps.planning.placement import Need
 from apps.planning.precisions import read_precision
 from apps.planning.shapes import CannotEstimate
@@ -71,8 +74,12 @@ def fit_answer(line: dict[str, Any], version: ModelVersion | None) -> dict[str, 
     answer.pop("id")
     if version is not None and not is_as_stored(line, version):
         answer |= dict.fromkeys(_FILE_TIMES)
+    question = read_question(asked)
+    gpu = line.get("gpu") or question.gpu.title
+    engine = "llama-cpp" if question.loads_gguf else "vllm" if question.engine in ("", VLLM) else question.engine
     return answer | {
-        "gpu": line.get("gpu") or read_question(asked).gpu.title,
+        "corrections": corrections(answer, FIT, device=gpu, engine=engine, family=_family(asked, version)),
+        "gpu": gpu,
         "gpus": answer["tensor_parallel"] * answer["pipeline_parallel"],
         "hosts": [],
         "starts": [],
@@ -143,14 +150,25 @@ def training_answer(line: dict[str, Any], version: ModelVersion | None) -> dict[
         asked |= {"gpu": here.title, "gpu_memory_gib": here.usable_bytes / GIB}
     answer = train_lines.answer_line(asked)
     answer.pop("id")
-    return answer | {"gpu": str(asked["gpu"])}
+    gpu = str(asked["gpu"])
+    engine = str(asked.get("engine") or TRAINER).lower()
+    judged = corrections(answer, TRAINING, device=gpu, engine=engine, family=_family(asked, version))
+    return answer | {"gpu": gpu, "corrections": judged}
+
+
+def _family(asked: dict[str, Any], version: ModelVersion | None) -> str:
+    """As the ledger knows the model's family."""
+    return version.family if version else str(model_of(asked)[2].get("model_type") or "")
 
 
 def eval_answer(version: ModelVersion, suite: Suite, **asked: Any) -> dict[str, Any]:
     plan = plan_eval_run(version=version, suite=suite, options={}, **asked)
     gpu = planned_device(get_engine(plan.spec.engine), gpus=plan.gpus) if plan.gpus else None
     price = hour_price(gpu.host, gpu) if gpu else None
+    kept = new_estimate(plan, version=version, suite=suite).context
+    judged = {name: str(kept[name]) for name in ("device", "engine", "family")}
     return {
+        "corrections": corrections({"seconds": plan.duration.seconds}, EVAL, **judged),
         "items": plan.item_count,
         "prompt_tokens": plan.prompt_tokens,
         "output_tokens": plan.output_tokens,

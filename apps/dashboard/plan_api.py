@@ -53,6 +53,17 @@ class FitIn(ModelAsked):
     lora_rank: int | None = Field(None, description="the highest of theirs (--max-lora-rank)")
 
 
+class CorrectionOut(Schema):
+    """A figure of the answer as runs here of that device, engine and formula correct it; from three runs on."""
+
+    figure: str  # its key in the answer, which keeps the estimate
+    estimated: float
+    corrected: float  # in the figure's unit
+    factor: float  # 0.5 to 2
+    runs: int
+    family: str  # of the models that ran; empty: of all models
+
+
 class HostStart(Schema):
     """When a host could start it, behind the jobs that wait now; `at` is null where only a person can say."""
 
@@ -106,6 +117,7 @@ class FitOut(Schema):
     load_s_low: float | None
     load_s_high: float | None
     smallest_change: str | None
+    corrections: list[CorrectionOut]  # of weights_gib_per_gpu, kv_tokens, decode_tokens_per_s and load_s
     confidence: Literal["low", "medium", "high"]
     formula_version: str
     explanation: str
@@ -275,6 +287,7 @@ class FineTunePlanOut(Schema):
     explanation: str
     notes: list[str]
     api_prices: list[ApiPriceOut]
+    corrections: list[CorrectionOut]  # of peak_gib_per_gpu (its mid) and hours
 
 
 @router.post("/plan/finetune", response=FineTunePlanOut, summary="Memory, time and cost of a fine-tune")
@@ -307,6 +320,7 @@ class EvalPlanOut(Schema):
     ram_bytes: int
     cost: float | None
     currency: str
+    corrections: list[CorrectionOut]  # of seconds
 
 
 @router.post("/plan/eval", response=EvalPlanOut, summary="Time, tokens and cost of an evaluation")

@@ -44,7 +44,8 @@ def api_headers(user: User, scope: str = "write") -> dict[str, str]:
 def make_host(name: str = "", *, gpus: int = 0, ram_gib: int = 16, **fields: Any) -> Host:
     """A host that just reported, with its CPU device and `gpus` GPUs of 24 GiB."""
     number = next(_numbers)
-    fields = {"last_seen_at": timezone.now(), "cpu_count": 4, "ram_bytes": ram_gib * GIB} | fields
+    room = {"cpu_count": 4, "ram_bytes": ram_gib * GIB, "disk_free_bytes": 10**12}
+    fields = {"last_seen_at": timezone.now()} | room | fields
     host = Host.objects.create(name=name or f"host{number}", **fields)
     Device.objects.create(host=host, kind="cpu", uuid="cpu", name="CPU", memory_bytes=ram_gib * GIB)
     for index in range(gpus):

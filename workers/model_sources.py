@@ -36,7 +36,7 @@ from apps.engines.gguf_header import read_gguf_file
 from apps.engines.lines import progress_line, say
 from apps.engines.locks import LOCKS
 from apps.engines.patience import Patience
-from apps.engines.repository_files import gguf_choices
+from apps.engines.repository_files import gguf_choices, without_copies
 from apps.engines.sources import SPARE_BYTES, Source
 from workers.environments import install
 from workers.package_index import uv
@@ -97,7 +97,7 @@ def ask_hub(source: Source, *, with_code: bool = False) -> HubFiles:
     files = {str(file["rfilename"]): file for file in said.get("siblings") or []}
     sizes = {name: int(file.get("size") or 0) for name, file in files.items()}
     patterns = _wanted(source, sizes) + ([CODE] if with_code else [])
-    wanted = [name for name in files if any(fnmatch(name, each) for each in patterns)]
+    wanted = [name for name in without_copies(files) if any(fnmatch(name, each) for each in patterns)]
     hashes = {name: known for name in wanted if (known := _hash(files[name]))}
     return HubFiles(str(said.get("sha") or ""), {name: sizes[name] for name in wanted}, hashes)
 
@@ -106,7 +106,7 @@ def fetch_hub(source: Source, files: HubFiles, folder: Path, *, but: Container[s
     """All `but` those that are in the folder already. Raises DownloadError, also before a byte is fetched where the
     disk cannot hold them."""
     missing = [name for name in files.sizes if name not in but]
-    check_room(folder, sum(files.sizes[name] for name in missing), str(source))
+    check_room(folder, files.total_bytes - bytes_on_disk(folder), str(source))
     has_failed = threading.Event()
 
     def end_waits(ended: Future[str]) -> None:
@@ -254,6 +254,11 @@ def check_room(folder: Path, needed_bytes: int, what: str) -> None:
         )
 
 
+def bytes_on_disk(folder: Path) -> int:
+    """What the files of a folder take up, also those that have arrived in part."""
+    return sum(path.stat().st_blocks * 512 for path in folder.rglob("*") if path.is_file())
+
+
 class WatchedFolder:
     """Prints how many bytes have arrived, every few seconds, while a download fills a folder."""
 
@@ -271,8 +276,7 @@ class WatchedFolder:
 
     def _watch(self) -> None:
         while not self._done.wait(POLL_SECONDS):
-            arrived = sum(path.stat().st_blocks * 512 for path in self._folder.rglob("*") if path.is_file())
-            done = min(arrived, self._total)
+            done = min(bytes_on_disk(self._folder), self._total)
             say(
                 progress_line(
                     round(done / 1e6, 1), round(self._total / 1e6, 1), "MB", f"Downloading {self._folder.stem}"

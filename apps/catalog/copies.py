@@ -14,11 +14,12 @@ from apps.accounts.problems import conflict, invalid
 from apps.catalog.copy_uses import jobs_using
 from apps.catalog.models import Artifact, Location, Model, ModelImport, ModelVersion
 from apps.catalog.peers import givers
-from apps.catalog.placement import FETCHED, needed_files
+from apps.catalog.placement import needed_files
 from apps.catalog.policies import code_rule
-from apps.catalog.room import check_room
+from apps.catalog.room import check_room, content_of
 from apps.catalog.services import copy_version
 from apps.engines.base import RunSpec
+from apps.engines.sources import FETCHED
 from apps.fleet.models import Host
 from apps.jobs.kinds import CannotPrepare
 from apps.jobs.models import Job, JobKind
@@ -48,7 +49,7 @@ def bring_copies(*, version: ModelVersion, hosts: Sequence[Host], user: User) ->
         raise invalid("version", message, value=version.public_id)
     for host in hosts:
         _check_host(weights, host)
-        check_room(weights, host, user)
+        check_room(content_of(weights.version), weights.size_bytes, host, user, field="hosts")
     return [copy_version(version=weights.version, host=host, user=user) for host in hosts]
 
 

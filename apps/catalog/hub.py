@@ -15,9 +15,10 @@ from apps.catalog.card_scores import CardScoreFacts, card_scores, storable
 from apps.catalog.hub_access import let_in
 from apps.catalog.hub_repository import HubRepository, file_sizes
 from apps.catalog.hub_weights import Weights, chosen_weights
+from apps.catalog.licenses import LicenseClass, license_class
 from apps.catalog.remote_file import Budget
-from apps.catalog.remote_safetensors import StoredWeights, weight_files
-from apps.engines.repository_files import Format, GgufChoice, formats_of, gguf_choices
+from apps.catalog.remote_safetensors import StoredWeights
+from apps.engines.repository_files import Format, GgufChoice, formats_of, gguf_choices, weight_files
 
 
 @dataclass(frozen=True)
@@ -107,9 +108,17 @@ def _read_choices(repository: HubRepository) -> HubChoices:
 
 
 def _license(info: ModelInfo) -> str:
-    card = info.card_data
-    given = (card.get("license_name") or card.get("license") or "") if card else ""
-    return str(", ".join(given) if isinstance(given, list) else given)
+    """Of the Hub's list. The free `license_name` counts only beside `other`, or alone; a permissive one there is not
+    taken for the licence of that name."""
+    card: Any = info.card_data or {}
+    given = card.get("license") or "other"
+    known = ", ".join(map(str, given)) if isinstance(given, list) else str(given)
+    named = str(card.get("license_name") or "")
+    if known != "other":
+        return known
+    if license_class(named) is LicenseClass.PERMISSIVE:
+        return f"other: {named}"
+    return named or ("other" if card.get("license") else "")
 
 
 def _languages(info: ModelInfo) -> list[str]:

@@ -5,7 +5,6 @@ Tokens are tried in turn: the person's, the team's, the server's HF_TOKEN, none.
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Sequence
 from typing import TypeVar
@@ -30,7 +29,7 @@ T = TypeVar("T")
 NOBODY = HubCredential("", "no token", "")
 # What asking a Hub may raise, beside OSError.
 _REFUSALS = (
-    HfHubHTTPError, HFValidationError, json.JSONDecodeError, RecursionError, BadHeader, EgressRefused, httpx2.HTTPError,
+    HfHubHTTPError, HFValidationError, ValueError, RecursionError, BadHeader, EgressRefused, httpx2.HTTPError,
 )  # fmt: skip
 
 
@@ -75,12 +74,12 @@ def _problem(error: Exception, what: str, revision: str, tried: Sequence[HubCred
             return invalid("revision", f"{what} has no revision {revision!r}. Leave it empty for main.", value=revision)
         case HFValidationError():
             return refused(f"{what!r} is not a repository name; write owner/name.", what)
-        case BadHeader() | json.JSONDecodeError() | RecursionError():
-            return refused(f"{what} cannot be loaded by its {_fault(error)}", what)
         case EgressRefused():
             return refused(str(error), what)
         case HfHubHTTPError():
             return _answered(error, what, tried)
+        case BadHeader() | ValueError() | RecursionError():  # ValueError: no JSON, or a number with too many digits
+            return refused(f"{what} cannot be loaded by its {_fault(error)}", what)
     return unreachable("Hub", f"{endpoint()} cannot be reached ({error}). Use a folder or a package, or try later.")
 
 

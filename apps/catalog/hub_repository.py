@@ -31,19 +31,19 @@ from apps.catalog.remote_file import BLOCK_BYTES as GGUF_BLOCK_BYTES
 from apps.catalog.remote_file import LOOK_BYTES, Budget, NotRead, RemoteFile
 from apps.catalog.remote_safetensors import (
     BLOCK_BYTES,
+    MOST_FILES,
     MOST_HEADER_BYTES,
     StoredWeights,
     not_read,
     sum_of_file,
     sum_of_files,
-    weight_files,
 )
 from apps.catalog.remote_text import TEXT_LIMIT_BYTES, read_text
 from apps.catalog.source_problems import unreachable, web_patience
 from apps.engines.gguf_config import config_from_gguf
 from apps.engines.gguf_header import read_gguf
 from apps.engines.patience import Patience
-from apps.engines.repository_files import CODE_NAMING, CONFIG, MOST_CODE_NAMING_BYTES, names_code
+from apps.engines.repository_files import CODE_NAMING, CONFIG, MOST_CODE_NAMING_BYTES, names_code, weight_files
 from apps.engines.safetensors_header import read_safetensors
 from apps.fleet.egress import egress_client
 
@@ -71,7 +71,7 @@ def file_sizes(info: ModelInfo) -> dict[str, int]:
 class HubRepository:
     """A repository at a revision (empty: main), asked with one credential.
 
-    Its methods raise what the Hub's client raises, BadHeader for a damaged GGUF file, JSONDecodeError for a damaged
+    Its methods raise what the Hub's client raises, BadHeader for a damaged GGUF file, ValueError for a damaged
     config.json, and Problem 503 for a description that cannot be read.
     """
 
@@ -150,9 +150,11 @@ class HubRepository:
             except (NotRead, httpx2.TimeoutException):
                 return not_read(sizes[name])
 
+        names = weight_files(sizes)
+        if not 1 <= len(names) <= MOST_FILES:
+            return None
         with ThreadPoolExecutor(AT_ONCE) as pool:
-            parts = list(pool.map(read_or_not, weight_files(sizes)))
-        return sum_of_files(parts) if parts else None
+            return sum_of_files(pool.map(read_or_not, names))
 
     def _file(
         self,

@@ -6,9 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from apps.accounts.problems import Problem, invalid
-from apps.engines.repository_files import REFUSED, GgufChoice, formats_of, gguf_choices
+from apps.engines.repository_files import CONFIG, REFUSED, GgufChoice, formats_of, gguf_choices
 
 SHOWN_CHOICES = 12
+# Repositories of weights that are no model by themselves, by the file that tells.
+_OTHER_KINDS = {
+    "adapter_config.json": "an adapter only; merge it into its base model, or import that",
+    "model_index.json": "a Diffusers pipeline of several parts, as for images, which none of the engines here serves",
+}
 
 
 @dataclass(frozen=True)
@@ -33,7 +38,7 @@ def chosen_weights(repo: str, sizes: Mapping[str, int], variant: str) -> Weights
     if variant:
         return Weights.of(_named(repo, choices, variant))
     formats = formats_of(sizes)
-    if "safetensors" in formats:
+    if "safetensors" in formats and CONFIG in sizes:
         return Weights(formats["safetensors"])
     if len(choices) == 1:
         return Weights.of(choices[0])
@@ -65,7 +70,8 @@ def _size(count: int) -> str:
 
 
 def _cannot_serve(repo: str, sizes: Mapping[str, int]) -> Problem:
-    known = [REFUSED[kind] for kind in formats_of(sizes) if kind in REFUSED]
+    known = [said for name, said in _OTHER_KINDS.items() if name in sizes]
+    known = known or [REFUSED[kind] for kind in formats_of(sizes) if kind in REFUSED]
     found = f"It holds {'; and '.join(known)}." if known else "It holds no model weights that are known."
-    message = f"{repo} has no .safetensors and no whole .gguf file. {found}"
+    message = f"{repo} has no .safetensors beside a config.json and no whole .gguf file. {found}"
     return invalid("source_ref", message, value=repo)

@@ -9,15 +9,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from apps.accounts.problems import invalid
-from apps.catalog.models import Artifact, LineageEdge, Location, Model, ModelVersion
+from apps.catalog.models import Artifact, LineageEdge, Location, ModelVersion
 from apps.catalog.policies import code_rule, runs_code
 from apps.catalog.services import copy_version
 from apps.engines.base import Engine, ModelRef, RunSpec
+from apps.engines.sources import FETCHED
 from apps.fleet.models import Host
 from apps.jobs.kinds import CannotPrepare
 from apps.jobs.models import Job
-
-FETCHED = (Model.Source.HUB, Model.Source.OLLAMA, Model.Source.PACKAGE)  # any host can get them there again
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -13,7 +12,6 @@ BLOCK_BYTES = 100_000  # most headers end within one
 # Of one header. The largest ones known take 2.5 MB; a hostile one takes 26 times its size once it is read as JSON.
 MOST_HEADER_BYTES = 4_000_000
 MOST_FILES = 200  # of one model: the largest ones known have some 160
-_OF_TRANSFORMERS = re.compile(r"model(-\d{5}-of-\d{5})?\.safetensors")
 
 
 @dataclass(frozen=True)
@@ -30,15 +28,6 @@ class StoredWeights:
     @property
     def main_dtype(self) -> str:
         return next(iter(self.bytes_by_dtype), "")
-
-
-def weight_files(sizes: Mapping[str, int]) -> list[str]:
-    """The files that are loaded together: those that transformers names, else all beside config.json; none where
-    there are too many to look into."""
-    beside = sorted(name for name in sizes if name.endswith(".safetensors") and "/" not in name)
-    named = [name for name in beside if _OF_TRANSFORMERS.fullmatch(name)]
-    found = named or beside
-    return found if len(found) <= MOST_FILES else []
 
 
 def sum_of_file(tensors: Mapping[str, StoredTensor], file_bytes: int) -> StoredWeights:

@@ -8,26 +8,28 @@ from django.db.models import Q
 
 from apps.accounts.models import User
 from apps.accounts.problems import invalid
-from apps.catalog.models import Artifact, ModelImport
-from apps.catalog.placement import FETCHED
-from apps.engines.sources import SPARE_BYTES
+from apps.catalog.models import ModelImport, ModelVersion
+from apps.engines.sources import FETCHED, SPARE_BYTES
 from apps.fleet.models import Host
 from apps.jobs.models import Attempt, Job
 
 Content = tuple[str, str, str, str]  # source, its name for the model, revision, variant
 
 
-def check_room(weights: Artifact, host: Host, user: User) -> None:
-    """Raises Problem 422 on `hosts` where the disk cannot hold the weights once the other downloads are whole.
+def content_of(version: ModelVersion) -> Content:
+    return version.model.source, version.model.source_ref, version.revision, version.variant
+
+
+def check_room(content: Content, size_bytes: int, host: Host, user: User, *, field: str) -> None:
+    """Raises Problem 422 on `field` where the disk cannot hold that much once the other downloads are whole.
 
     The host keeps one folder for one content, so that what is on its way there already needs no room again.
     """
-    version = weights.version
     others = _under_way(host)
-    if (version.model.source, version.model.source_ref, version.revision, version.variant) in others:
+    if content in others:
         return
     coming = sum(_bytes_to_come(each) for each in others.values())
-    needed, free = weights.size_bytes + SPARE_BYTES, host.disk_free_bytes
+    needed, free = size_bytes + SPARE_BYTES, host.disk_free_bytes
     if free - coming >= needed:
         return
     numbers = f"{host} needs {needed / 1e9:.1f} GB and has {free / 1e9:.1f} GB free"
@@ -36,7 +38,7 @@ def check_room(weights: Artifact, host: Host, user: User) -> None:
         advice = f", of which {names} will take {coming / 1e9:.1f} GB. Wait for that, or delete models there."
     else:
         advice = ". Delete models there first."
-    raise invalid("hosts", numbers + advice, value=host.name)
+    raise invalid(field, numbers + advice, value=host.name)
 
 
 def _under_way(host: Host) -> dict[Content, ModelImport]:

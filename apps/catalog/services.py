@@ -23,9 +23,10 @@ from apps.catalog.models import Location, Model, ModelImport, ModelVersion
 from apps.catalog.ollama import read_ollama
 from apps.catalog.packages import PACKAGED_MODELS
 from apps.catalog.policies import broken_rule, policy_of, refusal
+from apps.catalog.room import check_room
 from apps.catalog.source_checks import checked_source
 from apps.engines.base import RunSpec
-from apps.engines.sources import Source, parse_source
+from apps.engines.sources import FETCHED, Source, parse_source
 from apps.fleet.models import Host
 from apps.jobs.models import JobKind
 from apps.jobs.services import submit_job
@@ -50,7 +51,8 @@ def import_model(
 
     `variant` names one GGUF quantisation of a Hub repository, as `owner/name:Q4_K_M` does. The same import asked
     again returns the earlier one. Raises Problem 403 for a role below member and for what a team rule forbids, 422
-    naming the field, 409 for a name that another model has, 503 when the Hub does not answer.
+    naming the field (`host`: no room on its disk), 409 for a name that another model has, 503 when the Hub does not
+    answer.
     """
     require_role(user, Role.MEMBER, team)
     asked = checked_source(source, source_ref.strip(), revision.strip(), variant.strip())
@@ -61,8 +63,12 @@ def import_model(
     name = _checked_name(name.strip() or str(facts.pop("name")))
     with transaction.atomic():
         lock_team(team)
-        earlier = _earlier_import(team, wanted, name, host)
-        return earlier or _start_import(
+        if earlier := _earlier_import(team, wanted, name, host):
+            return earlier
+        if host is not None and wanted.kind in FETCHED:
+            content = (wanted.kind, wanted.name, wanted.revision, wanted.variant)
+            check_room(content, facts.get("size_bytes") or 0, host, user, field="host")
+        return _start_import(
             team=team, user=user, source=wanted, name=name, host=host, facts=facts, credential=credential
         )
 

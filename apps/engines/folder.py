@@ -19,6 +19,7 @@ from apps.engines.repository_files import (
     GgufChoice,
     gguf_choices,
     names_code,
+    weight_files,
 )
 from apps.engines.safetensors_header import read_safetensors_file
 
@@ -72,7 +73,7 @@ def missing_parts(folder: Path, names: Sequence[str]) -> str:
         return _missing_of_gguf(folder, names)
     if not (folder / "config.json").is_file():
         return f"{folder} has no config.json; name a folder in Hugging Face format"
-    if not any(folder.glob("*.safetensors")):
+    if not weight_files(names):
         return f"{folder} has no .safetensors file; convert the weights to safetensors first"
     return ""
 
@@ -120,6 +121,7 @@ def model_facts(folder: Path, names: Sequence[str]) -> dict[str, Any]:
     """
     if _is_gguf(names):
         return gguf_facts(folder, _choices(folder, names)[0])
+    weights = [folder / name for name in weight_files(names)]
     config = _json(folder / "config.json")
     text = config | _part(config, "text_config")
     heads, hidden = _size(text.get("num_attention_heads")), _size(text.get("hidden_size"))
@@ -138,8 +140,8 @@ def model_facts(folder: Path, names: Sequence[str]) -> dict[str, Any]:
         "context_length": _size(text.get("max_position_embeddings")),
         "dtype": _text(text.get("dtype")) or _text(text.get("torch_dtype")),
         "quantisation": _text(quantisation.get("quant_method")) or ("none" if config else None),
-        "parameters": parameter_count(folder) or None,
-        "weights_bytes": sum(path.stat().st_size for path in folder.glob("*.safetensors")) or None,
+        "parameters": sum(map(parameter_count, weights)) or None,
+        "weights_bytes": sum(path.stat().st_size for path in weights) or None,
         "chat_template": _has_chat_template(folder),
         "tokenizer": _tokenizer_class(folder),
         "needs_remote_code": "auto_map" in config or _names_code(folder),
@@ -148,10 +150,9 @@ def model_facts(folder: Path, names: Sequence[str]) -> dict[str, Any]:
     return {name: value for name, value in facts.items() if value is not None}
 
 
-def parameter_count(folder: Path) -> int:
-    """Elements of all tensors by the safetensors headers; packed quantised weights count as stored."""
-    files = [read_safetensors_file(path) for path in sorted(folder.glob("*.safetensors"))]
-    return sum(tensor.elements for tensors in files for tensor in tensors.values())
+def parameter_count(file: Path) -> int:
+    """Elements of all tensors by the header of a safetensors file; packed quantised weights count as stored."""
+    return sum(tensor.elements for tensor in read_safetensors_file(file).values())
 
 
 def _part(config: dict[str, Any], name: str) -> dict[str, Any]:

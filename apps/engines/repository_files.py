@@ -6,7 +6,7 @@ Names only; nothing is read. A quantisation may be split into numbered parts, an
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Literal
@@ -25,6 +25,8 @@ _SUFFIXES: dict[str, Format] = {
     ".plan": "tensorrt", ".mlmodel": "mlmodel", ".mlpackage": "mlmodel",
 }  # fmt: skip
 _NOT_WEIGHTS = re.compile(r"(training_args|optimizer|scheduler|rng_state|scaler)[^/]*\.(bin|pt|pth)$", re.I)
+# The same weights once more: as their maker's own code names them, or as a variant that transformers takes if asked.
+_COPY = re.compile(r"original/.*|consolidated[^/]*\.safetensors|model\.\w+(-\d+-of-\d+)?\.safetensors")
 _PART = re.compile(r"-(\d{5})-of-(\d{5})$")
 _LABEL = re.compile(
     r"(?:^|[-._/ ])((?:UD[-_])?(?:I?Q\d(?:_[A-Z0-9]+)*|TQ\d_\d|B?F16|F32|MXFP4(?:_MOE)?))(?=$|[-._/ ])", re.I
@@ -49,17 +51,30 @@ class GgufChoice:
     size_bytes: int
 
 
+def without_copies(names: Iterable[str]) -> list[str]:
+    """The files but for copies of the same weights; a copy that stands alone is no copy."""
+    known = list(names)
+    others = [name for name in known if not _COPY.fullmatch(name)]
+    return others if any(name.endswith(".safetensors") and "/" not in name for name in others) else known
+
+
+def weight_files(names: Iterable[str]) -> list[str]:
+    """The safetensors that are loaded together: those beside config.json, sorted; none where all lie in folders."""
+    return sorted(name for name in without_copies(names) if name.endswith(".safetensors") and "/" not in name)
+
+
 def names_code(text: str) -> bool:
     """Whether a config has an `auto_map` at any depth; read as text, for what names no code need not be sound."""
     return '"auto_map"' in text
 
 
 def formats_of(sizes: Mapping[str, int]) -> dict[Format, int]:
-    """Format -> bytes of its files, by their names."""
-    found: dict[Format, int] = {}
+    """Format -> bytes of its files, by their names; of safetensors, of those that are loaded."""
+    weights = weight_files(sizes)
+    found: dict[Format, int] = {"safetensors": sum(sizes[name] for name in weights)} if weights else {}
     for name, size in sizes.items():
         kind = _SUFFIXES.get(PurePosixPath(name).suffix.lower())
-        if kind is not None and not _NOT_WEIGHTS.search(name):
+        if kind is not None and kind != "safetensors" and not _NOT_WEIGHTS.search(name):
             found[kind] = found.get(kind, 0) + size
     return found
 

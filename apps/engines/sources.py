@@ -20,6 +20,7 @@ SourceKind = Literal["hub", "path", "package", "ollama"]
 _REPO = re.compile(r"^[\w.-]+(/[\w.-]+)?$")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _PACKAGE = re.compile(r"^[A-Za-z0-9][\w.-]*$")
+FETCHED: tuple[SourceKind, ...] = ("hub", "ollama", "package")  # any host can get the files there again
 SPARE_BYTES = 1_000_000_000  # of a disk that a download leaves free
 
 

@@ -49,7 +49,8 @@ def git_id(data: bytes) -> str:
 @dataclass
 class Repo:
     files: dict[str, bytes]
-    license: str = "apache-2.0"
+    license: Any = "apache-2.0"  # as the card gives it
+    license_name: str = ""
     language: Any = "en"  # as the card gives it
     base_model: Any = None  # as the card gives it
     tags: list[str] = field(default_factory=list)
@@ -186,6 +187,7 @@ class _Handler(BaseHTTPRequestHandler):
             "tags": repo.tags,
             "downloads": repo.downloads,
             "cardData": {"license": repo.license, "language": repo.language, "model-index": repo.model_index}
+            | ({"license_name": repo.license_name} if repo.license_name else {})
             | ({"base_model": repo.base_model} if repo.base_model else {}),
             "siblings": [self._sibling(path, data) for path, data in repo.files.items()],
         }

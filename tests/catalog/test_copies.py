@@ -19,13 +19,14 @@ from apps.catalog.copies import bring_copies, delete_copy, hosts_without
 from apps.catalog.copy_uses import jobs_using, last_uses
 from apps.catalog.deletions import resolve_deletion
 from apps.catalog.models import Artifact, Location, ModelImport, ModelVersion
-from apps.catalog.services import copy_version
+from apps.catalog.services import copy_version, import_model
 from apps.dashboard.host_models import host_models
 from apps.engines.folder import RECORD
 from apps.engines.registry import get_engine
 from apps.fleet.models import Host
 from apps.jobs.models import Job
 from apps.jobs.services import retry_job
+from tests.catalog.hub_server import Hub
 from tests.factories import (
     api_headers,
     make_adapter,
@@ -136,6 +137,13 @@ def test_an_import_under_way_takes_its_room_until_it_ends(version: ModelVersion,
         bring_copies(version=version, hosts=[small], user=alice)
     Job.objects.filter(pk=job.pk).update(status="failed", finished_at=timezone.now())
     assert bring_copies(version=version, hosts=[small], user=alice)
+
+
+def test_an_import_to_a_host_without_room_is_refused(hub: Hub, alice: User, team: Team) -> None:
+    small = make_host("small", disk_free_bytes=10**9)
+    with pytest.raises(Problem, match=r"small needs 1\.0 GB and has 1\.0 GB free") as refused:
+        import_model(team=team, user=alice, source="hub", source_ref="tiny/model", host=small)
+    assert (refused.value.errors[0].field, ModelImport.objects.exists()) == ("host", False)
 
 
 def test_a_folder_that_was_found_is_brought_nowhere(team: Team, alice: User, atlas: Host) -> None:

@@ -72,6 +72,14 @@ def test_a_hub_that_asks_to_slow_down_is_waited_for(tiny_hub: Hub, tmp_path: Pat
     assert tiny_hub.slow_downs == []
 
 
+def test_weights_that_lie_there_twice_are_fetched_and_counted_once(tiny_hub: Hub, tmp_path: Path) -> None:
+    files = tiny_hub.repos["tiny/model"].files
+    files |= {"consolidated.safetensors": safetensors(), "original/model.safetensors": safetensors()}
+    ended = download(tiny_hub, tmp_path)
+    assert ended.exit_code == 0, ended.said
+    assert [path.name for path in ended.folder.rglob("*.safetensors")] == ["model.safetensors"]
+
+
 def test_what_fails_for_good_ends_the_waits_of_the_others(tiny_hub: Hub, tmp_path: Path) -> None:
     tiny_hub.slow_downs = [("/config.json", {"Retry-After": "500"}), ("tokenizer_config.json", {"Retry-After": "9999"})]
     ended = download(tiny_hub, tmp_path)

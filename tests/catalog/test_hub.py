@@ -6,6 +6,7 @@ import pytest
 
 from apps.accounts.problems import Problem
 from apps.catalog.hub import read_hub
+from apps.catalog.licenses import license_class
 from tests.catalog.hub_server import COMMIT, Hub, tiny_repo
 
 
@@ -33,6 +34,46 @@ def test_a_branch_is_pinned_to_its_commit_with_licence_size_and_card(hub: Hub) -
 def test_languages_are_kept_as_codes_whatever_the_card_holds(hub: Hub, given: object, kept: list[str]) -> None:
     hub.repos["tiny/model"] = tiny_repo(language=given)
     assert read_hub("tiny/model").languages == kept
+
+
+@pytest.mark.parametrize(
+    ("given", "named", "kept"),
+    [
+        ("cc-by-nc-4.0", "mit", "cc-by-nc-4.0"),
+        (["mit", "apache-2.0"], "", "mit, apache-2.0"),
+        ("other", "qwen-research", "qwen-research"),
+        ("other", "MIT", "other: MIT"),
+        (None, "apache-2.0", "other: apache-2.0"),
+        ("other", "", "other"),
+        (None, "", ""),
+    ],
+)
+def test_a_free_name_is_never_taken_for_a_permissive_licence(hub: Hub, given: object, named: str, kept: str) -> None:
+    hub.repos["tiny/model"] = tiny_repo(license=given, license_name=named)
+    found = read_hub("tiny/model").license
+    assert found == kept
+    assert license_class(found) != "permissive"
+
+
+def test_weights_that_lie_there_twice_count_once(hub: Hub) -> None:
+    files = hub.repos["tiny/model"].files
+    files |= {"consolidated.safetensors": b"x" * 99, "original/model.safetensors": b"x", "model.fp16.safetensors": b"x"}
+    assert read_hub("tiny/model").size_bytes == len(files["model.safetensors"])
+
+
+@pytest.mark.parametrize(
+    ("named", "says"), [("adapter_config.json", "an adapter only"), ("model_index.json", "a Diffusers pipeline")]
+)
+def test_weights_that_are_no_model_are_refused_before_the_download(hub: Hub, named: str, says: str) -> None:
+    files = hub.repos["tiny/model"].files
+    files[named] = files.pop("config.json")
+    problem = refused("tiny/model")
+    assert (problem.errors[0].field, says in problem.detail) == ("source_ref", True)
+
+
+def test_a_config_with_a_number_without_end_is_refused(hub: Hub) -> None:
+    hub.repos["tiny/model"].files["config.json"] = b'{"hidden_size": ' + b"1" * 5000 + b"}"
+    assert "not valid JSON" in refused("tiny/model").detail
 
 
 def test_a_gated_repository_is_refused_until_the_token_is_let_in(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:

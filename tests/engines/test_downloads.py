@@ -14,7 +14,7 @@ import pytest
 
 from apps.engines.folder import RECORD
 from apps.engines.programs.fake_run import write_tensor
-from apps.engines.sources import Source, parse_source
+from apps.engines.sources import SPARE_BYTES, Source, parse_source
 from workers import downloads, model_sources, turns
 from workers.downloads import default_folder, download, main
 from workers.model_sources import DownloadError, HubFiles
@@ -118,6 +118,18 @@ def test_no_room_is_told_before_a_byte_is_fetched(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10, 10, 0))
     with pytest.raises(DownloadError, match="STACKWEB_MODELS_DIR") as caught:
         model_sources.check_room(tmp_path, 5_000_000_000, "hub:a/b")
+    assert caught.value.reason == "disk_full"
+
+
+def test_what_arrived_before_needs_no_room_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "model.safetensors.incomplete").write_bytes(bytes(3_000_000))
+    room = SPARE_BYTES + 2_000_000
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(room, 0, room))
+    monkeypatch.setattr(model_sources, "hf_hub_download", lambda *given, **options: "")
+    source = parse_source("hub:a/b@v1")
+    model_sources.fetch_hub(source, HubFiles("c0ffee", {"model.safetensors": 5_000_000}, {}), tmp_path)
+    with pytest.raises(DownloadError) as caught:
+        model_sources.fetch_hub(source, HubFiles("c0ffee", {"model.safetensors": 6_000_000}, {}), tmp_path)
     assert caught.value.reason == "disk_full"
 
 

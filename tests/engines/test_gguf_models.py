@@ -10,7 +10,7 @@ import pytest
 from apps.engines.folder import files_of_model, format_of, missing_parts, model_facts, visible_files
 from apps.engines.gguf_config import config_from_gguf
 from apps.engines.gguf_header import GgufHeader, GgufTensor, read_gguf
-from apps.engines.repository_files import formats_of, gguf_choices, quantisation_label
+from apps.engines.repository_files import formats_of, gguf_choices, quantisation_label, weight_files, without_copies
 from apps.planning.configs import shape_from_config
 from tests.catalog.hub_server import safetensors
 from tests.gguf_models import CONTEXT, HIDDEN, LAYERS, VOCABULARY, tiny_gguf, tiny_gguf_parts
@@ -55,6 +55,16 @@ def test_formats_are_told_by_name_and_optimizer_states_are_none() -> None:
         "onnx/model.onnx": 16, "onnx/model.onnx_data": 32, "Tiny.mlpackage": 64, "rank0.engine": 128,
     }  # fmt: skip
     assert formats_of(sizes) == {"safetensors": 1, "pytorch": 2, "onnx": 48, "mlmodel": 64, "tensorrt": 128}
+
+
+def test_copies_of_the_same_weights_are_left_out_but_never_the_only_ones() -> None:
+    shards = ["model-00001-of-000002.safetensors", "model-00002-of-000002.safetensors", "mtp.safetensors"]
+    dense = "2_Dense/model.safetensors"  # of a sentence-transformers model
+    copies = ["consolidated-00001-of-00001.safetensors", "original/model.safetensors", "model.fp16.safetensors"]
+    assert without_copies(["config.json", *shards, dense, *copies]) == ["config.json", *shards, dense]
+    assert weight_files(["config.json", *shards, dense, *copies]) == shards
+    assert weight_files(["config.json", "consolidated.safetensors"]) == ["consolidated.safetensors"]
+    assert weight_files(["unet/model.safetensors"]) == []
 
 
 @pytest.mark.parametrize("parts", [1, 2])

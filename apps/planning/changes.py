@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from apps.planning.capability import refusal
@@ -34,9 +34,10 @@ class Change:
 def smallest_change(
     plan: ServingPlan, memory: Memory, most_gpus: int = 8, *, is_file: bool = False, gpu: GpuType | None = None
 ) -> Change | None:
-    """The first change that makes the plan fit; None where it fits already or nothing here helps.
+    """The first change that makes the plan fit; where none does alone, a smaller precision with the context it leaves.
 
-    `is_file`: a GGUF file, whose precision no engine changes. `gpu`: the type whose generation vLLM must run it on.
+    None where it fits already or nothing here helps. `is_file`: a GGUF file, whose precision no engine changes.
+    `gpu`: the type whose generation vLLM must run it on.
     """
     is_refused = bool(_refused(plan, gpu))
     try:
@@ -44,7 +45,12 @@ def smallest_change(
             return None
     except CannotEstimate:
         return None
-    changes = _instead(plan) if is_refused else _candidates(plan, memory, most_gpus, is_file)
+    precisions = _INSTEAD if is_refused else () if is_file else _SMALLER.get(plan.precision, ())
+    alone = _instead(plan) if is_refused else _candidates(plan, memory, most_gpus, precisions)
+    return _first_fit(alone, memory, gpu) or _first_fit(_smaller_and_shorter(plan, memory, precisions), memory, gpu)
+
+
+def _first_fit(changes: Iterable[_Candidate], memory: Memory, gpu: GpuType | None) -> Change | None:
     for words, options, changed in changes:
         if _refused(changed, gpu):
             continue
@@ -68,20 +74,32 @@ def _instead(plan: ServingPlan) -> Iterator[_Candidate]:
     """Of a plan that the GPU does not run."""
     if plan.kv_cache_dtype != "auto":
         yield "leave kv_cache_dtype at auto", (("kv_cache_dtype", "auto"),), replace(plan, kv_cache_dtype="auto")
-    for precision in _INSTEAD:
+    yield from _loaded_as(plan, _INSTEAD)
+
+
+def _loaded_as(plan: ServingPlan, precisions: Iterable[str]) -> Iterator[_Candidate]:
+    for precision in precisions:
         other = replace(plan, precision=precision, file_bytes=None, quantization=None)
         yield f"load it as {precision}", (("precision", precision),), other
 
 
-def _candidates(plan: ServingPlan, memory: Memory, most_gpus: int, is_file: bool) -> Iterator[_Candidate]:
+def _candidates(plan: ServingPlan, memory: Memory, most_gpus: int, precisions: Iterable[str]) -> Iterator[_Candidate]:
     yield from _shorter(plan, memory)
     if memory.kind == "gpu":
         yield from _same_weights(plan)
-    for precision in () if is_file else _SMALLER.get(plan.precision, ()):
-        smaller = replace(plan, precision=precision, file_bytes=None, quantization=None)
-        yield f"load it as {precision}", (("precision", precision),), smaller
+    yield from _loaded_as(plan, precisions)
     if memory.kind == "gpu":
         yield from _more_gpus(plan, most_gpus)
+
+
+def _smaller_and_shorter(plan: ServingPlan, memory: Memory, precisions: Iterable[str]) -> Iterator[_Candidate]:
+    for words, options, smaller in _loaded_as(plan, precisions):
+        try:
+            shorter = list(_shorter(smaller, memory))
+        except CannotEstimate:
+            continue
+        for more_words, more_options, both in shorter:
+            yield f"{words} and {more_words}", (*options, *more_options), both
 
 
 def _shorter(plan: ServingPlan, memory: Memory) -> Iterator[_Candidate]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import io
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +70,20 @@ def test_what_does_not_fit_says_why_and_what_would() -> None:
     assert fit_lines.answer_line({**ASKED, "max_model_len": shorter})["fits"]
     heavy = fit_lines.answer_line({**ASKED, "gpu": "RTX 4090"})
     assert (heavy["reason"], heavy["smallest_change"]) == ("weights", "use 4 GPUs (tensor_parallel 4)")
+
+
+def test_where_no_change_is_enough_a_smaller_precision_comes_with_the_context_it_leaves() -> None:
+    asked = {"model_id": "Llama-3.1-405B", "gpu": "A100 40GB", "gpus": 8, "max_model_len": 131_072}
+    words = fit_lines.answer_line(asked)["smallest_change"]
+    found = re.fullmatch(r"load it as (\S+) and set max_model_len to ([\d,]+) instead of 131,072", words)
+    assert found is not None
+    precision, context = {"precision": found[1]}, {"max_model_len": int(found[2].replace(",", ""))}
+    assert context["max_model_len"] >= 2048
+    assert [fit_lines.answer_line(asked | each)["fits"] for each in (precision, context)] == [False, False]
+    assert fit_lines.answer_line(asked | precision | context)["fits"]
+    one = {"model_id": "Llama-3.3-70B", "gpu": "RTX 4090", "gpus": 8, "max_model_len": 131_072}
+    assert " and " not in fit_lines.answer_line(one)["smallest_change"]
+    assert fit_lines.answer_line(asked | {"gpu": "RTX 3060"})["smallest_change"] is None
 
 
 @pytest.mark.parametrize("precision", ["bf16", "Q8_0"])

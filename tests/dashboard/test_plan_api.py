@@ -232,3 +232,11 @@ def test_what_a_batch_line_takes_rest_takes_too(ask: Any) -> None:
     assert moved["mid"] < kept["mid"]
     refused = ask("finetune", model | {"gradient_checkpointing": "perhaps"})
     assert (refused.status_code, refused.json()["errors"][0]["field"]) == (422, "gradient_checkpointing")
+
+
+def test_a_fine_tune_of_a_base_whose_stored_precision_is_not_known(ask: Any, team: Team) -> None:
+    """Training loads the base at the bits of its method."""
+    facts = {"config": dict(reference_model("Llama-3.1-8B").config)}
+    version = make_stored_version(team, precision="banana", facts=facts)
+    asked = {key: value for key, value in QLORA.items() if key != "model_id"} | {"version": version.public_id}
+    assert ask("finetune", asked).status_code == 200

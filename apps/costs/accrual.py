@@ -9,6 +9,7 @@ from decimal import Decimal
 from uuid import UUID
 
 from django.conf import settings
+from django.db import transaction
 from django.db.models import Max, Q, QuerySet
 
 from apps.costs.models import CPU, CostEntry
@@ -21,27 +22,35 @@ OVERLAP = timedelta(hours=3)  # a host sends up to two hours of telemetry late
 JOULES_PER_KWH = 3_600_000
 Shares = dict[Device, float]  # of each whole GPU, what an attempt holds
 LIST_CURRENCY = "USD"  # of the list prices in apps.planning.gpu_types
-_WRITTEN_AGAIN = ["device_type", "device_seconds", "energy_joules", "hour_price", "cost", "currency", "accrued_at"]
+_WRITTEN_AGAIN = ["device_seconds", "energy_joules", "hour_price", "cost", "currency", "accrued_at"]
 
 
+@transaction.atomic
 def accrue_costs(*, now: datetime) -> int:
-    """Brings the entries of every attempt that ran since the last call up to `now`; how many were written."""
+    """Brings the entries of every attempt that ran since the last call up to `now`; how many were written.
+
+    An entry keeps the price that it had first: a new one counts for new attempts, and from midnight (UTC) for all.
+    """
     last = CostEntry.objects.aggregate(last=Max("accrued_at"))["last"]
     since = last - OVERLAP if last else None
     ran = _attempts_since(since)
     held = _held_shares(ran)
     entries = [
-        _entry(attempt, held.get(attempt.uuid) or _named_shares(attempt), start, end, now)
+        _entry(attempt, device_type, shares, start, end, now)
         for attempt in ran
+        for device_type, shares in _by_type(held.get(attempt.uuid) or _named_shares(attempt)).items()
         for start, end in _days(attempt, since, now)
     ]
+    written = CostEntry.objects.filter(attempt__in=ran.values("uuid"), day__gte=since.date() if since else date.min)
+    _keep_prices(entries, written)
     CostEntry.objects.bulk_create(
         entries,
         update_conflicts=True,
-        unique_fields=["attempt", "day"],
+        unique_fields=["attempt", "day", "device_type"],
         update_fields=_WRITTEN_AGAIN,
         batch_size=500,
     )
+    written.filter(accrued_at__lt=now).delete()  # under a name that the GPU type had before
     return len(entries)
 
 
@@ -86,6 +95,14 @@ def _named_shares(attempt: Attempt) -> Shares:
     return {gpu: share_of(gpu, of=gpu.slots) for gpu in gpus if gpu.index in attempt.device_indexes}
 
 
+def _by_type(shares: Shares) -> dict[str, Shares]:
+    """A part for each type of GPU, which have different prices; without GPUs it is the CPU."""
+    parts: dict[str, Shares] = defaultdict(dict)
+    for gpu, share in shares.items():
+        parts[gpu.gpu_type or gpu.name][gpu] = share
+    return parts or {CPU: {}}
+
+
 def _joules(shares: Shares, start: datetime, end: datetime) -> float | None:
     """Each GPU's energy by the share that was held; None where no power was measured."""
     parts = []
@@ -96,25 +113,33 @@ def _joules(shares: Shares, start: datetime, end: datetime) -> float | None:
     return sum(parts) if parts else None
 
 
-def _entry(attempt: Attempt, shares: Shares, start: datetime, end: datetime, now: datetime) -> CostEntry:
+def _entry(
+    attempt: Attempt, device_type: str, shares: Shares, start: datetime, end: datetime, now: datetime
+) -> CostEntry:
+    """Without its cost: its price may be settled already."""
     seconds = (end - start).total_seconds()
     gpus = list(shares)
-    joules = _joules(shares, start, end)
-    device_seconds = seconds * sum(shares.values()) if gpus else seconds
-    price = hour_price(attempt.host, gpus[0]) if gpus else None
     return CostEntry(
         attempt=attempt,
         job_id=attempt.job_id,
         team_id=attempt.job.team_id,
         day=start.date(),
-        device_type=(gpus[0].gpu_type or gpus[0].name) if gpus else CPU,
-        device_seconds=device_seconds,
-        energy_joules=joules,
-        hour_price=price,
-        cost=_cost(device_seconds, price, joules),
+        device_type=device_type,
+        device_seconds=seconds * sum(shares.values()) if gpus else seconds,
+        energy_joules=_joules(shares, start, end),
+        hour_price=hour_price(attempt.host, gpus[0]) if gpus else None,
         currency=settings.CURRENCY,
         accrued_at=now,
     )
+
+
+def _keep_prices(entries: list[CostEntry], written: QuerySet[CostEntry]) -> None:
+    """Gives each its cost, at the price at which it was written before."""
+    priced = written.filter(currency=settings.CURRENCY).exclude(hour_price=None)
+    before = {(each.attempt_id, each.day, each.device_type): each.hour_price for each in priced}
+    for entry in entries:
+        entry.hour_price = before.get((entry.attempt_id, entry.day, entry.device_type), entry.hour_price)
+        entry.cost = _cost(entry)
 
 
 def share_of(gpu: Device, *, slots: int = 1, of: int) -> float:
@@ -132,11 +157,11 @@ def hour_price(host: Host, gpu: Device) -> Decimal | None:
     return Decimal(str(known.hour_price))
 
 
-def _cost(device_seconds: float, price: Decimal | None, joules: float | None) -> Decimal | None:
+def _cost(entry: CostEntry) -> Decimal | None:
     """Device time at its price, plus measured energy where electricity has a price."""
-    if price is None:
+    if entry.hour_price is None:
         return None
-    cost = Decimal(str(device_seconds / 3600)) * price
-    if joules is not None and settings.KWH_PRICE is not None:
-        cost += Decimal(str(joules / JOULES_PER_KWH)) * settings.KWH_PRICE
+    cost = Decimal(str(entry.device_seconds / 3600)) * entry.hour_price
+    if entry.energy_joules is not None and settings.KWH_PRICE is not None:
+        cost += Decimal(str(entry.energy_joules / JOULES_PER_KWH)) * settings.KWH_PRICE
     return cost

@@ -59,7 +59,7 @@ def get_costs(
 ) -> dict[str, Any] | HttpResponse:
     """Sums of one month (UTC), as `2026-11`, by `team`, `gpu_type`, `kind` or `day`.
 
-    `format=csv` answers with a line for each attempt and day, which no group sums up.
+    `format=csv` answers with a line for each attempt, day and type of device, which no group sums up.
     """
     if format not in FORMATS:
         raise unknown_choice("format", format, FORMATS, noun="format")

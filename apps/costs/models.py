@@ -1,4 +1,4 @@
-"""What jobs used: device time and energy of every attempt, by day, with the price of that moment."""
+"""What jobs used: device time and energy of every attempt, by day and type of device, with the price of that time."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ CPU = "cpu"
 
 
 class CostEntry(models.Model):
-    """One attempt on one day (UTC). Written again while the attempt runs; the last writing stays."""
+    """One attempt on one day (UTC), on one type of device. Written again while the attempt runs; the last writing
+    stays, at the first one's price."""
 
     attempt = models.ForeignKey(Attempt, on_delete=models.CASCADE, related_name="costs")
     job = models.ForeignKey(Job, on_delete=models.CASCADE, related_name="costs")
@@ -29,5 +30,7 @@ class CostEntry(models.Model):
     objects = CostQuerySet.as_manager()
 
     class Meta:
-        constraints = [models.UniqueConstraint(fields=["attempt", "day"], name="one_cost_per_attempt_and_day")]
+        constraints = [
+            models.UniqueConstraint(fields=["attempt", "day", "device_type"], name="one_cost_per_attempt_day_and_type")
+        ]
         indexes = [models.Index(fields=["day", "team"])]

@@ -1,4 +1,4 @@
-"""Costs as CSV, one line for each attempt and day."""
+"""Costs as CSV, one line for each attempt, day and type of device."""
 
 from __future__ import annotations
 

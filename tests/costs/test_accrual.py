@@ -12,11 +12,15 @@ from apps.accounts.models import Team
 from apps.costs.accrual import accrue_costs
 from apps.costs.models import CostEntry
 from apps.fleet.models import Host
+from apps.fleet.offers import fleet_now
 from apps.fleet.reservations import release_all, reserve_gpus
 from apps.jobs.models import Attempt
+from apps.planning.gpu_types import gpu_type
+from apps.planning.placement import Choice, Need, place
 from tests.factories import make_attempt, make_host, make_job, make_sample, make_team, make_user
 
 pytestmark = pytest.mark.django_db
+TWO_TYPES = ("h100-sxm", "l40s")
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
 
 
@@ -146,7 +150,7 @@ def test_a_gpu_that_was_replaced_is_charged_only_to_who_had_it(team: Team, is_re
     if before:
         release_all(holder=before.uuid)
     host.devices.filter(index=0, kind="gpu").update(is_present=False)
-    new = host.devices.create(kind="gpu", index=0, uuid="GPU-new", name="RTX 4090", gpu_type="rtx-4090")
+    new = host.devices.create(kind="gpu", index=0, uuid="GPU-new", name="RTX 4090", gpu_type="l40s")
     after = ran(team, host, start=NOON, end=end, gpus=[0])
     if is_reserved:
         hold(after, {0: 1})
@@ -154,6 +158,57 @@ def test_a_gpu_that_was_replaced_is_charged_only_to_who_had_it(team: Team, is_re
     types = {entry.attempt_id: (entry.device_type, entry.device_seconds) for entry in CostEntry.objects.all()}
     assert types.pop(after.uuid) == (new.gpu_type, 3600)
     assert list(types.values()) == ([("h100-sxm", 3600)] if before else [])
+
+
+def test_gpus_of_two_types_are_charged_each_at_its_price(team: Team) -> None:
+    """A job that asks for two GPUs gets them on a host that has one of each type."""
+    host = h100_host()
+    host.devices.filter(kind="gpu", index=1).update(gpu_type="l40s")
+    choice = place(Need(gpus=2), fleet_now().hosts)
+    assert isinstance(choice, Choice)
+    make_sample(host, at=NOON)
+    hold(ran(team, host, start=NOON, end=NOON + timedelta(hours=1), gpus=[0, 1]), dict.fromkeys(choice.devices, 1))
+    for minutes in (0, 1):
+        accrue_costs(now=NOON + timedelta(hours=2, minutes=minutes))
+    prices = {name: Decimal(str(known.hour_price)) for name in TWO_TYPES if (known := gpu_type(name))}
+    assert {(e.device_type, e.device_seconds, e.energy_joules, e.cost) for e in CostEntry.objects.all()} == {
+        (name, 3600, 200 * 5, prices[name]) for name in TWO_TYPES
+    }
+
+
+def test_a_type_that_gets_its_name_is_not_charged_under_both(team: Team) -> None:
+    host = make_host(gpus=1)
+    ran(team, host, start=NOON, end=None, gpus=[0])
+    accrue_costs(now=NOON + timedelta(hours=1))
+    host.devices.filter(kind="gpu").update(gpu_type="rtx-4090")
+    accrue_costs(now=NOON + timedelta(hours=2))
+    entry = CostEntry.objects.get()
+    assert (entry.device_type, entry.device_seconds) == ("rtx-4090", 7200)
+
+
+def test_a_new_price_counts_from_midnight_and_for_new_attempts(team: Team) -> None:
+    host = h100_host(gpu_hour_price=Decimal("1.00"))
+    first = ran(team, host, start=NOON, end=None, gpus=[0])
+    accrue_costs(now=NOON + timedelta(hours=1))
+    Host.objects.update(gpu_hour_price=Decimal("3.00"))
+    second = ran(team, host, start=NOON + timedelta(hours=1), end=None, gpus=[1])
+    accrue_costs(now=NOON + timedelta(hours=2))
+    accrue_costs(now=NOON + timedelta(hours=13))
+    costs = {(e.attempt_id, e.day.day): e.cost for e in CostEntry.objects.all()}
+    assert costs == {
+        (first.uuid, 20): Decimal(12), (first.uuid, 21): Decimal(3),
+        (second.uuid, 20): Decimal(33), (second.uuid, 21): Decimal(3),
+    }  # fmt: skip
+
+
+def test_a_price_that_comes_first_counts_for_the_day_and_nothing_is_a_price(team: Team, settings: Any) -> None:
+    settings.CURRENCY = "EUR"  # list prices are in dollars
+    host = h100_host()
+    ran(team, host, start=NOON, end=None, gpus=[0])
+    for price, cost in ((None, None), (Decimal(0), Decimal(0)), (Decimal(5), Decimal(0))):
+        Host.objects.update(gpu_hour_price=price)
+        accrue_costs(now=NOON + timedelta(hours=2))
+        assert CostEntry.objects.get().cost == cost
 
 
 def test_an_attempt_that_never_started_costs_nothing(team: Team) -> None:

@@ -1,4 +1,4 @@
-"""Who holds what, and until when: every open attempt as the planner sees it. One query."""
+"""Who holds what, and until when: every open attempt as the planner sees it, and what is held after a restore."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from apps.fleet.offers import Held
-from apps.jobs.models import Attempt, Job, JobKind
+from apps.jobs.models import Attempt, HeldAttempt, Job, JobKind
 from apps.jobs.queue import FILLERS
 from apps.jobs.states import JobStatus
 from apps.planning.timeline import NEVER, SOMETIME, Tenant
@@ -25,7 +25,25 @@ _COLUMNS += ["job__time_limit_seconds", "job__progress_done", "job__progress_tot
 
 def tenants(holders: Mapping[UUID, Held], now: datetime) -> list[Tenant]:
     rows = Attempt.objects.open().filter(Q(pk__in=holders)).values_list(*_COLUMNS)
-    return [_tenant(dict(zip(_COLUMNS, row, strict=True)), holders[row[0]], now) for row in rows]
+    found = [_tenant(dict(zip(_COLUMNS, row, strict=True)), holders[row[0]], now) for row in rows]
+    unknown = holders.keys() - {row[0] for row in rows}
+    after_restore = HeldAttempt.objects.filter(pk__in=unknown)
+    return found + [_held_tenant(each, holders[each.pk], now) for each in after_restore]
+
+
+def _held_tenant(attempt: HeldAttempt, held: Held, now: datetime) -> Tenant:
+    """Like a server, nobody knows its end: an admin may end it."""
+    return Tenant(
+        key=str(attempt.pk),
+        label=attempt.label,
+        host=held.host,
+        devices=tuple(held.slots),
+        slots=tuple(held.slots.values()),
+        ram_bytes=held.ram_bytes,
+        ends_at=now.timestamp() + STOP_SECONDS if attempt.is_ending else NEVER,
+        started_at=attempt.found_at.timestamp(),
+        is_stopping=attempt.is_ending,
+    )
 
 
 def _tenant(row: dict[str, Any], held: Held, now: datetime) -> Tenant:

@@ -170,6 +170,22 @@ def test_a_job_starts_again_after_an_adopted_attempt_beyond_those_that_are_known
     assert sorted(job.attempts.values_list("epoch", flat=True)) == [3, 4]
 
 
+@pytest.mark.parametrize("is_ending", [False, True])
+def test_who_waits_is_told_what_holds_the_gpus_and_not_that_the_host_is_too_small(
+    lost: tuple[Job, Running], team: Team, alice: User, admin: User, client: Client, is_ending: bool
+) -> None:
+    job, running = lost
+    running.beat()
+    if is_ending:
+        end_held(attempt_uuid=running.uuid, user=admin)
+    other = submit(team, alice, variant="cuda", gpus=2)
+    place_waiting_jobs()
+    answer = client.get(f"/api/v1/jobs/{other.public_id}/waiting", headers=api_headers(alice)).json()
+    (host,) = answer["hosts"]
+    assert (host["blocked_by"], host["can_ever"]) == (f"waits for the end of {job.public_id}", True)
+    assert (host["free_at"] is not None) == is_ending
+
+
 def test_a_gpu_that_is_held_keeps_its_slots(lost: tuple[Job, Running], worker: Worker, admin: User) -> None:
     job, running = lost
     running.beat()

@@ -104,7 +104,7 @@ def _beat_one(host: Host, each: BeatIn) -> str:
     attempt.measurements = attempt.measurements | each.measurements
     if attempt.phase == "ready" and attempt.ready_at is None:
         attempt.ready_at = now
-        if attempt.job.kind == JobKind.SERVE and attempt.claimed_at is not None:
+        if attempt.job.kind == JobKind.SERVE and attempt.claimed_at is not None and attempt.saw_claim:
             attempt.measurements |= {"start_seconds": (now - attempt.claimed_at).total_seconds()}
     attempt.save(update_fields=["lease_expires_at", "phase", "port", "measurements", "ready_at"])
     _follow_phase(attempt)

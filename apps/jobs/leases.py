@@ -20,7 +20,7 @@ from apps.fleet.models import Host
 from apps.jobs.attempt_logs import append_log
 from apps.jobs.blobs import put_pieces
 from apps.jobs.kinds import CannotPrepare, handler_of
-from apps.jobs.lifecycle import end_attempt, lock_attempt, note
+from apps.jobs.lifecycle import end_attempt, lock_attempt, note, note_start
 from apps.jobs.models import Attempt, Job, MetricPoint, Output
 from apps.jobs.policies import POLICIES
 from apps.jobs.progress import note_movement
@@ -87,8 +87,9 @@ def _check_lease(attempt: Attempt, lease: LeaseIn) -> None:
 def note_claim(attempt: Attempt) -> None:
     """Only a claim hands out the token; a database restored from before it has forgotten that."""
     if attempt.claimed_at is None:
-        attempt.claimed_at = timezone.now()
-        Attempt.objects.filter(pk=attempt.pk, claimed_at=None).update(claimed_at=attempt.claimed_at)
+        attempt.claimed_at, attempt.saw_claim = timezone.now(), False
+        attempt.save(update_fields=["claimed_at", "saw_claim"])
+        note_start(attempt.job_id, attempt.claimed_at)
 
 
 @transaction.atomic
@@ -113,7 +114,7 @@ def claim_attempt(*, host: Host, attempt_uuid: uuid.UUID, epoch: int, boot_id: s
     attempt.lease_expires_at = now + timedelta(seconds=settings.LEASE_SECONDS)
     attempt.boot_id = boot_id or host.boot_id
     attempt.save(update_fields=["claimed_at", "lease_expires_at", "boot_id"])
-    Job.objects.filter(pk=attempt.job_id, started_at=None).update(started_at=now)
+    note_start(attempt.job_id, now)
     return ClaimOut(
         job=attempt.job.public_id,
         lease_token=attempt.lease_token,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -43,6 +43,11 @@ def note(
         actor_label=str(actor) if actor else "Stackweb",
         attempt=attempt,
     )
+
+
+def note_start(job_id: int, at: datetime) -> None:
+    """The job's first attempt began, or was first heard of."""
+    Job.objects.filter(pk=job_id, started_at=None).update(started_at=at)
 
 
 def switch_status(

@@ -172,6 +172,7 @@ class Attempt(models.Model):
     cause = models.TextField(blank=True)
     created_at = models.DateTimeField(default=timezone.now)
     claimed_at = models.DateTimeField(null=True, blank=True)
+    saw_claim = models.BooleanField(default=True)  # False: a restore forgot it; claimed_at is when it was heard of
     ready_at = models.DateTimeField(null=True, blank=True)
     ended_at = models.DateTimeField(null=True, blank=True)
 

@@ -23,7 +23,7 @@ from apps.fleet import reservations
 from apps.fleet.models import FleetAlert, Host
 from apps.fleet.querysets import reconcile_hold
 from apps.jobs import doorbell
-from apps.jobs.lifecycle import note, switch_status
+from apps.jobs.lifecycle import note, note_start, switch_status
 from apps.jobs.models import Attempt, HeldAttempt, Job
 from apps.jobs.reasons import Reason
 from apps.jobs.schemas import BeatIn, LeaseIn
@@ -183,7 +183,9 @@ def adopt_held(*, attempt_uuid: uuid.UUID, user: User) -> Job:
         port=held.port,
         boot_id=held.host.boot_id,
         claimed_at=held.found_at,
+        saw_claim=False,
     )
+    note_start(job.pk, held.found_at)
     what = f"Adopted on {held.host.name}: it ran since before the restore"
     if job.status == JobStatus.QUEUED:
         fields = {"wait_reason": "", "wait_hint": "", "expected_start_at": None, "not_before": None}

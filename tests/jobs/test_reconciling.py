@@ -130,6 +130,25 @@ def test_it_is_adopted_and_its_job_goes_on(lost: tuple[Job, Running], worker: Wo
     assert job.events.filter(what__startswith="Adopted on atlas", actor=admin).exists()
 
 
+def test_how_long_an_adopted_server_took_to_start_is_not_measured(
+    team: Team, alice: User, worker: Worker, admin: User, settled: None
+) -> None:
+    """From when it was found to when it was adopted is an admin's time."""
+    job, attempt = start(team, alice, worker, kind="serve")
+    running = Running(worker, attempt, phase="ready")
+    forget(job)
+    begin_hold(made_at=timezone.now() - timedelta(hours=1))
+    running.beat()
+    found_at = timezone.now() - timedelta(minutes=40)
+    HeldAttempt.objects.update(found_at=found_at)
+    adopt_held(attempt_uuid=running.uuid, user=admin)
+    assert running.beat() == "run"
+    job.refresh_from_db()
+    adopted = job.attempts.get()
+    assert (job.status, adopted.measurements, adopted.claimed_at) == ("running", {}, found_at)
+    assert job.started_at == found_at, "it ran at least since then"
+
+
 def test_it_is_ended_and_its_gpu_is_free_only_when_it_is_dead(
     lost: tuple[Job, Running], worker: Worker, admin: User
 ) -> None:
@@ -253,6 +272,18 @@ def test_a_claim_that_the_backup_does_not_know_yet_is_believed(team: Team, alice
     assert (running.log(), running.beat()) == (200, "run")
     attempt.refresh_from_db()
     assert (attempt.ended_at, attempt.claimed_at is not None) == (None, True)
+
+
+def test_how_long_a_server_took_whose_claim_was_forgotten_is_not_measured(
+    team: Team, alice: User, worker: Worker
+) -> None:
+    job, attempt = start(team, alice, worker, kind="serve")
+    Attempt.objects.update(claimed_at=None)
+    Job.objects.update(started_at=None)
+    assert Running(worker, attempt, phase="ready").beat() == "run"
+    attempt.refresh_from_db()
+    job.refresh_from_db()
+    assert (job.status, attempt.measurements, job.started_at) == ("running", {}, attempt.claimed_at)
 
 
 def test_nothing_is_placed_before_the_hosts_have_said_what_they_run(

@@ -1,0 +1,9 @@
+from django.db import migrations, models
+
+
+class Migration(migrations.Migration):
+    dependencies = [("jobs", "0016_gpu_share")]
+
+    operations = [
+        migrations.AddField(model_name="attempt", name="saw_claim", field=models.BooleanField(default=True)),
+    ]

@@ -34,18 +34,20 @@ FROM generate_series(1, 400) n, facts
 ATTEMPTS = """
 WITH facts AS (SELECT %s::bigint[] AS hosts)
 INSERT INTO jobs_attempt (uuid, job_id, epoch, host_id, lease_token, device_indexes, phase, ran, measurements,
-    log_size_bytes, boot_id, stop_reason, reason, cause, created_at, claimed_at, ended_at, exit_code)
+    log_size_bytes, boot_id, stop_reason, reason, cause, created_at, claimed_at, saw_claim,
+    ended_at, exit_code)
 SELECT gen_random_uuid(), id, 1, hosts[1 + abs(hashint8(id * 7)) %% array_length(hosts, 1)], 'token', '[0]', '',
-    '{}', '{}', 0, '', '', reason, '', started_at, started_at, finished_at, 0
+    '{}', '{}', 0, '', '', reason, '', started_at, started_at, true,
+    finished_at, 0
 FROM jobs_job, facts WHERE finished_at IS NOT NULL
 """
 OPEN_ATTEMPTS = """
 WITH facts AS (SELECT %s::bigint[] AS hosts)
 INSERT INTO jobs_attempt (uuid, job_id, epoch, host_id, lease_token, lease_expires_at, device_indexes, phase, ran,
-    measurements, log_size_bytes, boot_id, stop_reason, reason, cause, created_at, claimed_at)
+    measurements, log_size_bytes, boot_id, stop_reason, reason, cause, created_at, claimed_at, saw_claim)
 SELECT gen_random_uuid(), id, 1, hosts[1 + id %% array_length(hosts, 1)], 'token', now() + interval '1 hour',
     '[0]', 'running', '{}', '{}', 0, '', '', '',
-    '', now(), now()
+    '', now(), now(), true
 FROM jobs_job, facts WHERE status = 'running'
 """
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from datetime import date
 from itertools import chain, islice
 from typing import Any
 
@@ -32,6 +33,7 @@ class CardScoreFacts:
     setting: str = ""  # few-shot examples, split and configuration, where the card says them
     reporter: str = ""  # whom the card names as the source, such as a leaderboard
     reporter_url: str = ""
+    evaluated_on: str | None = None  # an ISO date; a model-index has none
 
 
 def card_scores(model_index: Any, eval_results: Iterable[str] = ()) -> list[CardScoreFacts]:
@@ -106,11 +108,20 @@ def _entry_facts(entry: dict[str, Any]) -> CardScoreFacts | None:
         setting=", ".join(part for part in parts if part),
         reporter=_text(read.source_name or read.source_org or read.source_user, 120),
         reporter_url=_address(read.source_url),
+        evaluated_on=_day(read.date),
     )
 
 
 def _is_sane(value: float) -> bool:
     return math.isfinite(value) and abs(value) <= 1e12
+
+
+def _day(value: Any) -> str | None:
+    """Of an ISO 8601 date or moment; None for anything else."""
+    try:
+        return date.fromisoformat(_text(value, 10)).isoformat()
+    except ValueError:
+        return None
 
 
 def _address(value: Any) -> str:

@@ -144,6 +144,7 @@ class CardScore(models.Model):
     setting = models.CharField(max_length=200, blank=True)
     reporter = models.CharField(max_length=120, blank=True)  # whom the card names, such as a leaderboard
     reporter_url = models.CharField(max_length=400, blank=True)
+    evaluated_on = models.DateField(null=True, blank=True)
     source = models.CharField(max_length=500)  # repository@commit
     imported_at = models.DateTimeField(default=timezone.now)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import date, datetime
 
 from ninja import Field, Schema
 from pydantic import field_validator
@@ -63,6 +63,7 @@ class CardScoreOut(Schema):
     setting: str  # empty: the card does not say
     reporter: str  # whom the card names, such as a leaderboard
     reporter_url: str
+    evaluated_on: date | None  # null: not said
     source: str  # repository@commit
     imported_at: datetime
 

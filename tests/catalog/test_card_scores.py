@@ -75,6 +75,7 @@ def test_files_of_evaluation_results_follow_the_card() -> None:
     assert (hle.benchmark, hle.metric, hle.value, hle.setting) == ("cais/hle", "score", 20.9, "")
     assert (gpqa.benchmark, gpqa.value, gpqa.setting) == ("Idavidrein/gpqa", 0.412, "gpqa_diamond, no-tools")
     assert (gpqa.reporter, gpqa.reporter_url) == ("Eval traces", "https://example.org/traces")
+    assert (card.evaluated_on, hle.evaluated_on, gpqa.evaluated_on) == (None, None, "2026-01-15")
 
 
 @pytest.mark.parametrize(
@@ -90,6 +91,15 @@ def test_files_of_evaluation_results_follow_the_card() -> None:
 )  # fmt: skip
 def test_a_malformed_file_or_result_costs_no_other(text: str) -> None:
     assert [each.benchmark for each in card_scores(None, [text, RESULTS])] == ["cais/hle", "Idavidrein/gpqa"]
+
+
+@pytest.mark.parametrize(
+    ("said", "day"),
+    [("2026-01-15T10:30:00Z", "2026-01-15"), ("last week", None), ("2026-13-45", None), ("[2026]", None)],
+)
+def test_a_date_is_a_day_or_none(said: str, day: str | None) -> None:
+    (found,) = card_scores(None, [f"- {{dataset: {{id: a/b, task_id: t}}, value: 1, date: {said}}}"])
+    assert found.evaluated_on == day
 
 
 def test_results_are_as_few_as_those_of_cards() -> None:
@@ -130,3 +140,15 @@ def test_they_are_kept_with_the_version_and_shown_apart(hub: Hub, client: Client
     detail = client.get(f"/api/v1/models/{version.model.public_id}", headers=api_headers(alice)).json()
     (reported,) = detail["versions"][0]["reported_scores"]
     assert (reported["benchmark"], reported["value"]) == ("MMLU", 68.4)
+
+
+@pytest.mark.django_db
+def test_the_day_of_an_evaluation_is_shown_and_told(hub: Hub, client: Client, tmp_path: Path) -> None:
+    hub.repos["tiny/model"].files[".eval_results/all.yaml"] = RESULTS.encode()
+    team = make_team()
+    alice = make_user(team=team)
+    version = fetched(import_model(team=team, user=alice, source="hub", source_ref="tiny/model"), tmp_path)
+    client.force_login(alice)
+    assert "Eval traces</a> 15 Jan 2026" in client.get(f"/models/{version.model.public_id}").text
+    detail = client.get(f"/api/v1/models/{version.model.public_id}", headers=api_headers(alice)).json()
+    assert [each["evaluated_on"] for each in detail["versions"][0]["reported_scores"]] == [None, "2026-01-15"]

@@ -32,6 +32,7 @@ from huggingface_hub.utils._http import default_client_factory
 
 from apps.engines.base import CauseReason
 from apps.engines.file_headers import BadHeader
+from apps.engines.folder import visible_files
 from apps.engines.gguf_header import read_gguf_file
 from apps.engines.lines import progress_line, say
 from apps.engines.locks import LOCKS
@@ -103,8 +104,10 @@ def ask_hub(source: Source, *, with_code: bool = False) -> HubFiles:
 
 
 def fetch_hub(source: Source, files: HubFiles, folder: Path, *, but: Container[str] = ()) -> None:
-    """All `but` those that are in the folder already. Raises DownloadError, also before a byte is fetched where the
-    disk cannot hold them."""
+    """All `but` those that are in the folder already, and nothing else stays there. Raises DownloadError, also before
+    a byte is fetched where the disk cannot hold them."""
+    for name in set(visible_files(folder)) - files.sizes.keys():
+        (folder / name).unlink()
     missing = [name for name in files.sizes if name not in but]
     check_room(folder, files.total_bytes - bytes_on_disk(folder), str(source))
     has_failed = threading.Event()

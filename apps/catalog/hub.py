@@ -108,8 +108,8 @@ def _read_choices(repository: HubRepository) -> HubChoices:
 
 
 def _license(info: ModelInfo) -> str:
-    """Of the Hub's list. The free `license_name` counts only beside `other`, or alone; a permissive one there is not
-    taken for the licence of that name."""
+    """Of the Hub's list. The free `license_name` counts only beside `other`, or alone; one such as MIT there is kept as
+    "other: MIT", so that no rule takes it for the licence itself."""
     card: Any = info.card_data or {}
     given = card.get("license") or "other"
     known = ", ".join(map(str, given)) if isinstance(given, list) else str(given)

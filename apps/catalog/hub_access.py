@@ -27,9 +27,15 @@ from apps.fleet.egress import EgressRefused
 
 T = TypeVar("T")
 NOBODY = HubCredential("", "no token", "")
+
+
+class BadConfig(Exception):
+    """A config.json that cannot be read; the message says why."""
+
+
 # What asking a Hub may raise, beside OSError.
 _REFUSALS = (
-    HfHubHTTPError, HFValidationError, ValueError, RecursionError, BadHeader, EgressRefused, httpx2.HTTPError,
+    HfHubHTTPError, HFValidationError, BadConfig, BadHeader, EgressRefused, httpx2.HTTPError,
 )  # fmt: skip
 
 
@@ -78,15 +84,10 @@ def _problem(error: Exception, what: str, revision: str, tried: Sequence[HubCred
             return refused(str(error), what)
         case HfHubHTTPError():
             return _answered(error, what, tried)
-        case BadHeader() | ValueError() | RecursionError():  # ValueError: no JSON, or a number with too many digits
-            return refused(f"{what} cannot be loaded by its {_fault(error)}", what)
+        case BadConfig() | BadHeader():
+            part = "weights" if isinstance(error, BadHeader) else "config.json"
+            return refused(f"{what} cannot be loaded by its {part}: {error}", what)
     return unreachable("Hub", f"{endpoint()} cannot be reached ({error}). Use a folder or a package, or try later.")
-
-
-def _fault(error: Exception) -> str:
-    if isinstance(error, BadHeader):
-        return f"weights: {error}"
-    return f"config.json: it is {'nested too deep' if isinstance(error, RecursionError) else 'not valid JSON'}."
 
 
 def _next_step(tried: Sequence[HubCredential]) -> str:

@@ -25,7 +25,7 @@ from huggingface_hub.utils import (  # type: ignore[attr-defined]
 
 from apps.accounts.hub_tokens import HubCredential
 from apps.catalog.card_scores import MOST_CHARACTERS
-from apps.catalog.hub_access import endpoint
+from apps.catalog.hub_access import BadConfig, endpoint
 from apps.catalog.hub_weights import Weights
 from apps.catalog.remote_file import BLOCK_BYTES as GGUF_BLOCK_BYTES
 from apps.catalog.remote_file import LOOK_BYTES, Budget, NotRead, RemoteFile
@@ -71,8 +71,8 @@ def file_sizes(info: ModelInfo) -> dict[str, int]:
 class HubRepository:
     """A repository at a revision (empty: main), asked with one credential.
 
-    Its methods raise what the Hub's client raises, BadHeader for a damaged GGUF file, ValueError for a damaged
-    config.json, and Problem 503 for a description that cannot be read.
+    Its methods raise what the Hub's client raises, BadHeader for a damaged GGUF file, BadConfig for a
+    damaged config.json, and Problem 503 for a description that cannot be read.
     """
 
     repo: str
@@ -119,8 +119,7 @@ class HubRepository:
         """What llama.cpp goes by is the file's own header; everything else reads config.json."""
         commit = info.sha or ""
         if not weights.files:
-            config = json.loads(self.text(CONFIG, commit) or "{}")
-            return config if isinstance(config, dict) else {}
+            return _config(self.text(CONFIG, commit) or "{}")
         name = weights.files[0]
         size = file_sizes(info)[name]
         header = self.patience.hear(lambda: read_gguf(self._file(name, commit, size), size))
@@ -187,3 +186,15 @@ class HubRepository:
 
     def _headers(self) -> dict[str, str]:
         return build_hf_headers(token=self.credential.token or False)
+
+
+def _config(text: str) -> dict[str, Any]:
+    try:
+        config = json.loads(text)
+    except json.JSONDecodeError:
+        raise BadConfig("it is not valid JSON.") from None
+    except ValueError:
+        raise BadConfig("it has a number of more digits than are read.") from None
+    except RecursionError:
+        raise BadConfig("it is nested too deep.") from None
+    return config if isinstance(config, dict) else {}

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from apps.accounts.problems import Problem, invalid
-from apps.engines.repository_files import CONFIG, REFUSED, GgufChoice, formats_of, gguf_choices
+from apps.engines.repository_files import REFUSED, GgufChoice, formats_of, gguf_choices
 
 SHOWN_CHOICES = 12
 # Repositories of weights that are no model by themselves, by the file that tells.
@@ -38,7 +38,7 @@ def chosen_weights(repo: str, sizes: Mapping[str, int], variant: str) -> Weights
     if variant:
         return Weights.of(_named(repo, choices, variant))
     formats = formats_of(sizes)
-    if "safetensors" in formats and CONFIG in sizes:
+    if "safetensors" in formats:
         return Weights(formats["safetensors"])
     if len(choices) == 1:
         return Weights.of(choices[0])

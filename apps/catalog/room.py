@@ -8,7 +8,7 @@ from django.db.models import Q
 
 from apps.accounts.models import User
 from apps.accounts.problems import invalid
-from apps.catalog.models import ModelImport, ModelVersion
+from apps.catalog.models import Location, ModelImport, ModelVersion
 from apps.engines.sources import FETCHED, SPARE_BYTES
 from apps.fleet.models import Host
 from apps.jobs.models import Attempt, Job
@@ -23,11 +23,12 @@ def content_of(version: ModelVersion) -> Content:
 def check_room(content: Content, size_bytes: int, host: Host, user: User, *, field: str) -> None:
     """Raises Problem 422 on `field` where the disk cannot hold that much once the other downloads are whole.
 
-    The host keeps one folder for one content, so that what is on its way there already needs no room again.
+    The host keeps one folder for one content, so that what is there, or on its way, needs no room again; and of what
+    ended on its way the host alone knows how much is missing.
     """
-    others = _under_way(host)
-    if content in others:
+    if _was_begun(content, host):
         return
+    others = _under_way(host)
     coming = sum(_bytes_to_come(each) for each in others.values())
     needed, free = size_bytes + SPARE_BYTES, host.disk_free_bytes
     if free - coming >= needed:
@@ -39,6 +40,20 @@ def check_room(content: Content, size_bytes: int, host: Host, user: User, *, fie
     else:
         advice = ". Delete models there first."
     raise invalid(field, numbers + advice, value=host.name)
+
+
+def _was_begun(content: Content, host: Host) -> bool:
+    source, name, revision, variant = content
+    imports = ModelImport.objects.filter(source=source, source_ref=name, revision=revision, variant=variant)
+    whole = Location.objects.filter(
+        host=host,
+        artifact__version__model__source=source,
+        artifact__version__model__source_ref=name,
+        artifact__version__revision=revision,
+        artifact__version__variant=variant,
+    )
+    on_it = Q(job__attempts__host=host) | Q(job__pinned_host=host)
+    return imports.filter(on_it).exists() or whole.exists()
 
 
 def _under_way(host: Host) -> dict[Content, ModelImport]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from dataclasses import replace
 from typing import Any
 
 from django.conf import settings
@@ -105,13 +106,13 @@ def fit_here(line: dict[str, Any], version: ModelVersion | None) -> list[dict[st
 
 def _gpus_to_ask(line: dict[str, Any]) -> dict[tuple[str, int], Counter[str]]:
     kinds = _gpus_by_kind()
-    if all((line.get(key) or 1) == 1 for key in ("gpus", "tensor_parallel", "pipeline_parallel")):
+    several = next((key for key in ("gpus", "tensor_parallel", "pipeline_parallel") if (line.get(key) or 1) != 1), "")
+    if not several:
         return kinds
     whole = {kind: on_host for kind, on_host in kinds.items() if not is_slice(kind[0])}
     if not whole:
-        raise invalid(
-            "gpus", "Every GPU here is a MIG slice, and no engine joins slices; ask for 1.", value=line.get("gpus")
-        )
+        message = f"Every GPU here is a MIG slice, and no engine joins slices; {several} must be 1."
+        raise invalid(several, message, value=line[several])
     return whole
 
 
@@ -130,13 +131,14 @@ def _gpus_by_kind() -> dict[tuple[str, int], Counter[str]]:
 
 
 def fleet_gpus(gpu: str | None, memory_gib: float | None, count: int) -> list[NamedGpu]:
-    """The GPU that was named, `count` of it; or every kind in the fleet, as many as one host has."""
+    """The GPU that was named, `count` of it; or every kind in the fleet that can be asked for so many, as many as one
+    host has. Raises CannotEstimate for several MIG slices, and Problem 422 as `_gpus_to_ask`."""
     if gpu or memory_gib:
         named = read_gpu(gpu or f"{memory_gib}GB class", memory_gib)
-        return [NamedGpu(named.title, named.kind, named.usable_bytes, max(count, named.count))]
+        return [replace(named, count=named.gpus(count if count > 1 else None))]
     return [
         NamedGpu(name, device_type(name, memory_bytes), memory_bytes, 1 if is_slice(name) else max(on_host.values()))
-        for (name, memory_bytes), on_host in _gpus_by_kind().items()
+        for (name, memory_bytes), on_host in _gpus_to_ask({"gpus": count}).items()
     ]
 
 
@@ -146,7 +148,7 @@ def training_answer(line: dict[str, Any], version: ModelVersion | None) -> dict[
     # A stored precision that is not known is no obstacle: training loads the base at the bits of its method.
     asked = with_version(line, version) | {"precision": line.get("precision")}
     if not asked.get("gpu"):
-        here = fleet_gpus(None, asked.get("gpu_memory_gib"), 1)[0]
+        here = fleet_gpus(None, asked.get("gpu_memory_gib"), asked.get("gpus") or 1)[0]
         asked |= {"gpu": here.title, "gpu_memory_gib": here.usable_bytes / GIB}
     answer = train_lines.answer_line(asked)
     answer.pop("id")

@@ -32,7 +32,7 @@ class ModelAsked(Schema, extra="forbid"):
     precision: str | None = Field(None, description='such as "bf16", "awq int4", "Q4_K_M"')
     gpu: str | None = Field(None, description='such as "H100 80GB" or "24GB class"; empty: the hardware here')
     gpu_memory_gib: float | None = Field(
-        None, description="of each, in place of what gpu stands for; alone, it will do"
+        None, description="memory of each GPU, instead of what gpu stands for; may stand without gpu"
     )
     gpus: int | None = None
     engine: str | None = None
@@ -133,7 +133,7 @@ def plan_fit(request: HttpRequest, payload: FitIn) -> dict[str, Any]:
     version = version_named(signed_in(request), payload.version) if payload.version else None
     line = payload.model_dump(exclude={"version"}, exclude_none=True)
     with planning_problems(line):
-        is_named = payload.gpu or payload.gpu_memory_gib
+        is_named = bool(payload.gpu or payload.gpu_memory_gib)
         return {"items": [fit_answer(line, version)] if is_named else fit_here(line, version)}
 
 

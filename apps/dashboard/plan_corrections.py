@@ -27,17 +27,22 @@ def corrections(
 ) -> list[dict[str, Any]]:
     """One for each of the `figures` that three runs or more of that device, engine and formula have judged.
 
-    `device` as its driver names it; `family` of the model, as its config names the architecture.
+    `device` as its driver names it, empty where it is not known; `family` of the model, as its config names the
+    architecture.
     """
     found = []
     for name, (quantity, own_formula) in figures.items():
         value = answer[name]["mid"] if isinstance(answer[name], Mapping) else answer[name]
-        known = value and precedent_for(
-            quantity=quantity,
-            device=device,
-            engine=engine,
-            formula_version=own_formula or answer["formula_version"],
-            family=family,
+        known = (
+            value
+            and device
+            and precedent_for(
+                quantity=quantity,
+                device=device,
+                engine=engine,
+                formula_version=own_formula or answer["formula_version"],
+                family=family,
+            )
         )
         if known and known.accuracy.factor is not None:
             factor = known.accuracy.factor

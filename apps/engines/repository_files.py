@@ -25,8 +25,12 @@ _SUFFIXES: dict[str, Format] = {
     ".plan": "tensorrt", ".mlmodel": "mlmodel", ".mlpackage": "mlmodel",
 }  # fmt: skip
 _NOT_WEIGHTS = re.compile(r"(training_args|optimizer|scheduler|rng_state|scaler)[^/]*\.(bin|pt|pth)$", re.I)
+_MAIN = re.compile(r"model(-\d+-of-\d+)?\.safetensors|model\.safetensors-\d+-of-\d+\.safetensors")
 # The same weights once more: as their maker's own code names them, or as a variant that transformers takes if asked.
-_COPY = re.compile(r"original/.*|consolidated[^/]*\.safetensors|model\.\w+(-\d+-of-\d+)?\.safetensors")
+_COPY = re.compile(
+    r"original/.*|consolidated[^/]*\.safetensors"
+    r"|model\.(fp16|bf16|fp32|float16|bfloat16|float32|int8|non_ema)(-\d+-of-\d+)?\.safetensors"
+)
 _PART = re.compile(r"-(\d{5})-of-(\d{5})$")
 _LABEL = re.compile(
     r"(?:^|[-._/ ])((?:UD[-_])?(?:I?Q\d(?:_[A-Z0-9]+)*|TQ\d_\d|B?F16|F32|MXFP4(?:_MOE)?))(?=$|[-._/ ])", re.I
@@ -52,15 +56,18 @@ class GgufChoice:
 
 
 def without_copies(names: Iterable[str]) -> list[str]:
-    """The files but for copies of the same weights; a copy that stands alone is no copy."""
+    """The files, but for copies of the same weights where those lie under their usual names."""
     known = list(names)
-    others = [name for name in known if not _COPY.fullmatch(name)]
-    return others if any(name.endswith(".safetensors") and "/" not in name for name in others) else known
+    if not any(_MAIN.fullmatch(name) for name in known):
+        return known
+    return [name for name in known if not _COPY.fullmatch(name)]
 
 
 def weight_files(names: Iterable[str]) -> list[str]:
-    """The safetensors that are loaded together: those beside config.json, sorted; none where all lie in folders."""
-    return sorted(name for name in without_copies(names) if name.endswith(".safetensors") and "/" not in name)
+    """The safetensors that are loaded together, sorted: those beside the config.json by which they are loaded."""
+    known = without_copies(names)
+    beside = sorted(name for name in known if name.endswith(".safetensors") and "/" not in name)
+    return beside if CONFIG in known else []
 
 
 def names_code(text: str) -> bool:

@@ -17,7 +17,7 @@ from apps.accounts.tokens import HOST_TOKEN, JOIN_TOKEN, digest_token, new_token
 from apps.fleet.boots import note_boot
 from apps.fleet.models import Device, EngineEnvironment, Host, HostToken, JoinToken
 from apps.fleet.schemas import InventoryIn
-from apps.planning.mig import device_type
+from apps.planning.mig import device_type, slice_name
 
 JOIN_TOKEN_LIFE = timedelta(hours=24)
 MAKE_ANOTHER = "Make a new one under Hardware, Add a GPU host."
@@ -150,16 +150,17 @@ def _record_cpu(host: Host, inventory: InventoryIn) -> int:
 
 
 def _record_gpu(host: Host, gpu: dict[str, Any]) -> int:
+    name = slice_name(gpu["name"], gpu["mig_profile"])  # older workers, as older drivers, name the whole GPU
     device, _ = Device.objects.update_or_create(
         host=host,
         uuid=gpu["uuid"],
         defaults={
             "kind": Device.Kind.GPU,
             "index": gpu["index"],
-            "name": gpu["name"],
+            "name": name,
             "memory_bytes": gpu["memory_bytes"],
             "driver": gpu["driver"],
-            "gpu_type": known.key if (known := device_type(gpu["name"], gpu["memory_bytes"])) else "",
+            "gpu_type": known.key if (known := device_type(name, gpu["memory_bytes"])) else "",
             "links": gpu["links"],
             "mig_profile": gpu["mig_profile"],
             "power_limit_w": gpu["power_limit_w"],

@@ -92,14 +92,16 @@ def _candidates(plan: ServingPlan, memory: Memory, most_gpus: int, precisions: I
         yield from _more_gpus(plan, most_gpus)
 
 
-def _smaller_and_shorter(plan: ServingPlan, memory: Memory, precisions: Iterable[str]) -> Iterator[_Candidate]:
+def _smaller_and_shorter(plan: ServingPlan, memory: Memory, precisions: Iterable[str]) -> list[_Candidate]:
+    """The finest precision that leaves half of the context comes first; below that, the longest context."""
+    found = []
     for words, options, smaller in _loaded_as(plan, precisions):
         try:
             shorter = list(_shorter(smaller, memory))
         except CannotEstimate:
             continue
-        for more_words, more_options, both in shorter:
-            yield f"{words} and {more_words}", (*options, *more_options), both
+        found += [(f"{words} and {more}", (*options, *added), both) for more, added, both in shorter]
+    return sorted(found, key=lambda each: -min(each[2].context, plan.context // 2))
 
 
 def _shorter(plan: ServingPlan, memory: Memory) -> Iterator[_Candidate]:

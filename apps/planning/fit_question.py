@@ -143,7 +143,8 @@ def _unreadable(line: Mapping[str, Any], config: Mapping[str, Any]) -> tuple[str
     is_read = isinstance(value, Mapping) and value if said == "quantization_config" else _is_dtype(value)
     if is_read or text(line, "precision").strip().lower() not in ("", "auto"):
         return ()
-    return (f"config.json has {said} = {repr(value)[:40]}, which is not understood: bf16 is counted.",)
+    counted = "bf16 is counted" if line.get("weights_bytes") is None else "weights_bytes alone are counted"
+    return (f"config.json has {said} = {repr(value)[:40]}, which is not understood: {counted}.",)
 
 
 def _is_dtype(value: object) -> bool:

@@ -70,7 +70,7 @@ class NamedGpu:
         """How many: as `asked`, or as the name says. Raises CannotEstimate where the two disagree, and for several
         MIG slices, which no engine joins."""
         if self.is_slice and max(asked or 1, self.count) > 1:
-            raise CannotEstimate("gpus must be 1 for a MIG slice: an engine runs on one alone, NCCL joins none.")
+            raise CannotEstimate("gpus must be 1 for a MIG slice: an engine can use only one slice.")
         if asked is not None and self.count not in (1, asked):
             raise CannotEstimate(f"gpu names {self.count} of them, gpus says {asked}; write the count in gpus alone.")
         return asked or self.count

@@ -28,6 +28,11 @@ def mig_profile(text: str) -> str:
     return found[1] if found else ""
 
 
+def slice_name(name: str, profile: str) -> str:
+    """A device's name with the profile of its slice, if it is one and its driver leaves that out."""
+    return f"{name} MIG {profile}" if profile and not is_slice(name) else name
+
+
 def is_slice(name: str) -> bool:
     """Whether a GPU's name is that of a MIG slice, such as "NVIDIA A100-SXM4-80GB MIG 3g.40gb".
 

@@ -22,25 +22,25 @@ def own_context(config: Mapping[str, Any], positions: int) -> int:
     """
     for part in (config, *(config.get(name) for name in _PARTS)):
         if isinstance(part, Mapping) and not str(part.get("model_type", "")).startswith(_STRETCHED_ALREADY):
-            for scaling in _scalings(part):
-                positions = _scaled(scaling, positions)
+            for key, scaling in _scalings(part):
+                positions = _scaled(key, scaling, positions)
     return positions
 
 
-def _scalings(part: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+def _scalings(part: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
     for key in ("rope_scaling", "rope_parameters"):
         found = part.get(key)
         if isinstance(found, Mapping) and "factor" in found:
-            yield found
+            yield key, found
             return
 
 
-def _scaled(scaling: Mapping[str, Any], positions: int) -> int:
+def _scaled(key: str, scaling: Mapping[str, Any], positions: int) -> int:
     kind, factor = scaling.get("rope_type") or scaling.get("type"), scaling.get("factor")
     if isinstance(factor, bool) or not isinstance(factor, int | float) or not 1 <= factor <= LARGEST:
         return positions
     if kind == "yarn":
-        original = Fields(scaling, {}, within="rope_scaling.").count_or("original_max_position_embeddings", 0)
+        original = Fields(scaling, {}, within=f"{key}.").count_or("original_max_position_embeddings", 0)
         stretched = (original or positions) * factor
     else:
         stretched = positions * factor if kind in ("linear", "dynamic") else positions

@@ -214,7 +214,9 @@ def _reason(need: Need, hosts: Sequence[HostOffer], every_host: Sequence[HostOff
         return f"Needs {gib(need.ram_bytes)} of RAM; {big.name} has {gib(big.total_ram_bytes)} in all."
     if not any(could_take(need, host) for host in hosts):
         ram = f" and {gib(need.ram_bytes)} of RAM" if need.ram_bytes else ""
-        return f"No single host has {wanted_gpus(need)}{ram}."
+        has_slices = need.gpus > 1 and any(is_slice(device.name) for host in hosts for device in host.devices)
+        joined = " MIG slices are not joined." if has_slices else ""
+        return f"No single host has {wanted_gpus(need)}{ram}.{joined}"
     return _not_now(need, [host for host in hosts if could_take(need, host)])
 
 

@@ -140,10 +140,23 @@ def test_an_import_under_way_takes_its_room_until_it_ends(version: ModelVersion,
 
 
 def test_an_import_to_a_host_without_room_is_refused(hub: Hub, alice: User, team: Team) -> None:
-    small = make_host("small", disk_free_bytes=10**9)
-    with pytest.raises(Problem, match=r"small needs 1\.0 GB and has 1\.0 GB free") as refused:
+    small = make_host("small", disk_free_bytes=5 * 10**8)
+    with pytest.raises(Problem, match=r"small needs 1\.0 GB and has 0\.5 GB free") as refused:
         import_model(team=team, user=alice, source="hub", source_ref="tiny/model", host=small)
     assert (refused.value.errors[0].field, ModelImport.objects.exists()) == ("host", False)
+
+
+def test_an_import_that_was_begun_there_or_is_whole_there_is_asked_for_again(hub: Hub, alice: User, team: Team) -> None:
+    small = make_host("small")
+    first = import_model(team=team, user=alice, source="hub", source_ref="tiny/model", host=small)
+    Job.objects.filter(pk=first.job_id).update(status="failed", finished_at=timezone.now())
+    Host.objects.filter(pk=small.pk).update(disk_free_bytes=0)
+    small.refresh_from_db()
+    assert import_model(team=team, user=alice, source="hub", source_ref="tiny/model", host=small) != first
+    theirs = make_stored_version(make_team("Other"), host=small, source="hub", source_ref="tiny/model")
+    ModelVersion.objects.filter(pk=theirs.pk).update(revision=first.revision)
+    ModelImport.objects.all().delete()
+    assert import_model(team=team, user=alice, source="hub", source_ref="tiny/model", host=small)
 
 
 def test_a_folder_that_was_found_is_brought_nowhere(team: Team, alice: User, atlas: Host) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from apps.accounts.problems import Problem
-from apps.catalog.hub import read_hub
+from apps.catalog.hub import read_choices, read_hub
 from apps.catalog.licenses import license_class
 from tests.catalog.hub_server import COMMIT, Hub, tiny_repo
 
@@ -69,11 +69,12 @@ def test_weights_that_are_no_model_are_refused_before_the_download(hub: Hub, nam
     files[named] = files.pop("config.json")
     problem = refused("tiny/model")
     assert (problem.errors[0].field, says in problem.detail) == ("source_ref", True)
+    assert "safetensors" not in read_choices("tiny/model").formats
 
 
 def test_a_config_with_a_number_without_end_is_refused(hub: Hub) -> None:
     hub.repos["tiny/model"].files["config.json"] = b'{"hidden_size": ' + b"1" * 5000 + b"}"
-    assert "not valid JSON" in refused("tiny/model").detail
+    assert "a number of more digits than are read" in refused("tiny/model").detail
 
 
 def test_a_gated_repository_is_refused_until_the_token_is_let_in(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -104,9 +104,11 @@ def test_a_header_without_end_is_not_held(parted: Hub) -> None:
     name = "model-00002-of-00002.safetensors"
     parted.repos["tiny/parted"].files[name] = len(header).to_bytes(8, "little") + header
     tracemalloc.start()
-    stored = look(Budget())
-    peak = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
+    try:
+        stored = look(Budget())
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
     assert (stored.not_read_files, stored.parameters) == (1, 1_500_010)
     assert peak < 64 * 2**20  # this Hub's own copies of the file among it
 

@@ -32,18 +32,19 @@ def team() -> Team:
 @pytest.fixture
 def ask(client: Client, team: Team) -> Any:
     headers = api_headers(make_user("alice", team=team))
-    return lambda body: client.post("/api/v1/plan/fit", body, "application/json", headers=headers)
+    return lambda body, plan="fit": client.post(f"/api/v1/plan/{plan}", body, "application/json", headers=headers)
 
 
-@pytest.fixture
-def sliced() -> Host:
-    """An A100 80GB that MIG cuts into two halves."""
+@pytest.fixture(params=["newer worker", "older worker"])
+def sliced(request: pytest.FixtureRequest) -> Host:
+    """An A100 80GB that MIG cuts into two halves; older workers give them the whole GPU's name."""
     host = make_host("atlas")
+    name = f"{A100} MIG 3g.40gb" if request.param == "newer worker" else A100
     slice_ = {"memory_bytes": 40_192 << 20, "driver": "580.95.05", "cuda": "13.0"}
     gpus = [
         {"index": 0, "uuid": "GPU-1", "name": A100, "is_split": True} | slice_ | {"memory_bytes": 81_920 << 20},
         *(
-            {"index": index, "uuid": f"MIG-{index}", "name": f"{A100} MIG 3g.40gb", "mig_profile": "3g.40gb"} | slice_
+            {"index": index, "uuid": f"MIG-{index}", "name": name, "mig_profile": "3g.40gb"} | slice_
             for index in (1, 2)
         ),
     ]
@@ -89,6 +90,22 @@ def test_several_gpus_are_asked_of_whole_ones_alone(sliced: Host, ask: Any) -> N
     assert "MIG slice" in error["message"]
     make_host("brio", gpus=2)
     assert [(row["gpu"], row["hosts"]) for row in ask(two).json()["items"]] == [("RTX 4090", ["brio"])]
+
+
+def test_the_key_that_asks_for_several_is_named(sliced: Host, ask: Any) -> None:
+    (error,) = ask({"model_id": "Llama-3.1-8B", "tensor_parallel": 2}).json()["errors"]
+    assert (error["field"], error["value"]) == ("tensor_parallel", 2)
+
+
+def test_a_fine_tune_on_several_gpus_is_planned_on_whole_ones(sliced: Host, ask: Any) -> None:
+    make_host("brio", gpus=2)
+    answer = ask({"model_id": "Llama-3.1-8B", "gpus": 2}, "finetune").json()
+    assert answer["gpu"] == "RTX 4090"
+
+
+def test_no_model_is_recommended_for_several_slices(sliced: Host, ask: Any) -> None:
+    (error,) = ask({"gpu": "A100 80GB MIG 3g.40gb", "gpus": 2}, "model").json()["errors"]
+    assert (error["field"], "slice" in error["message"]) == ("gpus", True)
 
 
 @pytest.mark.parametrize("field", ["gpus", "tensor_parallel", "pipeline_parallel"])

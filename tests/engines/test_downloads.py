@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -122,15 +123,28 @@ def test_no_room_is_told_before_a_byte_is_fetched(tmp_path: Path, monkeypatch: p
 
 
 def test_what_arrived_before_needs_no_room_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "model.safetensors.incomplete").write_bytes(bytes(3_000_000))
+    (tmp_path / ".cache").mkdir()
+    (tmp_path / ".cache/model.safetensors.incomplete").write_bytes(os.urandom(3_000_000))
     room = SPARE_BYTES + 2_000_000
     monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(room, 0, room))
     monkeypatch.setattr(model_sources, "hf_hub_download", lambda *given, **options: "")
     source = parse_source("hub:a/b@v1")
-    model_sources.fetch_hub(source, HubFiles("c0ffee", {"model.safetensors": 5_000_000}, {}), tmp_path)
     with pytest.raises(DownloadError) as caught:
         model_sources.fetch_hub(source, HubFiles("c0ffee", {"model.safetensors": 6_000_000}, {}), tmp_path)
     assert caught.value.reason == "disk_full"
+    model_sources.fetch_hub(source, HubFiles("c0ffee", {"model.safetensors": 5_000_000}, {}), tmp_path)
+
+
+def test_what_an_earlier_try_fetched_and_nobody_wants_any_more_goes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("model.safetensors", "consolidated.safetensors", ".cache"):
+        (tmp_path / name).write_bytes(b"x")
+    monkeypatch.setattr(model_sources, "hf_hub_download", lambda *given, **options: "")
+    files = HubFiles("c0ffee", {"model.safetensors": 1}, {})
+    model_sources.fetch_hub(parse_source("hub:a/b@v1"), files, tmp_path)
+    assert (tmp_path / "model.safetensors").exists()
+    assert not (tmp_path / "consolidated.safetensors").exists()
 
 
 def test_the_default_folder_is_named_after_the_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -51,7 +51,7 @@ def test_the_label_stands_in_the_name(name: str, label: str) -> None:
 
 def test_formats_are_told_by_name_and_optimizer_states_are_none() -> None:
     sizes = {
-        "model.safetensors": 1, "pytorch_model.bin": 2, "training_args.bin": 4, "optimizer.pt": 8,
+        "config.json": 1, "model.safetensors": 1, "pytorch_model.bin": 2, "training_args.bin": 4, "optimizer.pt": 8,
         "onnx/model.onnx": 16, "onnx/model.onnx_data": 32, "Tiny.mlpackage": 64, "rank0.engine": 128,
     }  # fmt: skip
     assert formats_of(sizes) == {"safetensors": 1, "pytorch": 2, "onnx": 48, "mlmodel": 64, "tensorrt": 128}
@@ -63,8 +63,29 @@ def test_copies_of_the_same_weights_are_left_out_but_never_the_only_ones() -> No
     copies = ["consolidated-00001-of-00001.safetensors", "original/model.safetensors", "model.fp16.safetensors"]
     assert without_copies(["config.json", *shards, dense, *copies]) == ["config.json", *shards, dense]
     assert weight_files(["config.json", *shards, dense, *copies]) == shards
-    assert weight_files(["config.json", "consolidated.safetensors"]) == ["consolidated.safetensors"]
-    assert weight_files(["unet/model.safetensors"]) == []
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["consolidated.safetensors"],
+        ["adapter_model.safetensors", "consolidated.safetensors"],
+        [
+            "model.safetensors-00001-of-00002.safetensors",
+            "model.safetensors-00002-of-00002.safetensors",
+            "mtp.safetensors",
+        ],
+        ["model-00001-of-00001.safetensors", "model.mtp.safetensors", "model.visual.safetensors"],
+        ["gptq_model-4bit-128g.safetensors"],
+    ],
+)
+def test_what_no_other_file_holds_is_loaded(names: list[str]) -> None:
+    assert weight_files([*names, "config.json"]) == names
+
+
+@pytest.mark.parametrize("names", [["adapter_model.safetensors"], ["unet/model.safetensors", "config.json"]])
+def test_safetensors_without_a_config_beside_them_are_none(names: list[str]) -> None:
+    assert weight_files(names) == []
 
 
 @pytest.mark.parametrize("parts", [1, 2])

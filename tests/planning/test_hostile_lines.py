@@ -56,11 +56,11 @@ def test_no_id_is_made_up(line: bytes) -> None:
 
 
 def test_looking_for_an_id_takes_no_time() -> None:
-    began = time.perf_counter()
+    began = time.process_time()
     for pattern in (b',"id":1', b'{"a":"b",', b'\\"', b'"', b"\\", b'"a":1,', b',"id":"'):
         id_of(pattern * 600_000)
         id_of(b'{"a": 1, ' + pattern * 600_000)
-    assert time.perf_counter() - began < 5
+    assert time.process_time() - began < 5
 
 
 def test_a_fault_of_the_planner_costs_one_line(tmp_path: Path) -> None:
@@ -120,10 +120,10 @@ def test_a_config_without_end_is_not_read_to_its_end(capsys: pytest.CaptureFixtu
 @pytest.mark.parametrize("key", ["gpu", "precision", "engine", "engine_version", "model_id", "kv_cache_dtype"])
 @pytest.mark.parametrize("piece", ["(", "x", "1", "Q4_", "8x"])
 def test_long_texts_are_refused_before_they_are_searched(key: str, piece: str) -> None:
-    began = time.perf_counter()
+    began = time.process_time()
     with pytest.raises(CannotEstimate, match=f"{key} starts with .* it must be short text"):
         answer_line({**ASKED, key: piece * 10**6})
-    assert time.perf_counter() - began < 1
+    assert time.process_time() - began < 1
 
 
 @pytest.mark.parametrize(

@@ -24,9 +24,9 @@ def answer(config: dict[str, Any], **asked: Any) -> dict[str, Any]:
 
 
 def test_a_long_list_of_layers_takes_no_time() -> None:
-    began = time.perf_counter()
+    began = time.process_time()
     shape_from_config({**_jamba(), "num_hidden_layers": 5000, "attn_layer_indices": list(range(5000, 105_000))})
-    assert time.perf_counter() - began < 1
+    assert time.process_time() - began < 1
 
 
 def _jamba() -> dict[str, Any]:

@@ -21,6 +21,7 @@ app.conf.update(
     beat_schedule={
         "place waiting jobs": {"task": "jobs.place", "schedule": 2.0},
         "look for lost attempts": {"task": "jobs.reap", "schedule": 5.0},
+        "forget torn uploads": {"task": "jobs.forget_torn_parts", "schedule": 3600.0},
         "run due schedules": {"task": "jobs.run_schedules", "schedule": 20.0},
         "look for silent hosts": {"task": "fleet.review_silence", "schedule": 5.0},
         "meter gateway usage": {"task": "gateway.flush_usage", "schedule": 2.0},

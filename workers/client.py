@@ -20,6 +20,8 @@ PROTOCOL = "1"
 TRIES = 3
 FIRST_PAUSE_SECONDS = 0.2
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
+# What the server may take to answer, beyond its usual: to keep a result file, and to register scores.
+WRITING_SECONDS, WRITTEN_PER_SECOND, REGISTERING_SECONDS = 60.0, 10e6, 120.0
 TRANSIENT = (429, 500, 502, 503, 504)
 
 
@@ -135,6 +137,7 @@ class Server:
     """One connection pool to the server; safe to share between threads."""
 
     def __init__(self, url: str, token: str, timeout_seconds: float = 15.0) -> None:
+        self.timeout_seconds = timeout_seconds
         self.http = httpx.Client(
             base_url=url.rstrip("/") + "/api/worker/v1/",
             headers={"Stackweb-Protocol": PROTOCOL, "Authorization": f"Bearer {token}"},
@@ -220,6 +223,8 @@ class Server:
         self.call("POST", path, params=lease.query(), json={"points": points}, tries=1)
 
     def output(self, lease: Lease, name: str, path: Path) -> None:
+        """The server answers once it has written and hashed the file, which takes its time for a large one."""
+        answers_within = WRITING_SECONDS + path.stat().st_size / WRITTEN_PER_SECOND
         with path.open("rb") as content:
             self.call(
                 "POST",
@@ -227,12 +232,14 @@ class Server:
                 params={"name": name, **lease.query()},
                 content=content,
                 headers={"Content-Type": "application/octet-stream"},
+                timeout=httpx.Timeout(self.timeout_seconds, read=answers_within),
                 tries=1,
             )
 
     def finish(self, lease: Lease, body: dict[str, Any]) -> None:
         body = {"epoch": lease.epoch, "lease_token": lease.token, **body}
-        self.call("POST", f"attempts/{lease.uuid}/finish", json=body)
+        timeout = httpx.Timeout(self.timeout_seconds, read=REGISTERING_SECONDS)
+        self.call("POST", f"attempts/{lease.uuid}/finish", json=body, timeout=timeout)
 
     def inventory(self, found: dict[str, Any]) -> None:
         self.call("POST", "inventory", json=found)

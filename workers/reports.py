@@ -70,8 +70,18 @@ class Reports:
             raise
         except Refused as refusal:
             logger.error("The server refuses the end of attempt %s: %s", self.record.uuid, refusal.detail)
-            failed = Outcome.failed("result_refused", f"The result was refused: {refusal.detail}")
+            is_told = outcome.reason == "result_refused"
+            self._without_result(outcome.cause if is_told else f"The result was refused: {refusal.detail}")
+
+    def _without_result(self, cause: str) -> None:
+        try:
+            failed = Outcome.failed("result_refused", cause)
             self._patiently(lambda: self.server.finish(self.record.lease, failed.body()))
+        except Fenced:
+            raise
+        except Refused:  # an older server knows no such reason
+            known = Outcome.failed("server_error", cause)
+            self._patiently(lambda: self.server.finish(self.record.lease, known.body()))
 
     def _start(self, found: Journal) -> None:
         if self.record.started is not None:

@@ -42,7 +42,7 @@ def accrue_costs(*, now: datetime) -> int:
         for start, end in _days(attempt, since, now)
     ]
     written = CostEntry.objects.filter(attempt__in=ran.values("uuid"), day__gte=since.date() if since else date.min)
-    _keep_prices(entries, written)
+    _price(entries, written)
     CostEntry.objects.bulk_create(
         entries,
         update_conflicts=True,
@@ -50,7 +50,7 @@ def accrue_costs(*, now: datetime) -> int:
         update_fields=_WRITTEN_AGAIN,
         batch_size=500,
     )
-    written.filter(accrued_at__lt=now).delete()  # under a name that the GPU type had before
+    written.filter(accrued_at__lt=now).delete()  # of a GPU that had another type, or is gone
     return len(entries)
 
 
@@ -133,7 +133,7 @@ def _entry(
     )
 
 
-def _keep_prices(entries: list[CostEntry], written: QuerySet[CostEntry]) -> None:
+def _price(entries: list[CostEntry], written: QuerySet[CostEntry]) -> None:
     """Gives each its cost, at the price at which it was written before."""
     priced = written.filter(currency=settings.CURRENCY).exclude(hour_price=None)
     before = {(each.attempt_id, each.day, each.device_type): each.hour_price for each in priced}

@@ -29,18 +29,16 @@ def register_scores(job: Job) -> None:
     by_task: dict[str, list[dict[str, Any]]] = {}
     for row in data["tasks"]:
         by_task.setdefault(row["task"], []).append(row)
-    scores: list[Score] = []
-    samples: list[SampleResult] = []
     for task in (each for each in run.suite.tasks if each["name"] in run.tasks):
         rows = by_task.get(task["name"], [])
         headline = _headline(task, rows)
         answered = _samples_of(attempt, headline)
-        scores += [_score(run, data, row, is_headline=row is headline, item_count=len(answered)) for row in rows]
-        samples += answered
-    for sample in samples:
-        sample.run = run
-    Score.objects.bulk_create(scores)
-    SampleResult.objects.bulk_create(samples, batch_size=1000)
+        for sample in answered:
+            sample.run = run
+        Score.objects.bulk_create(
+            _score(run, data, row, is_headline=row is headline, item_count=len(answered)) for row in rows
+        )
+        SampleResult.objects.bulk_create(answered, batch_size=1000)
     _record_duration(attempt, data)
 
 

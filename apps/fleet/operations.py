@@ -1,4 +1,4 @@
-"""What an operator does to a host that needs nothing of its jobs: cordon, price. Each is audited."""
+"""What an operator does to a host that needs nothing of its jobs: cordon and uncordon, price. Each is audited."""
 
 from __future__ import annotations
 
@@ -66,7 +66,8 @@ def uncordon_host(*, host: Host, user: User) -> Host:
 def set_price(*, host: Host, user: User, gpu_hour_price: Decimal | None) -> Host:
     """Price of one GPU for one hour here; None takes the GPU type's. Raises Problem 422 outside 0 to 1,000.
 
-    It counts for attempts that start from now on, and from midnight (UTC) for those that run.
+    It counts for attempts that start from now on, and from midnight (UTC) for those that run; where no price was known,
+    for all of the day.
     """
     if gpu_hour_price is not None and not (gpu_hour_price.is_finite() and 0 <= gpu_hour_price <= MAX_PRICE):
         raise invalid("gpu_hour_price", f"gpu_hour_price must be from 0 to {MAX_PRICE}.", value=str(gpu_hour_price))

@@ -37,11 +37,11 @@ def reserve_gpus(*, host: Host, slots: dict[int, int], holder: uuid.UUID) -> Non
         free = [slot for slot in range(gpu.slots) if (gpu.pk, slot) not in taken]
         if len(free) < slots[gpu.index]:
             raise DeviceTaken(f"{gpu} is taken")
-        wanted += [_of(gpu, slot, holder) for slot in free[: slots[gpu.index]]]
+        wanted += [_reservation(gpu, slot, holder) for slot in free[: slots[gpu.index]]]
     Reservation.objects.bulk_create(wanted)
 
 
-def _of(gpu: Device, slot: int, holder: uuid.UUID) -> Reservation:
+def _reservation(gpu: Device, slot: int, holder: uuid.UUID) -> Reservation:
     return Reservation(device=gpu, slot=slot, holder=holder, gpu_slots=gpu.slots)
 
 
@@ -66,7 +66,7 @@ def hold_devices(*, host: Host, devices: list[int], ram_bytes: int, holder: uuid
     mine = Reservation.objects.filter(holder=holder, released_at=None)
     rows = Device.objects.select_for_update(no_key=True)  # so that no slot is added beside it
     gpus = rows.filter(host=host, kind=Device.Kind.GPU, index__in=devices, is_present=True).order_by("pk")
-    slots = [_of(gpu, slot, holder) for gpu in gpus for slot in range(gpu.slots)]
+    slots = [_reservation(gpu, slot, holder) for gpu in gpus for slot in range(gpu.slots)]
     Reservation.objects.bulk_create(slots, ignore_conflicts=True)
     if ram_bytes and not devices and not mine.exists():
         with contextlib.suppress(DeviceTaken), transaction.atomic():

@@ -130,6 +130,7 @@ def record_inventory(*, host: Host, inventory: InventoryIn) -> None:
         models_dir=inventory.models_dir,
         peer_address=inventory.peer_address,
     )
+    list(host.devices.select_for_update().order_by("pk"))  # in everybody's order; below they come by their index
     seen = [_record_cpu(host, inventory)] + [_record_gpu(host, gpu.model_dump()) for gpu in inventory.gpus]
     host.devices.exclude(pk__in=seen).update(is_present=False)
     _record_environments(host, inventory)

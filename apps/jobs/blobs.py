@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import re
 import tempfile
+import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
 from django.conf import settings
+
+PART = ".part-"
+PART_LIVES_SECONDS = 24 * 60 * 60
 
 
 class Blob(NamedTuple):
@@ -35,7 +40,7 @@ def put_pieces(pieces: Iterable[bytes]) -> Blob:
     """As `put_blob`, of any size and never whole in memory; an error of `pieces` leaves nothing behind."""
     folder = Path(settings.BLOB_DIR)
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    number, name = tempfile.mkstemp(dir=folder)
+    number, name = tempfile.mkstemp(prefix=PART, dir=folder)
     part = Path(name)
     try:
         blob = _written(number, pieces)
@@ -57,3 +62,11 @@ def _written(number: int, pieces: Iterable[bytes]) -> Blob:
         file.flush()
         os.fsync(file.fileno())
     return Blob(digest.hexdigest(), size_bytes)
+
+
+def forget_torn_parts() -> None:
+    """What a process left that was killed while bytes arrived."""
+    for part in Path(settings.BLOB_DIR).glob(f"{PART}*"):
+        with contextlib.suppress(FileNotFoundError):  # it has become whole
+            if time.time() - part.stat().st_mtime > PART_LIVES_SECONDS:
+                part.unlink()

@@ -1,4 +1,5 @@
-"""What becomes of the jobs of a host that is drained, fenced, restarted, or leaves, and what they keep as it is."""
+"""What becomes of the jobs of a host that is drained, fenced, restarted, or leaves; and a GPU's slots, which change
+only while no job holds it."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ from apps.jobs.time_limits import ordered_stall_seconds
 STOP_GRACE_SECONDS = 30
 MAX_RESULT_BYTES = 1024 * 1024  # as JSON; what is longer belongs into an output file
 MAX_NAME = 300  # characters of an output file's name
-MAX_OUTPUT_BYTES = 2 * 1024**3  # ten thousand questions with long prompts have some hundred MiB of samples
+MAX_OUTPUT_MIB = 512  # of one file: the samples of ten thousand questions with long prompts have a few hundred
 
 
 def attempt_of(host: Host, attempt_uuid: uuid.UUID) -> Attempt:
@@ -178,7 +178,7 @@ def store_output(*, host: Host, attempt_uuid: uuid.UUID, lease: LeaseIn, name: s
     check_held(host, attempt_uuid, lease)  # before its bytes are kept, which takes a while
     if not 1 <= len(name) <= MAX_NAME:
         raise invalid("name", f"A file's name has 1 to {MAX_NAME} characters.", value=name[:MAX_NAME])
-    blob = put_pieces(_within_limit(pieces))
+    blob = put_pieces(_within_limit(name, pieces))
     with transaction.atomic():
         attempt = lock_held(host, attempt_uuid, lease)
         output, _ = Output.objects.update_or_create(
@@ -189,12 +189,12 @@ def store_output(*, host: Host, attempt_uuid: uuid.UUID, lease: LeaseIn, name: s
     return output
 
 
-def _within_limit(pieces: Iterable[bytes]) -> Iterator[bytes]:
+def _within_limit(name: str, pieces: Iterable[bytes]) -> Iterator[bytes]:
     size_bytes = 0
     for piece in pieces:
         size_bytes += len(piece)
-        if size_bytes > MAX_OUTPUT_BYTES:
-            raise too_large("file", f"The file has more than {MAX_OUTPUT_BYTES:,} bytes, which is the limit.")
+        if size_bytes > MAX_OUTPUT_MIB * 1024**2:
+            raise too_large("file", f"{name} has more than {MAX_OUTPUT_MIB} MiB, the limit of a result file.")
         yield piece
 
 

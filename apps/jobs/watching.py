@@ -2,13 +2,14 @@
 
 A host ends such a job itself; this sees it also when the host's agent does not, shows it, and then asks.
 A silent host is never asked: what it could not tell may be progress, and is judged once it reports again. Where the
-clock of this machine is set, nobody knows how long ago the moments noted before were: they count from then on.
+clock of this machine is set while this process lives, nobody knows how long ago the moments noted before were: they
+count from then on.
 """
 
 from __future__ import annotations
 
 import time
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from django.db import transaction
 from django.utils import timezone
@@ -29,7 +30,7 @@ class Clock:
     """Of this machine, and when it was last set while this process looked."""
 
     def __init__(self) -> None:
-        self.set_at = datetime.min.replace(tzinfo=UTC)
+        self.set_at: datetime | None = None
         self._ahead: float | None = None  # seconds, of the monotonic clock
 
     def look(self) -> datetime:
@@ -58,14 +59,20 @@ def watch_running_jobs() -> None:
             ask_to_end(attempt_uuid=attempt.uuid, status=job.status, reason=reason, why=why)
 
 
-def _moved_at(job: Job) -> datetime | None:
+def _moved_at(job: Job, now: datetime) -> datetime | None:
     moved: datetime | None = job.progress_at or job.started_at
-    return moved and max(moved, _clock.set_at)
+    return moved and _counted_from(moved, now)
+
+
+def _counted_from(moment: datetime, now: datetime) -> datetime:
+    """That moment, or when the clock was set since; of a moment yet to come nothing is known."""
+    past = [each for each in (moment, _clock.set_at) if each is not None and each <= now]
+    return max(past, default=now)
 
 
 @transaction.atomic
 def _mark_stall(job: Job, now: datetime) -> None:
-    limit, moved = stall_seconds_of(job), _moved_at(job)
+    limit, moved = stall_seconds_of(job), _moved_at(job, now)
     if job.stalled_at is not None or not limit or moved is None or now - moved <= timedelta(seconds=limit):
         return
     # Only if it did not move in the meantime.
@@ -75,7 +82,7 @@ def _mark_stall(job: Job, now: datetime) -> None:
 
 
 def _limit_reached(attempt: Attempt, job: Job, now: datetime) -> Reason | None:
-    claimed = max(attempt.claimed_at or now, _clock.set_at)
+    claimed = _counted_from(attempt.claimed_at or now, now)
     if job.status == JobStatus.STARTING:
         limit = timedelta(seconds=POLICIES[job.kind].start_timeout_seconds)
         return Reason.TIMED_OUT if now - claimed > limit + HOST_FIRST else None
@@ -85,7 +92,7 @@ def _limit_reached(attempt: Attempt, job: Job, now: datetime) -> Reason | None:
         return Reason.TIMED_OUT
     if POLICIES[job.kind].is_talk_progress:  # its log may be on its way: only the host can tell
         return None
-    stall, moved = ordered_stall_seconds(job), _moved_at(job)
+    stall, moved = ordered_stall_seconds(job), _moved_at(job, now)
     if stall and moved is not None and now - moved > timedelta(seconds=stall) + HOST_FIRST:
         return Reason.STALLED
     return None

@@ -80,8 +80,7 @@ def plan_serving(*, version: ModelVersion, engine: str, options: dict[str, Any],
     gpus *= _whole(checked.get("tensor_parallel")) or 1
     able = gpus_that_run(adapter.environment, only=where) if gpus else []
     if gpus > 1:
-        able = [gpu for gpu in able if not gpu.mig_profile] or able[:1]  # no engine joins slices
-        _require_host_with(gpus, able)
+        able = _joined_on_a_host(gpus, able)
     device = able[0] if able else largest_device("cpu", only=where)
     capacity = device.usable_bytes if device else 0
     judged = _judged(version, checked, adapter, device, capacity)
@@ -118,12 +117,20 @@ def _check_quantization(version: ModelVersion, options: dict[str, Any]) -> None:
         raise invalid("options.quantization", message, value=options["quantization"], nearest="none")
 
 
-def _require_host_with(gpus: int, able: list[Device]) -> None:
-    """An endpoint's GPUs share one host: the gateway's own, where that is a host."""
-    name, most = Counter(gpu.host.name for gpu in able).most_common(1)[0]
+def _joined_on_a_host(gpus: int, able: list[Device]) -> list[Device]:
+    """Of these, the whole ones: no engine joins MIG slices. Raises Problem 422 where no host has so many.
+
+    An endpoint's GPUs share one host: the gateway's own, where that is a host.
+    """
+    whole = [gpu for gpu in able if not gpu.mig_profile]
+    if not whole:
+        message = f"MIG slices are not joined, so an endpoint can have one GPU here; you ask for {gpus}."
+        raise invalid("options.tensor_parallel", message, value=gpus, nearest="1")
+    name, most = Counter(gpu.host.name for gpu in whole).most_common(1)[0]
     if gpus > most:
         message = f"An endpoint can have at most {most} GPUs here, those of {name}; you ask for {gpus}."
         raise invalid("options.tensor_parallel", message, value=gpus, nearest=str(most))
+    return whole
 
 
 def _whole(value: object) -> int | None:

@@ -34,11 +34,11 @@ FROM generate_series(1, 400) n, facts
 ATTEMPTS = """
 WITH facts AS (SELECT %s::bigint[] AS hosts)
 INSERT INTO jobs_attempt (uuid, job_id, epoch, host_id, lease_token, device_indexes, phase, ran, measurements,
-    log_size_bytes, boot_id, stop_reason, reason, cause, created_at, claimed_at, saw_claim,
-    ended_at, exit_code)
+    log_size_bytes, boot_id, stop_reason, reason, cause, created_at, claimed_at, ended_at,
+    saw_claim, exit_code)
 SELECT gen_random_uuid(), id, 1, hosts[1 + abs(hashint8(id * 7)) %% array_length(hosts, 1)], 'token', '[0]', '',
-    '{}', '{}', 0, '', '', reason, '', started_at, started_at, true,
-    finished_at, 0
+    '{}', '{}', 0, '', '', reason, '', started_at, started_at, finished_at,
+    true, 0
 FROM jobs_job, facts WHERE finished_at IS NOT NULL
 """
 OPEN_ATTEMPTS = """

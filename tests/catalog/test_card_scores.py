@@ -43,7 +43,8 @@ def test_setting_and_source_come_with_a_score() -> None:
     [
         None, "text", 7, {}, [None, 3, "x"], [{"results": "none"}], [{"results": [None, {"metrics": 1}]}],
         index(result("68.4")), index(result(float("nan"))), index(result(True)), index(result([[1]])),
-        index(result(1e300)), index({"dataset": {}, "metrics": [{}]}), index(result(1.0, name=["x"], type=None)),
+        index(result(1e300)), index(result(10**400)),
+        index({"dataset": {}, "metrics": [{}]}), index(result(1.0, name=["x"], type=None)),
     ],
 )  # fmt: skip
 def test_what_is_malformed_is_left_out(model_index: Any) -> None:

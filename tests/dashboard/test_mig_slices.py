@@ -67,7 +67,7 @@ def test_a_class_of_slices_has_their_memory_and_speed_and_is_never_joined(sliced
     assert [(fit.count, fit.fits) for fit in fits_on(version, slices)] == [(1, False)]
     (named,) = fleet_gpus(None, None, 1)
     assert (named.count, named.kind) == (1, slices.gpu_type)
-    with pytest.raises(Problem, match="at most 1 GPUs here"):
+    with pytest.raises(Problem, match="MIG slices are not joined, so an endpoint can have one GPU here; you ask for 2"):
         plan_serving(version=version, engine="vllm", options={"tensor_parallel": 2}, name="big")
 
 

@@ -28,9 +28,7 @@ def test_a_log_comes_as_plain_text_too(team: Team, alice: User, worker: Worker) 
 
 
 @pytest.mark.parametrize("offset", [8, 9, 2**63, 10**30])
-def test_past_its_end_a_log_is_empty_through_every_door(
-    team: Team, alice: User, worker: Worker, monkeypatch: pytest.MonkeyPatch, offset: int
-) -> None:
+def test_past_its_end_a_log_is_empty_through_every_door(team: Team, alice: User, worker: Worker, offset: int) -> None:
     job, attempt = start(team, alice, worker)
     lease = f"epoch={attempt.epoch}&lease_token={attempt.lease_token}"
     worker.call("POST", f"attempts/{attempt.uuid}/logs?{lease}&offset=0", b"one\ntwo\n")

@@ -181,7 +181,7 @@ def pass_time(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 
 
 @pytest.mark.parametrize("phase", ["running", "loading"])
-@pytest.mark.parametrize("hours", [1, 24, -1, -24])
+@pytest.mark.parametrize("hours", [1, 24])
 def test_r12_a_server_clock_that_is_set_ends_nothing(
     team: Team, alice: User, worker: Worker, pass_time: Callable[..., None], hours: int, phase: str
 ) -> None:
@@ -196,13 +196,14 @@ def test_r12_a_server_clock_that_is_set_ends_nothing(
     assert job.stalled_at is None
 
 
+@pytest.mark.parametrize("hours", [3, -24])
 @pytest.mark.parametrize("phase", ["running", "loading"])
-def test_r12_what_stands_still_after_a_clock_was_set_forward_is_ended_all_the_same(
-    team: Team, alice: User, worker: Worker, pass_time: Callable[..., None], phase: str
+def test_r12_what_stands_still_after_a_clock_was_set_is_ended_all_the_same(
+    team: Team, alice: User, worker: Worker, pass_time: Callable[..., None], phase: str, hours: int
 ) -> None:
     _, attempt = start(team, alice, worker, time_limit_seconds=1800)
     watch_running_jobs()
-    pass_time(set_ahead=timedelta(hours=3))
+    pass_time(set_ahead=timedelta(hours=hours))
     watch_running_jobs()
     pass_time(timedelta(minutes=34))
     assert beat(worker, attempt, phase=phase) == "run"

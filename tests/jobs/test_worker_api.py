@@ -12,7 +12,7 @@ from apps.accounts.models import Team, User
 from apps.engines.base import Input, RunSpec
 from apps.fleet.models import Host
 from apps.jobs.attempt_logs import read_log
-from apps.jobs.blobs import blob_path, put_blob
+from apps.jobs.blobs import blob_path, forget_torn_parts, put_blob
 from apps.jobs.models import Attempt, MetricPoint, Output
 from apps.jobs.reconciling import begin_hold
 from apps.jobs.scheduling import place_waiting_jobs
@@ -168,13 +168,24 @@ def test_an_output_may_be_larger_than_a_body_that_is_read_at_once(
 ) -> None:
     _, attempt = start(team, alice, worker)
     settings.DATA_UPLOAD_MAX_MEMORY_SIZE = 10
-    monkeypatch.setattr("apps.jobs.leases.MAX_OUTPUT_BYTES", 20)
+    monkeypatch.setattr("apps.jobs.leases.MAX_OUTPUT_MIB", 20 / 1024**2)
     address = f"attempts/{attempt.uuid}/outputs?{_lease(attempt)}&name="
     assert worker.call("POST", f"{address}samples.jsonl", bytes(20)).status_code == 200
     refused = worker.call("POST", f"{address}more.jsonl", bytes(21))
     assert (refused.status_code, refused.json()["errors"][0]["field"]) == (413, "file")
     assert Output.objects.get().size_bytes == 20
     assert [path for path in settings.BLOB_DIR.rglob("*") if path.is_file()] == [blob_path(Output.objects.get().sha256)]
+
+
+def test_what_a_killed_upload_left_is_forgotten_after_a_day(settings: Any) -> None:
+    kept = blob_path(put_blob(b"rows").sha256)
+    old, new = settings.BLOB_DIR / ".part-old", settings.BLOB_DIR / ".part-new"
+    for part in (old, new):
+        part.write_bytes(b"ro")
+    for path in (kept, old):
+        os.utime(path, (0, 0))
+    forget_torn_parts()
+    assert (kept.exists(), old.exists(), new.exists()) == (True, False, True)
 
 
 @pytest.mark.parametrize("number", ["..", "0" * 63, "Z" * 64])

@@ -68,7 +68,8 @@ class ProtocolServer:
         self.has_left = False
         self.open_when_left: list[str] = []
         self.answers_to_lose: dict[str, int] = {}  # last path part -> how many
-        self.max_output_bytes = 2 * 1024**3
+        self.max_output_bytes = 512 * 1024**2
+        self.unknown_reasons: set[str] = set()
         self.on_finish: Callable[[Held], None] = lambda attempt: None
         self.change = threading.Condition()
         self.http = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
@@ -170,6 +171,8 @@ class ProtocolServer:
             _check_lease(held, told["epoch"], told["lease_token"])
             if len(json.dumps(told["result"])) > MAX_RESULT_BYTES:
                 raise Refusal(413, "too large")
+            if told["reason"] in self.unknown_reasons:
+                raise Refusal(422, "no such reason")
             self.on_finish(held)
             held.finish, held.is_open = told, False
         return {}

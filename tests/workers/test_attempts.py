@@ -100,13 +100,16 @@ def test_a_failure_says_why(worker: Worker, server: ProtocolServer) -> None:
         assert part in cause
 
 
-def test_a_result_that_the_server_refuses_is_no_failure_of_the_server(worker: Worker, server: ProtocolServer) -> None:
-    server.max_output_bytes = 999
+@pytest.mark.parametrize(("unknown", "reason"), [(set(), "result_refused"), ({"result_refused"}, "server_error")])
+def test_a_refused_result_is_told_as_such_or_in_the_words_of_an_older_server(
+    worker: Worker, server: ProtocolServer, unknown: set[str], reason: str
+) -> None:
+    server.max_output_bytes, server.unknown_reasons = 999, unknown
     large_file = server.add(script("open('rows.bin', 'wb').write(bytes(1000))", outputs=["rows.bin"]))
     large_result = server.add(script("", leaves="x" * 1024 * 1024))
     server.wait(lambda: large_file.finish and large_result.finish)
     for held in (large_file, large_result):
-        assert (held.finish["reason"], held.finish["result"]["ok"]) == ("result_refused", False)
+        assert (held.finish["reason"], held.finish["result"]["ok"]) == (reason, False)
         assert "refused: too large" in held.finish["cause"]
 
 

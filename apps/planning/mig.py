@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from functools import lru_cache
 
 from apps.planning.gpu_types import GB, GpuType, gpu_type_of, mig_share
 
@@ -33,6 +34,7 @@ def slice_name(name: str, profile: str) -> str:
     return f"{name} MIG {profile}" if profile and not is_slice(name) else name
 
 
+@lru_cache(maxsize=1024)  # placing asks it of every GPU of the fleet, job by job
 def is_slice(name: str) -> bool:
     """Whether a GPU's name is that of a MIG slice, such as "NVIDIA A100-SXM4-80GB MIG 3g.40gb".
 

@@ -7,6 +7,7 @@ something to do. A new task without a row in MESSAGES fails the first test.
 from __future__ import annotations
 
 import json
+import os
 import random
 from collections.abc import Callable
 from datetime import date, timedelta
@@ -30,6 +31,7 @@ from apps.fleet.partitions import SAMPLES, _partitions, make_days
 from apps.gateway.decode_speeds import QUANTITY
 from apps.gateway.metering import Spool
 from apps.gateway.models import UsageRecord
+from apps.jobs.blobs import blob_path, put_blob
 from apps.jobs.models import Attempt, Job, JobEvent
 from apps.jobs.schedules import create_schedule
 from apps.jobs.services import cancel_job
@@ -99,6 +101,15 @@ def an_attempt_that_nobody_claimed() -> tuple[list[Any], Effect]:
         return list(job.attempts.values_list("epoch", "reason")), JobEvent.objects.filter(job=job).count()
 
     return [], effect
+
+
+@message("jobs.forget_torn_parts")
+def an_upload_that_was_cut_off() -> tuple[list[Any], Effect]:
+    kept = blob_path(put_blob(b"rows").sha256)
+    torn = Path(settings.BLOB_DIR) / ".part-torn"
+    torn.write_bytes(b"ro")
+    os.utime(torn, (0, 0))
+    return [], lambda: (kept.exists(), torn.exists())
 
 
 @message("jobs.run_schedules")

@@ -52,6 +52,7 @@ _READ_KEYS = (
     "id", "author", "sha", "gated", "private", "pipeline_tag", "library_name", "downloads", "siblings", "tags",
 )  # fmt: skip
 _CARD_KEYS = ("license", "license_name", "language", "base_model", "base_model_relation")
+MOST_CONFIG_BYTES = 4_000_000
 AT_ONCE = 4  # headers of weight files
 MOST_EVAL_RESULTS = 10  # files of a repository
 _EVAL_RESULTS = re.compile(r"\.eval_results/[^/]+\.yaml")
@@ -119,7 +120,7 @@ class HubRepository:
         """What llama.cpp goes by is the file's own header; everything else reads config.json."""
         commit = info.sha or ""
         if not weights.files:
-            return _config(self.text(CONFIG, commit) or "{}")
+            return _config(self.text(CONFIG, commit, most_bytes=MOST_CONFIG_BYTES + 1) or "{}")
         name = weights.files[0]
         size = file_sizes(info)[name]
         header = self.patience.hear(lambda: read_gguf(self._file(name, commit, size), size))
@@ -189,6 +190,8 @@ class HubRepository:
 
 
 def _config(text: str) -> dict[str, Any]:
+    if len(text) > MOST_CONFIG_BYTES:
+        raise BadConfig(f"it has more than {MOST_CONFIG_BYTES:,} bytes, and no model's comes near that.")
     try:
         config = json.loads(text)
     except json.JSONDecodeError:

@@ -24,7 +24,10 @@ _SUFFIXES: dict[str, Format] = {
     ".ckpt": "pytorch", ".pkl": "pytorch", ".onnx": "onnx", ".onnx_data": "onnx", ".engine": "tensorrt",
     ".plan": "tensorrt", ".mlmodel": "mlmodel", ".mlpackage": "mlmodel",
 }  # fmt: skip
-_NOT_WEIGHTS = re.compile(r"(training_args|optimizer|scheduler|rng_state|scaler)[^/]*\.(bin|pt|pth)$", re.I)
+_NOT_WEIGHTS = re.compile(
+    r"((training_args|optimizer|scheduler|rng_state|scaler)[^/]*\.(bin|pt|pth)|openvino[^/]*\.bin)$", re.I
+)
+_CORE_ML = re.compile(r"\.mlpackage(/|$)", re.I)  # a folder; its weights end in .bin
 _MAIN = re.compile(r"model(-\d+-of-\d+)?\.safetensors|model\.safetensors-\d+-of-\d+\.safetensors")
 # The same weights once more: as their maker's own code names them, or as a variant that transformers takes if asked.
 _COPY = re.compile(
@@ -80,7 +83,7 @@ def formats_of(sizes: Mapping[str, int]) -> dict[Format, int]:
     weights = weight_files(sizes)
     found: dict[Format, int] = {"safetensors": sum(sizes[name] for name in weights)} if weights else {}
     for name, size in sizes.items():
-        kind = _SUFFIXES.get(PurePosixPath(name).suffix.lower())
+        kind = "mlmodel" if _CORE_ML.search(name) else _SUFFIXES.get(PurePosixPath(name).suffix.lower())
         if kind is not None and kind != "safetensors" and not _NOT_WEIGHTS.search(name):
             found[kind] = found.get(kind, 0) + size
     return found

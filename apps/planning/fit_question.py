@@ -27,6 +27,10 @@ KEYS = (
     "enforce_eager", "lora_slots", "lora_rank",
 )  # fmt: skip
 _STORED = ("fp32", "bf16", "fp16")
+_OF_VLLM = (
+    "gpu_memory_utilization", "max_num_seqs", "max_num_batched_tokens", "enforce_eager", "lora_slots", "lora_rank",
+    "enable_expert_parallel",
+)  # fmt: skip
 _DTYPES = (*_STORED, "auto", "float", "float16", "float32", "float64", "bfloat16", "half", "double")
 _FAR = 1.5  # times the bits
 _HEAD_BITS = 6
@@ -84,6 +88,7 @@ def read_question(line: Mapping[str, Any]) -> Question:
     notes += _narrower(shape, tensor, pipeline, block, experts_whole)
     memory = Memory("gpu", gpu.usable_bytes, text(line, "gpu"), gpu.kind is None and memory_gib is None)
     notes += engine_notes(engine, said_version, is_gguf=gguf is not None) + unread(line, KEYS)
+    notes += _without_effect(line) if gguf and engine in ("", LLAMA_CPP) else ()
     contradicts = _contradiction(line, precision, config) or (() if gguf else _unreadable(line, config))
     notes += contradicts
     is_doubtful = bool(contradicts) or engine not in ("", VLLM, LLAMA_CPP) or (engine == VLLM and gguf is not None)
@@ -134,6 +139,11 @@ def _contradiction(line: Mapping[str, Any], asked: Precision, config: Mapping[st
     if max(stored.bits, asked.bits) < _FAR * min(stored.bits, asked.bits):
         return ()
     return (f"config.json says {stored.name}, precision says {text(line, 'precision')}: {asked.name} is counted.",)
+
+
+def _without_effect(line: Mapping[str, Any]) -> tuple[str, ...]:
+    given = [key for key in _OF_VLLM if line.get(key) is not None]
+    return (f"Of no effect in llama.cpp: {', '.join(given)}.",) if given else ()
 
 
 def _unreadable(line: Mapping[str, Any], config: Mapping[str, Any]) -> tuple[str, ...]:

@@ -41,8 +41,9 @@ def engine_notes(engine: str, version: str, *, is_gguf: bool = False) -> tuple[s
         notes.append(
             f"{engine} reads GGUF files on trial only, slower than its own formats; llama.cpp is made for them."
         )
-    if version and engine in ("", VLLM) and parse_version(version) is None:
+    runs_vllm = engine == VLLM or (not engine and not is_gguf)
+    if version and runs_vllm and parse_version(version) is None:
         notes.append(f"engine_version {version[:40]!r} names no version of vLLM; the rules of the newest are used.")
-    if version and engine not in ("", VLLM):
-        notes.append(f"{engine} {version[:40]}: the version is noted, not applied; only vLLM's are known.")
+    if version and not runs_vllm:
+        notes.append(f"{engine or LLAMA_CPP} {version[:40]}: the version is noted, not applied; only vLLM's are known.")
     return tuple(notes)

@@ -14,9 +14,10 @@ from apps.planning.shapes import ModelShape
 
 Range = tuple[float, float, float]
 _CPU_CORE_FLOPS: Range = (1e9, 1e10, 4e10)  # float32 a core, as reached in training; wide, because builds differ
-# Share of the peak by generation, recomputation counted, when all weights learn; then what adapters leave of it.
-_SHARES = {"a100": 0.65, "a800": 0.65, "h100": 0.45, "h200": 0.45, "h800": 0.45, "gh200": 0.45, "b200": 0.38}
-_OTHER_SHARE = 0.80
+# Share of the peak, recomputation counted, when all weights learn: the larger the peak, the less of it is reached. As
+# fitted on the measured runs, of A100, H100 and B200 among others (bench/planner_data); types that nobody measured
+# take the share of their peak.
+_SHARES = ((300e12, 0.80), (400e12, 0.65), (1e15, 0.45), (float("inf"), 0.38))  # FLOPS in bf16, up to
 _ADAPTER_SHARE = {"lora": 0.85, "qlora": 0.8, "full": 1.0}
 _OFFLOADED = 0.8  # weights and states travel from RAM, mostly while the GPU works
 _MIXTURE = 0.8  # experts meet few tokens each
@@ -58,7 +59,7 @@ def gpu_speed(
     """None for a GPU whose throughput is not known. `step_tokens` are those of one pass on a device."""
     if kind is None or kind.bf16_flops is None:
         return None
-    share = next((value for name, value in _SHARES.items() if kind.key.startswith(name)), _OTHER_SHARE)
+    share = next(value for most, value in _SHARES if kind.bf16_flops <= most)
     share *= _ADAPTER_SHARE[method] * next((part for size, part in _SMALL if shape.parameters < size), 1.0)
     share *= (1.0 if devices <= 8 else 0.95) * (_OFFLOADED if offloads else 1.0) * (_MIXTURE if shape.is_moe else 1.0)
     work = flops_per_token(shape, trains_all=method == "full", sequence_tokens=sequence_tokens, recomputes=recomputes)

@@ -77,6 +77,14 @@ def test_a_config_with_a_number_without_end_is_refused(hub: Hub) -> None:
     assert "a number of more digits than are read" in refused("tiny/model").detail
 
 
+def test_a_config_of_any_size_that_a_model_has_is_read_and_a_larger_one_is_told(hub: Hub) -> None:
+    files = hub.repos["tiny/model"].files
+    files["config.json"] = files["config.json"] + b" " * 500_000
+    assert read_hub("tiny/model").commit == COMMIT
+    files["config.json"] += b" " * 4_000_000
+    assert "its config.json: it has more than 4,000,000 bytes" in refused("tiny/model").detail
+
+
 def test_a_gated_repository_is_refused_until_the_token_is_let_in(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     hub.repos["tiny/model"] = tiny_repo(gated=True)
     problem = refused("tiny/model")

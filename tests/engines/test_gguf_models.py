@@ -52,7 +52,8 @@ def test_the_label_stands_in_the_name(name: str, label: str) -> None:
 def test_formats_are_told_by_name_and_optimizer_states_are_none() -> None:
     sizes = {
         "config.json": 1, "model.safetensors": 1, "pytorch_model.bin": 2, "training_args.bin": 4, "optimizer.pt": 8,
-        "onnx/model.onnx": 16, "onnx/model.onnx_data": 32, "Tiny.mlpackage": 64, "rank0.engine": 128,
+        "onnx/model.onnx": 16, "onnx/model.onnx_data": 32, "Tiny.mlpackage/Data/weights/weight.bin": 64,
+        "rank0.engine": 128, "openvino/openvino_model.bin": 256,
     }  # fmt: skip
     assert formats_of(sizes) == {"safetensors": 1, "pytorch": 2, "onnx": 48, "mlmodel": 64, "tensorrt": 128}
 

@@ -184,6 +184,13 @@ def test_a_version_that_is_none_is_told(engine: str | None, version: str) -> Non
     assert answer_line({**line, "engine_version": "0.10.2"})["notes"] == answer_line(line)["notes"]
 
 
+def test_a_gguf_line_is_told_what_llama_cpp_does_not_take() -> None:
+    line = {**ASKED, "precision": "Q4_K_M", "engine_version": "b4000", "gpu_memory_utilization": 0.5, "max_num_seqs": 4}
+    notes = answer_line(line)["notes"]
+    assert "llama.cpp b4000: the version is noted, not applied; only vLLM's are known." in notes
+    assert "Of no effect in llama.cpp: gpu_memory_utilization, max_num_seqs." in notes
+
+
 @pytest.mark.parametrize("version", [0.10, 1, 11.0])
 def test_a_version_is_no_number(version: float) -> None:
     with pytest.raises(CannotEstimate, match=r"engine_version is the number .*; write it as text, such as '0\.10\.2'"):

@@ -235,3 +235,14 @@ def test_a_gptq_base_hands_on_sixteen_bits() -> None:
     line = {"model_id": "meta-llama/Llama-2-7b-hf", "engine": "transformers", "gpu": "A100 80GB", "seq_len": 8192}
     gptq, bnb = (answer_line(line | {"method": f"qlora {each}"})["peak_gib_per_gpu"]["mid"] for each in ("gptq", "bnb"))
     assert bnb - gptq == pytest.approx(8192 * 32 * 4096 * 2 / 2**30, rel=0.01)
+
+
+def test_a_type_that_nobody_measured_reaches_the_share_of_its_peak() -> None:
+    def speed(gpu: str) -> float:
+        line = {"model_id": "Llama-3.1-8B", "method": "full", "gpu": gpu, "gpus": 8, "micro_batch": 4}
+        middle: float = answer_line(line)["tokens_per_s_per_gpu"]["mid"]
+        return middle
+
+    for larger in ("GB200", "B300"):
+        assert speed("B200") <= speed(larger) < 1.25 * speed("B200")
+    assert speed("MI300X") < 1.25 * speed("H100 80GB")

@@ -11,16 +11,14 @@ from django.conf import settings
 from apps.accounts.problems import invalid
 from apps.catalog.models import ModelVersion
 from apps.catalog.placement import check_loads
-from apps.costs.accrual import hour_price
 from apps.dashboard.plan_corrections import EVAL, FIT, TRAINING, corrections
 from apps.engines.registry import get_engine
 from apps.evals.models import Suite
-from apps.evals.plans import new_estimate, plan_eval_run
+from apps.evals.plans import new_estimate, own_cost, plan_eval_run
 from apps.finetunes.services import ENGINE as TRAINER
 from apps.fleet.models import Device
 from apps.fleet.querysets import fleet_devices
 from apps.jobs.chances import fleet_timeline
-from apps.jobs.services import planned_device
 from apps.planning import fit_lines, train_lines
 from apps.planning.fit_question import read_question
 from apps.planning.gpu_memory import NamedGpu, read_gpu, usable_of
@@ -165,10 +163,9 @@ def _family(asked: dict[str, Any], version: ModelVersion | None) -> str:
 
 def eval_answer(version: ModelVersion, suite: Suite, **asked: Any) -> dict[str, Any]:
     plan = plan_eval_run(version=version, suite=suite, options={}, **asked)
-    gpu = planned_device(get_engine(plan.spec.engine), gpus=plan.gpus) if plan.gpus else None
-    price = hour_price(gpu.host, gpu) if gpu else None
-    kept = new_estimate(plan, version=version, suite=suite).context
-    judged = {name: str(kept[name]) for name in ("device", "engine", "family")}
+    cost_low, cost, cost_high = own_cost(plan) or (None, None, None)
+    kept = new_estimate(plan, version=version, suite=suite)
+    judged = {name: str(kept.context[name]) for name in ("device", "engine", "family")}
     return {
         "corrections": corrections({"seconds": plan.duration.seconds}, EVAL, **judged),
         "items": plan.item_count,
@@ -180,6 +177,10 @@ def eval_answer(version: ModelVersion, suite: Suite, **asked: Any) -> dict[str, 
         "basis": plan.duration.basis,
         "gpus": plan.gpus,
         "ram_bytes": plan.ram_bytes,
-        "cost": None if price is None else float(price) * plan.gpus * plan.duration.seconds / 3600,
+        "cost": cost,
+        "cost_low": cost_low,
+        "cost_high": cost_high,
         "currency": settings.CURRENCY,
+        "confidence": kept.confidence,
+        "formula_version": kept.formula_version,
     }

@@ -307,7 +307,7 @@ class EvalPlanIn(Schema, extra="forbid"):
 
 
 class EvalPlanOut(Schema):
-    """`basis` measured: from a run of the same suite here. `cost` null: no price is known."""
+    """`basis` measured: from a run of the same suite here, with as many examples. `cost` null: no price is known."""
 
     items: int
     prompt_tokens: int
@@ -319,8 +319,12 @@ class EvalPlanOut(Schema):
     gpus: int
     ram_bytes: int
     cost: float | None
+    cost_low: float | None
+    cost_high: float | None
     currency: str
     corrections: list[CorrectionOut]  # of seconds
+    confidence: Literal["low", "medium"]
+    formula_version: str
 
 
 @router.post("/plan/eval", response=EvalPlanOut, summary="Time, tokens and cost of an evaluation")

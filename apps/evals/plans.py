@@ -3,32 +3,35 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from apps.accounts.problems import invalid, unknown_choice
 from apps.calibration.services import NewEstimate
 from apps.catalog.models import ModelVersion
 from apps.catalog.placement import check_loads, code_granted, model_ref, needed_files, promise_of
+from apps.costs.accrual import hour_price
 from apps.engines.base import Input, RunSpec
-from apps.engines.registry import get_engine
 from apps.evals.models import Suite
+from apps.fleet.models import Device
 from apps.fleet.querysets import largest_device
 from apps.jobs.kinds import CannotPrepare
 from apps.jobs.models import Attempt
 from apps.jobs.services import checked_options, default_placement, engine_named, planned_device
 from apps.planning.configs import shape_from_config
 from apps.planning.durations import Duration, evaluation_duration
+from apps.planning.mig import device_type
 from apps.planning.shapes import CannotEstimate
 from apps.planning.weights import weights_bytes
 
 ENGINE = "lm-eval"
-FORMULA_VERSION = "evaluation-1"
+FORMULA_VERSION = "evaluation-2"
 MAX_FEWSHOT = 64
 _PROCESS_BYTES = 2 * 2**30  # torch, transformers and the harness itself
 _UNKNOWN_MODEL_BYTES = 2**30
 _PLAIN = ("fp32", "bf16", "fp16")  # loaded in another precision where that is asked for
 # FLOP/s that prompts reach: a CPU core in float32, a GPU in half precision. Wide apart; the range says so.
 _CPU_CORE_FLOPS, _GPU_FLOPS = 5e10, 4e13
+_GPU_SHARE = 0.13  # of its peak, where that is known: as much as those are of an A100's
 _DECODE_SHARE = 0.05  # writing is bound by memory, so a written token costs as much as 20 read ones
 _DEFAULT_ITEMS = 1000  # where a task's items are only known to the engine
 
@@ -45,6 +48,15 @@ class EvalPlan:
     prompt_tokens: int  # of all items together, as output_tokens
     output_tokens: int
     duration: Duration
+    gpu: Device | None  # for which it is planned
+
+
+class _Work(NamedTuple):
+    """Of all items together."""
+
+    items: int
+    prompt_tokens: int
+    output_tokens: int
 
 
 def plan_eval_run(
@@ -79,6 +91,8 @@ def plan_eval_run(
         | code_granted(version),
     )
     variant, gpus = default_placement(asked)
+    gpu = planned_device(asked, gpus=gpus) if gpus else None
+    work = _work(chosen, limit, num_fewshot)
     vram = _vram_bytes(version, spec.options) if gpus else 0
     return EvalPlan(
         spec=spec,
@@ -87,16 +101,17 @@ def plan_eval_run(
         ram_bytes=0 if gpus else _ram_bytes(version),
         vram_bytes=vram,
         gpu_share=1.0 if vram else 0.0,
-        item_count=sum(_items(task, limit) for task in chosen),
-        prompt_tokens=_tokens("prompt_tokens", chosen, limit),
-        output_tokens=_tokens("output_tokens", chosen, limit),
-        duration=_duration(version, suite, chosen, limit, on_gpu=gpus > 0),
+        item_count=work.items,
+        prompt_tokens=work.prompt_tokens,
+        output_tokens=work.output_tokens,
+        duration=_duration(version, suite, spec, work, gpu),
+        gpu=gpu,
     )
 
 
 def new_estimate(plan: EvalPlan, *, version: ModelVersion, suite: Suite) -> NewEstimate:
     """The ledger's row."""
-    device = planned_device(get_engine(plan.spec.engine), gpus=plan.gpus)
+    device = plan.gpu or largest_device("cpu")
     return NewEstimate(
         quantity="eval_seconds",
         unit="seconds",
@@ -159,47 +174,65 @@ def _items(task: dict[str, Any], limit: int | None) -> int:
     return items if limit is None else min(items, limit)
 
 
-def _tokens(kind: str, tasks: list[dict[str, Any]], limit: int | None) -> int:
-    each: list[int] = [_items(task, limit) * task[kind] for task in tasks]
-    return sum(each)
+def _work(tasks: list[dict[str, Any]], limit: int | None, num_fewshot: int | None) -> _Work:
+    """An example is about as long as a question, and stands before each of an item's prompts."""
+    items = prompt_tokens = output_tokens = 0
+    for task in tasks:
+        count = _items(task, limit)
+        shots = task["num_fewshot"] if num_fewshot is None else num_fewshot
+        items += count
+        prompt_tokens += count * task["prompt_tokens"] * (1 + shots)
+        output_tokens += count * task["output_tokens"]
+    return _Work(items, prompt_tokens, output_tokens)
 
 
-def _duration(
-    version: ModelVersion, suite: Suite, tasks: list[dict[str, Any]], limit: int | None, *, on_gpu: bool
-) -> Duration:
+def _duration(version: ModelVersion, suite: Suite, spec: RunSpec, work: _Work, gpu: Device | None) -> Duration:
     """From the newest run of the same suite on the same kind of device, else from the size of the model."""
-    items = sum(_items(task, limit) for task in tasks)
-    speed = _speed(version, on_gpu=on_gpu)
+    speed = _speed(version, gpu)
     estimate = evaluation_duration(
-        items=items,
-        prompt_tokens=_tokens("prompt_tokens", tasks, limit) / items,
-        output_tokens=_tokens("output_tokens", tasks, limit) / items,
+        items=work.items,
+        prompt_tokens=work.prompt_tokens / work.items,
+        output_tokens=work.output_tokens / work.items,
         prompt_tokens_per_second=speed,
         output_tokens_per_second=speed * _DECODE_SHARE,
     )
-    measured = _measured_seconds(version, suite, on_gpu=on_gpu)
-    whole = len(tasks) == len(suite.tasks) and limit is None
-    if measured is None or not whole:
-        return estimate
-    return Duration(measured, measured / 1.5, measured * 2, "measured")
+    whole = len(spec.payload["tasks"]) == len(suite.tasks) and spec.payload["limit"] is None
+    measured = _measured_seconds(version, suite, spec, on_gpu=gpu is not None) if whole else None
+    return Duration(measured, measured / 1.5, measured * 2, "measured") if measured else estimate
 
 
-def _speed(version: ModelVersion, *, on_gpu: bool) -> float:
+def _speed(version: ModelVersion, gpu: Device | None) -> float:
     """Prompt tokens/s, at 2 FLOPs a parameter and token."""
     parameters = version.parameter_count or _UNKNOWN_MODEL_BYTES // 4
-    if on_gpu:
-        return _GPU_FLOPS / (2 * parameters)
+    if gpu:
+        kind = device_type(gpu.name, gpu.memory_bytes)
+        flops = kind.bf16_flops * _GPU_SHARE if kind and kind.bf16_flops else _GPU_FLOPS
+        return flops / (2 * parameters)
     device = largest_device("cpu")
     cores = device.host.cpu_count if device and device.host.cpu_count else 1
     return _CPU_CORE_FLOPS * cores / (2 * parameters)
 
 
-def _measured_seconds(version: ModelVersion, suite: Suite, *, on_gpu: bool) -> float | None:
-    """Scaled by model size: work grows with the parameters."""
+def own_cost(plan: EvalPlan) -> tuple[float, float, float] | None:
+    """Low, middle and high of the time on its GPU at that one's price, in the installation's currency; None where
+    there is no GPU or no price."""
+    price = hour_price(plan.gpu.host, plan.gpu) if plan.gpu else None
+    if price is None:
+        return None
+    time = plan.duration
+    low, middle, high = (
+        float(price) * plan.gpus * each / 3600 for each in (time.seconds_low, time.seconds, time.seconds_high)
+    )
+    return low, middle, high
+
+
+def _measured_seconds(version: ModelVersion, suite: Suite, spec: RunSpec, *, on_gpu: bool) -> float | None:
+    """With as many examples, scaled by model size: work grows with the parameters."""
     runs = Attempt.objects.filter(
         job__eval_run__suite=suite,
         job__eval_run__tasks=[task["name"] for task in suite.tasks],
         job__spec__payload__limit=None,
+        job__spec__payload__num_fewshot=spec.payload["num_fewshot"],
         measurements__has_key="eval_seconds",
     ).select_related("job__eval_run__version")
     alike = runs.filter(job__gpus_needed__gt=0) if on_gpu else runs.filter(job__gpus_needed=0)

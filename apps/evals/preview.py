@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.conf import settings
+
 from apps.accounts.problems import Problem
 from apps.calibration.services import past_accuracy
 from apps.catalog.placement import code_note
 from apps.catalog.policies import rule_against
 from apps.engines.base import Placement
 from apps.evals.forms import EvalRunForm
-from apps.evals.plans import ENGINE, new_estimate, plan_eval_run
+from apps.evals.plans import ENGINE, new_estimate, own_cost, plan_eval_run
 from apps.jobs.option_form import OptionsForm
 from apps.jobs.previews import chosen_row, command_facts
 from apps.jobs.services import engine_named
@@ -37,5 +39,7 @@ def preview_eval_run(form: EvalRunForm, options: OptionsForm) -> dict[str, Any]:
     past = past_accuracy([new_estimate(plan, version=version, suite=suite)], "eval_seconds")
     return {"plan": plan, "past": past, "suite": suite, "command": command_facts(command)} | {
         "code_note": code_note(version),
+        "own_cost": own_cost(plan),
+        "currency": settings.CURRENCY,
         "refusal": rule_against(version, version.team),
     }

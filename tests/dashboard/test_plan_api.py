@@ -187,6 +187,7 @@ def test_a_fine_tune_and_an_evaluation(ask: Any, team: Team) -> None:
     assert planned.json()["seconds_low"] < planned.json()["seconds"] < planned.json()["seconds_high"]
     assert planned.json()["cost"] is None
     assert [planned.json()[name] for name in ("items", "prompt_tokens", "output_tokens")] == [50, 1500, 200]
+    assert (planned.json()["confidence"], planned.json()["formula_version"]) == ("low", "evaluation-2")
 
 
 def test_times_of_files_are_those_of_the_versions_own(ask: Any, team: Team) -> None:

@@ -40,7 +40,7 @@ def finished_run(team: Team, suite: Suite) -> EvalRun:
     """A run whose job is about to succeed: its result and output files are there, its scores not yet."""
     spec = RunSpec(
         kind="evaluate", engine="lm-eval", options={"dtype": "auto", "apply_chat_template": True, "batch_size": 4},
-        payload={"tasks": TASKS, "limit": None},
+        payload={"tasks": TASKS, "limit": None, "num_fewshot": None},
     )  # fmt: skip
     result = LmEval().collect(spec, RECORDED)
     for row in result.data["tasks"]:

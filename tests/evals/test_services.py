@@ -13,7 +13,7 @@ from apps.accounts.problems import Problem
 from apps.calibration.models import Estimate
 from apps.evals import shipped_suites
 from apps.evals.models import Suite
-from apps.evals.plans import plan_eval_run
+from apps.evals.plans import EvalPlan, own_cost, plan_eval_run
 from apps.evals.services import create_eval_run
 from apps.evals.shipped_suites import FOLDER, SuiteChanged, sync_suites
 from apps.fleet.offers import fleet_now
@@ -93,6 +93,25 @@ def test_a_fleet_with_a_gpu_runs_there_and_reserves_no_ram(team: Team, suite: Su
     assert (plan.variant, plan.gpus, plan.ram_bytes) == ("cuda", 1, 0)
 
 
+def test_time_and_cost_are_those_of_the_gpu_and_of_the_examples(team: Team, suite: Suite) -> None:
+    host = make_host(gpus=1, gpu_hour_price=3)
+    version = make_stored_version(team, parameter_count=8 * 10**9)
+
+    def planned(gpu: str, num_fewshot: int | None = None) -> EvalPlan:
+        host.devices.filter(kind="gpu").update(name=gpu)
+        return plan_eval_run(version=version, suite=suite, options={}, num_fewshot=num_fewshot)
+
+    slow, fast = planned("NVIDIA L4"), planned("NVIDIA H100 80GB HBM3")
+    begin = 30  # seconds, on any
+    assert slow.duration.seconds - begin > 2 * (fast.duration.seconds - begin)
+    cost = own_cost(fast)
+    assert cost is not None
+    assert cost[1] == pytest.approx(3 * fast.duration.seconds / 3600)
+    shots = planned("NVIDIA L4", num_fewshot=4)
+    assert shots.prompt_tokens == 5 * slow.prompt_tokens
+    assert shots.duration.seconds > slow.duration.seconds
+
+
 def test_it_asks_for_a_gpu_that_holds_the_weights_as_they_are_computed(team: Team, suite: Suite) -> None:
     alice = make_user(team=team)
     make_host("brio", gpus=1)
@@ -157,3 +176,5 @@ def test_the_next_estimate_stands_on_the_last_run(team: Team, finished_run, suit
     assert (plan.duration.basis, plan.duration.seconds) == ("measured", 106.0)
     part = plan_eval_run(version=make_stored_version(team, name="b"), suite=suite, options={}, limit=3)
     assert part.duration.basis == "formula"
+    shots = plan_eval_run(version=make_stored_version(team, name="c"), suite=suite, options={}, num_fewshot=4)
+    assert shots.duration.basis == "formula"

@@ -12,6 +12,7 @@ from apps.catalog.models import Location, ModelImport, ModelVersion
 from apps.engines.sources import FETCHED, SPARE_BYTES
 from apps.fleet.models import Host
 from apps.jobs.models import Attempt, Job
+from apps.jobs.states import JobStatus
 
 Content = tuple[str, str, str, str]  # source, its name for the model, revision, variant
 
@@ -53,7 +54,8 @@ def _was_begun(content: Content, host: Host) -> bool:
         artifact__version__variant=variant,
     )
     on_it = Q(job__attempts__host=host) | Q(job__pinned_host=host)
-    return imports.filter(on_it).exists() or whole.exists()
+    partly = imports.filter(on_it).exclude(job__status=JobStatus.SUCCEEDED)  # what is whole has its location, or went
+    return partly.exists() or whole.exists()
 
 
 def _under_way(host: Host) -> dict[Content, ModelImport]:

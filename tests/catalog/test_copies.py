@@ -152,7 +152,11 @@ def test_an_import_that_was_begun_there_or_is_whole_there_is_asked_for_again(hub
     Job.objects.filter(pk=first.job_id).update(status="failed", finished_at=timezone.now())
     Host.objects.filter(pk=small.pk).update(disk_free_bytes=0)
     small.refresh_from_db()
-    assert import_model(team=team, user=alice, source="hub", source_ref="tiny/model", host=small) != first
+    second = import_model(team=team, user=alice, source="hub", source_ref="tiny/model", host=small)
+    assert second != first
+    Job.objects.update(status="succeeded", finished_at=timezone.now())  # and its copy was deleted since
+    with pytest.raises(Problem, match=r"has 0\.0 GB free"):
+        import_model(team=team, user=alice, source="hub", source_ref="tiny/model", host=small)
     theirs = make_stored_version(make_team("Other"), host=small, source="hub", source_ref="tiny/model")
     ModelVersion.objects.filter(pk=theirs.pk).update(revision=first.revision)
     ModelImport.objects.all().delete()
